@@ -1,0 +1,43 @@
+# The words a contributor learns once. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint fix docs bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,bench]'
+	touch $@
+
+demo: $(VENV)/.core  ## the whole main job on drawn scenes, under runs/demo
+	$(BIN)/manylabel demo
+
+test: $(VENV)/.tools  ## all tests; they need neither a network nor an accelerator
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tools  ## style, types, import arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.tools  ## mend what can be mended by a tool
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.tools  ## write the pages that are made from the code
+	$(BIN)/python -m docs.generate
+
+bench: $(VENV)/.tools  ## the benchmarks that need no data
+	$(BIN)/python -m benchmarks.head_overhead
+
+clean:  ## remove what was made, runs included
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache

@@ -1,0 +1,5 @@
+"""Multi-label image classification around the Spatial Regularization Network (SRN)."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

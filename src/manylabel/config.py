@@ -1,0 +1,171 @@
+"""Recipes: TOML files that become frozen, checked settings.
+
+Each part of manylabel declares its settings as a `Config` beside the code that they configure;
+this module reads, overrides, checks and writes them, and words the errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from manylabel.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Settings: frozen, named, and with unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: The file is missing or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "The recipe does not exist.", where=str(path), fix="Check the path."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The recipe cannot be read: {error}.", where=str(path), fix="Give a TOML text file."
+        ) from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"The recipe is not valid TOML: {error}.", where=str(path), fix="Mend that line."
+        ) from None
+
+
+def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`tables` with settings such as `optim.lr=0.01` put in; a value is read as TOML, else as text.
+
+    A step of a run is named by its position: `steps.2.epochs=3` is the third step.
+
+    Raises:
+        ConfigError: A setting has no `=`, or its path leads through a value.
+    """
+    result = _copy(tables)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(
+                f"Cannot read the setting {setting!r}.",
+                where="--set",
+                fix="Write it as table.key=value, for instance --set data.batch_size=32.",
+            )
+        *parents, key = path.strip().split(".")
+        table: Any = result
+        for parent in parents:
+            table = _enter(table, parent, setting)
+        if isinstance(table, list):
+            table[_position(table, key, setting)] = _value(text)
+        else:
+            table[key] = _value(text)
+    return result
+
+
+def parse(kind: type[AnyConfig], tables: Mapping[str, Any], *, where: str) -> AnyConfig:
+    """Checked settings of `kind`.
+
+    Raises:
+        ConfigError: The first key that is unknown, missing or of the wrong kind, by its full name,
+            with the closest known key.
+    """
+    try:
+        return kind.model_validate(tables)
+    except ValidationError as error:
+        raise _worded(error, where) from None
+
+
+def to_tables(config: Config) -> dict[str, Any]:
+    """Plain tables of `config`, every default spelled out; what is unset (None) is left out."""
+    return _without_none(config.model_dump(mode="json"))
+
+
+def write_toml(config: Config, path: Path) -> None:
+    """Write `config` whole, so that the file alone says what was run."""
+    path.write_text(tomli_w.dumps(to_tables(config)), encoding="utf-8")
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _position(items: list[Any], key: str, setting: str) -> int:
+    if key.isdecimal() and int(key) < len(items):
+        return int(key)
+    raise ConfigError(
+        f"There is no entry {key!r}: the list has {len(items)}, counted from 0.",
+        where=f"--set {setting}",
+        fix="Name an entry by its position.",
+    )
+
+
+def _enter(table: Any, key: str, setting: str) -> Any:
+    if isinstance(table, list):
+        return table[_position(table, key, setting)]
+    inner = table.setdefault(key, {})
+    if not isinstance(inner, dict | list):
+        raise ConfigError(
+            f"{key!r} is a value, not a table.",
+            where=f"--set {setting}",
+            fix="Set the key itself.",
+        )
+    return inner
+
+
+def _worded(error: ValidationError, where: str) -> ConfigError:
+    first = error.errors()[0]
+    # pydantic puts the tag of a tagged union ("srn") between the keys; it is no key of the recipe.
+    location = [str(part) for part in first["loc"]]
+    name = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(error, location)
+        close = get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        prefix = "".join(f"{part}." for part in location[:-1])
+        fix = f"Did you mean '{prefix}{close[0]}'?" if close else f"Known keys: {', '.join(known)}."
+        return ConfigError(f"Unknown key '{name}'.", where=where, fix=fix)
+    if first["type"] == "missing":
+        return ConfigError(f"The key '{name}' is missing.", where=where, fix="Add it.")
+    given = repr(first.get("input"))
+    shown = given if len(given) <= 60 else given[:57] + "..."
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"'{name or 'recipe'}' does not fit: {message}.",
+        where=where,
+        fix=f"It was given as {shown}; correct it.",
+    )
