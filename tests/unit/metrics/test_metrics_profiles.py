@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from manylabel.errors import ConfigError, DataError
+from manylabel.labels import LabelSpace
+from manylabel.metrics import PROFILES, measure
+
+ABCD = LabelSpace(["ant", "bee", "cat", "dog"])
+
+# Three images; "dog" has no positive and one target is unknown.
+SCORES = np.array([[0.9, 0.8, 0.7, 0.6], [0.6, 0.5, 0.1, 0.2], [0.2, 0.9, 0.4, 0.3]])
+TARGETS = np.array([[1, 1, 0, 0], [0, 1, -1, 0], [1, 0, 1, 0]], dtype=np.int8)
+
+
+def figures(measures) -> dict:
+    return {"mAP": measures.mAP, **measures.all.as_dict()}
+
+
+def test_manylabel_by_hand():
+    found = measure(SCORES, TARGETS, ABCD)
+    # ant: positives at rank 1 and 3; bee: 2 and 3; cat: 2 of the two known images.
+    ap = [(1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2, 1 / 2]
+    assert [row.AP for row in found.per_label[:3]] == pytest.approx(ap)
+    # Decided: image 0 all four, image 1 ant and bee (0.5 counts), image 2 bee.
+    cp, cr = np.mean([1 / 2, 2 / 3, 0]), np.mean([1 / 2, 1, 0])
+    op, recall = 3 / 7, 3 / 5
+    assert figures(found) == pytest.approx(
+        {
+            "mAP": np.mean(ap),
+            "CP": cp,
+            "CR": cr,
+            "CF1": 2 * cp * cr / (cp + cr),
+            "OP": op,
+            "OR": recall,
+            "OF1": 2 * op * recall / (op + recall),
+        }
+    )
+    assert found.skipped == ("dog",)
+    assert found.unknown == 1
+    assert found.num_images == 3
+
+
+def test_top_three_by_hand_exactly_three():
+    top3 = measure(SCORES, TARGETS, ABCD).top3
+    # Best three: ant bee cat; ant bee dog; bee cat dog. Right: 2, 1, 1 of 9.
+    cp, cr = np.mean([1 / 2, 2 / 3, 1 / 2]), np.mean([1 / 2, 1, 1])
+    assert top3.as_dict() == pytest.approx(
+        {
+            "CP": cp,
+            "CR": cr,
+            "CF1": 2 * cp * cr / (cp + cr),
+            "OP": 4 / 9,
+            "OR": 4 / 5,
+            "OF1": 2 * (4 / 9) * (4 / 5) / (4 / 9 + 4 / 5),
+        }
+    )
+    assert top3.predicted.tolist() == [2, 3, 2, 2]
+
+
+def test_srn_by_hand():
+    found = measure(SCORES, TARGETS, ABCD, profile="srn")
+    # The envelope lifts bee's first precision from 1/2 to 2/3.
+    assert [row.AP for row in found.per_label[:3]] == pytest.approx([5 / 6, 2 / 3, 1 / 2])
+    assert found.mAP == pytest.approx(np.mean([5 / 6, 2 / 3, 1 / 2]))
+    # Decided: image 0 all four, image 1 ant (0.5 does not count), image 2 bee.
+    assert found.all.predicted.tolist() == [2, 2, 1, 1]
+    # dog: one predicted of no positive: precision 0, recall 1 (eps over eps), F1 0.
+    assert figures(found) == pytest.approx(
+        {
+            "mAP": 2 / 3,
+            "CP": np.mean([1 / 2, 1 / 2, 0, 0]),
+            "CR": np.mean([1 / 2, 1 / 2, 0, 1]),
+            "CF1": np.mean([1 / 2, 1 / 2, 0, 0]),
+            "OP": 2 / 6,
+            "OR": 2 / 5,
+            "OF1": 2 * 2 / (6 + 5),
+        }
+    )
+    # At most three of those over 0.5: image 0 loses dog, which then has precision 1.
+    assert found.top3.predicted.tolist() == [2, 2, 1, 0]
+    assert pytest.approx(np.mean([1 / 2, 1 / 2, 0, 1])) == found.top3.CP
+    assert found.skipped == ("dog",)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_as_dict_is_json_and_says_its_definition(profile):
+    tables = measure(SCORES, TARGETS, ABCD, profile=profile).as_dict()
+    again = json.loads(json.dumps(tables, allow_nan=False))
+    assert again == tables
+    assert list(tables) == [
+        "profile",
+        "definition",
+        "num_images",
+        "num_labels",
+        "num_unknown",
+        "skipped_labels",
+        "mAP",
+        "CP",
+        "CR",
+        "CF1",
+        "OP",
+        "OR",
+        "OF1",
+        "top3",
+        "labels",
+    ]
+    assert tables["profile"] == profile
+    assert tables["definition"] == PROFILES[profile].definition
+    assert tables["num_labels"] == 4
+    assert tables["num_unknown"] == 1
+    assert tables["skipped_labels"] == ["dog"]
+    assert list(tables["top3"]) == ["CP", "CR", "CF1", "OP", "OR", "OF1"]
+    assert tables["labels"][3]["AP"] is None
+    assert tables["labels"][0] == pytest.approx(
+        {
+            "label": "ant",
+            "positives": 2,
+            "AP": 5 / 6,
+            "precision": 1 / 2,
+            "recall": 1 / 2,
+            "F1": 1 / 2,
+            "threshold": 0.5,
+        }
+    )
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("target", [0, -1], ids=["no positive", "all unknown"])
+def test_nothing_to_rank_is_said_and_not_a_crash(profile, target):
+    found = measure(SCORES, np.full((3, 4), target), ABCD, profile=profile)
+    assert np.isnan(found.mAP)
+    assert found.as_dict()["mAP"] is None
+    assert found.skipped == ABCD.names
+    assert found.unknown == (12 if target == -1 else 0)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_all_positive(profile):
+    found = measure(np.full((3, 4), 0.8), np.ones((3, 4)), ABCD, profile=profile)
+    assert figures(found) == pytest.approx(dict.fromkeys(figures(found), 1.0))
+    assert pytest.approx(3 / 4) == found.top3.OR
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_one_label_and_one_image(profile):
+    found = measure([[0.8]], [[1]], LabelSpace(["ant"]), profile=profile)
+    assert figures(found) == pytest.approx(dict.fromkeys(figures(found), 1.0))
+    assert found.top3.as_dict() == pytest.approx(found.all.as_dict())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_image(profile):
+    found = measure(np.zeros((0, 4)), np.zeros((0, 4)), ABCD, profile=profile)
+    assert np.isnan(found.mAP)
+    assert found.num_images == 0
+
+
+def test_thresholds_by_label_decide_and_are_reported():
+    thresholds = [0.1, 0.85, 0.35, 0.9]
+    found = measure(SCORES, TARGETS, ABCD, thresholds=thresholds)
+    assert [row.threshold for row in found.per_label] == thresholds
+    assert found.all.predicted.tolist() == [3, 1, 2, 0]
+    assert found.mAP == measure(SCORES, TARGETS, ABCD).mAP
+    assert found.top3.OF1 == measure(SCORES, TARGETS, ABCD).top3.OF1
+
+
+def test_profiles_differ_on_the_same_scores_as_documented():
+    rng = np.random.default_rng(0)
+    targets = (rng.random((500, 4)) < 0.3).astype(np.int8)
+    scores = (1 / (1 + np.exp(-rng.normal(size=targets.shape) - targets))).round(2)
+    ours, srn = (measure(scores, targets, ABCD, profile=name) for name in ("manylabel", "srn"))
+    assert srn.mAP > ours.mAP  # an envelope never lies below what it envelops
+    assert srn.top3.OP > ours.top3.OP
+
+
+def test_logits_are_refused():
+    with pytest.raises(DataError, match=r"must lie in 0..1; given are -3 to 2.5") as caught:
+        measure([[2.5, -3, 0, 0]], [[1, 0, 0, 0]], ABCD)
+    assert "not logits" in caught.value.fix
+
+
+def test_columns_must_be_the_labels():
+    with pytest.raises(DataError, match="2 columns, but there are 4 labels"):
+        measure([[0.1, 0.2]], [[1, 0]], ABCD)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [("manylable", "Did you mean 'manylabel'?"), ("voc", "Known: manylabel, srn.")],
+)
+def test_an_unknown_profile_is_refused_with_the_known_ones(name, fix):
+    with pytest.raises(ConfigError) as caught:
+        measure(SCORES, TARGETS, ABCD, profile=name)
+    assert caught.value.fix == fix
