@@ -1,0 +1,1 @@
+"""Data sets: readers, splits, checks, drawn scenes, augmentation and loaders."""

@@ -1,0 +1,351 @@
+"""COCO instances: one JSON file a split, `instances_<split>.json`, as COCO and its exporters write.
+
+Source: the "Object Detection" section of https://cocodataset.org/#format-data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from manylabel.data.records import SPLITS, Box, Record, Records, Split
+from manylabel.data.split import split_of
+from manylabel.errors import DataError
+from manylabel.labels import LabelSpace
+
+_TRIED = 20
+"""Images that are looked for in each folder that could be the images'."""
+
+
+def read_coco(path: Path, *, images: Path | None = None) -> Records:
+    """The images of a COCO instances file, or of all splits in a folder of them.
+
+    A label is present where an image has an object of it, a crowd too; images without objects are
+    kept, with every label absent. Labels are ordered by category id. Boxes are clipped to the
+    image; a crowd's is left out, since it outlines no single object. The split is read from the
+    file's name: val2014 and val2017 are val.
+
+    Args:
+        path: The JSON file, or a folder that holds `instances_*.json`, itself or in `annotations`.
+        images: The folder of the images, if it is not beside the JSON.
+
+    Raises:
+        DataError: No such file; no COCO instances; an unknown id; no folder has the images; files
+            with different categories; an image twice.
+    """
+    counts: Counter[str] = Counter()
+    parts = [_read_file(file, images, counts) for file in _find_files(path)]
+    labels = parts[0].labels
+    for part in parts[1:]:
+        if part.labels != labels:
+            raise DataError(
+                "The files have different categories.",
+                where=f"{parts[0].file} and {part.file}",
+                fix="Give every split the same list of categories.",
+            )
+    _require_apart(parts)
+    items = tuple(record for part in parts for record in part.records)
+    splits = ", ".join(f"{part.split or 'none'} from {part.file.name}" for part in parts)
+    notes = (f"Splits: {splits}", *(f"{what}: {count:,}" for what, count in counts.items()))
+    return Records(labels, items, str(path), notes)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file's content."""
+
+    file: Path
+    split: Split | None
+    labels: LabelSpace
+    records: list[Record]
+
+
+@dataclass
+class _Image:
+    """One entry of `images`, gathering its objects."""
+
+    entry: _Entry
+    key: str
+    present: set[str] = field(default_factory=set)
+    boxes: list[Box] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One object of one of the lists, with its place for messages."""
+
+    values: Mapping[str, Any]
+    file: Path
+    place: str
+
+    def integer(self, key: str) -> int:
+        value = self._get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.unfit(key, "a whole number")
+        return value
+
+    def length(self, key: str) -> float:
+        """A number over 0."""
+        value = _finite(self._get(key))
+        if value is None or value <= 0:
+            raise self.unfit(key, "a number over 0")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self._get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.unfit(key, "a text that is not empty")
+        return value.strip()
+
+    def numbers(self, key: str, count: int) -> list[float]:
+        value = self._get(key)
+        numbers = [_finite(number) for number in value] if isinstance(value, list) else []
+        finite = [number for number in numbers if number is not None]
+        if len(finite) != len(numbers) or len(finite) != count:
+            raise self.unfit(key, f"a list of {count} numbers")
+        return finite
+
+    def unfit(self, key: str, wanted: str) -> DataError:
+        given = repr(self.values[key])
+        shown = given if len(given) <= 60 else given[:57] + "..."
+        return DataError(
+            f"{key!r} is {shown}, not {wanted}.",
+            where=f"{self.file}, {self.place}.{key}",
+            fix="Correct the entry.",
+        )
+
+    def _get(self, key: str) -> Any:
+        if key not in self.values:
+            raise DataError(
+                f"The key {key!r} is missing.",
+                where=f"{self.file}, {self.place}",
+                fix="Give a file in COCO's format for instances (object detection).",
+            )
+        return self.values[key]
+
+
+def _find_files(path: Path) -> list[Path]:
+    """The instances files, in the order train, val, test, others."""
+    if not path.is_dir():
+        return [path]
+    for folder in (path, path / "annotations"):
+        files = sorted(folder.glob("instances_*.json"))
+        if files:
+            _require_one_a_split(files)
+            return sorted(files, key=_rank)
+    raise DataError(
+        "The folder holds no COCO instances files.",
+        where=str(path),
+        fix="Name them instances_train.json, instances_val.json, ..., here or in 'annotations'.",
+    )
+
+
+def _rank(file: Path) -> int:
+    split = _split(file)
+    return SPLITS.index(split) if split else len(SPLITS)
+
+
+def _require_one_a_split(files: list[Path]) -> None:
+    first: dict[Split, Path] = {}
+    for file in files:
+        split = _split(file)
+        if split and first.setdefault(split, file) != file:
+            raise DataError(
+                f"Two files are of the split {split}.",
+                where=f"{first[split]} and {file.name}",
+                fix="Give one of them by its own path, or move the others away.",
+            )
+
+
+def _subset(file: Path) -> str:
+    """What COCO calls the subset, and its folder of images: "train2014"."""
+    return file.stem.removeprefix("instances_")
+
+
+def _split(file: Path) -> Split | None:
+    return split_of(re.sub(r"\d{4}$", "", _subset(file)))
+
+
+def _read_file(file: Path, images: Path | None, counts: Counter[str]) -> _Part:
+    document = _load(file)
+    categories = _categories(document, file)
+    split = _split(file)
+    by_id = _images(document, file)
+    for entry in _entries(document, "annotations", file):
+        image = by_id.get(entry.integer("image_id"))
+        label = categories.get(entry.integer("category_id"))
+        if image is None:
+            raise entry.unfit("image_id", "the id of an image of the file")
+        if label is None:
+            raise entry.unfit("category_id", "the id of a category of the file")
+        image.present.add(label)
+        if entry.values.get("iscrowd"):
+            counts["Crowds, which make their label present but give no box"] += 1
+        elif box := _box(label, entry, image.entry):
+            image.boxes.append(box)
+        else:
+            counts["Objects outside of their image or without area, which give no box"] += 1
+    labels = LabelSpace(categories.values(), where=f"{file}, categories")
+    folder = _images_folder(file, [image.key for image in by_id.values()], images)
+    empty = sum(not image.present for image in by_id.values())
+    if empty:
+        counts["Images without an object, all labels absent"] += empty
+    records = [
+        Record(
+            image.key,
+            folder / image.key,
+            labels.encode(image.present),
+            split,
+            tuple(image.boxes),
+        )
+        for image in by_id.values()
+    ]
+    return _Part(file, split, labels, records)
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            "The file does not exist.", where=str(file), fix="Check the path."
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"The file cannot be read: {error.strerror or error}.",
+            where=str(file),
+            fix="Give a COCO JSON file.",
+        ) from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested beyond measure
+        raise DataError(
+            f"The file is not valid JSON: {error}.",
+            where=str(file),
+            fix="Fetch or export it again; it may have been cut short.",
+        ) from None
+    if not isinstance(document, dict):
+        raise DataError(
+            "The file does not hold a JSON object.",
+            where=str(file),
+            fix="Give a file with the keys images, annotations and categories.",
+        )
+    return document
+
+
+def _entries(document: Mapping[str, Any], name: str, file: Path) -> Iterator[_Entry]:
+    listed = document.get(name)
+    if not isinstance(listed, list):
+        raise DataError(
+            f"The key {name!r} is {'not a list' if name in document else 'missing'}.",
+            where=str(file),
+            fix="Give a file with the lists images, annotations and categories.",
+        )
+    for i, values in enumerate(listed):
+        if not isinstance(values, dict):
+            raise DataError(
+                "The entry is not a JSON object.",
+                where=f"{file}, {name}[{i}]",
+                fix="Correct the entry.",
+            )
+        yield _Entry(values, file, f"{name}[{i}]")
+
+
+def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
+    """Label names by category id, in the order of the ids."""
+    names: dict[int, str] = {}
+    for entry in _entries(document, "categories", file):
+        if entry.integer("id") in names:
+            raise entry.unfit("id", "an id of its own: another category has it")
+        names[entry.integer("id")] = entry.text("name")
+    return dict(sorted(names.items()))
+
+
+def _images(document: Mapping[str, Any], file: Path) -> dict[int, _Image]:
+    """The images by id, in the file's order."""
+    images: dict[int, _Image] = {}
+    keys: set[str] = set()
+    for entry in _entries(document, "images", file):
+        key = PurePosixPath(entry.text("file_name").replace("\\", "/")).as_posix()
+        if entry.integer("id") in images:
+            raise entry.unfit("id", "an id of its own: another image has it")
+        if key in keys:
+            raise entry.unfit("file_name", "a file of its own: another image has it")
+        keys.add(key)
+        images[entry.integer("id")] = _Image(entry, key)
+    if not images:
+        raise DataError(
+            "The file lists no images.",
+            where=f"{file}, images",
+            fix="Fetch or export it again.",
+        )
+    return images
+
+
+def _box(label: str, entry: _Entry, image: _Entry) -> Box | None:
+    """The object's box, or None if nothing of it lies in the image."""
+    x, y, w, h = entry.numbers("bbox", 4)
+    width, height = image.length("width"), image.length("height")
+    left, right = _clip(x / width), _clip((x + w) / width)
+    top, bottom = _clip(y / height), _clip((y + h) / height)
+    if left >= right or top >= bottom:
+        return None
+    return Box(label, left, top, right, bottom)
+
+
+def _clip(fraction: float) -> float:
+    return min(1.0, max(0.0, fraction))
+
+
+def _finite(value: object) -> float | None:
+    """The number, or None: JSON may hold NaN, and whole numbers that no float can."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _images_folder(file: Path, keys: list[str], images: Path | None) -> Path:
+    """The folder that has the most of the file's first images."""
+    if images is not None:
+        bases = [images]
+    else:
+        home = file.parent
+        bases = [home / "images", home]
+        if home.name == "annotations":
+            bases += [home.parent / "images", home.parent]
+    split = _split(file)
+    subsets = [_subset(file), *([split] if split else [])]
+    places = [place for base in bases for place in (base, *(base / name for name in subsets))]
+    first = keys[:_TRIED]
+    hits = [sum(os.path.isfile(place / key) for key in first) for place in places]
+    if not any(hits):
+        tried = ", ".join(dict.fromkeys(map(str, places)))
+        raise DataError(
+            f"None of the first {len(first)} images is found, {first[0]!r} among them.",
+            where=str(file),
+            fix=f"Say with `images` which folder they lie in. Looked in: {tried}.",
+        )
+    return places[hits.index(max(hits))]
+
+
+def _require_apart(parts: list[_Part]) -> None:
+    """No image lies in two files."""
+    first: dict[str, Path] = {}
+    for part in parts:
+        for record in part.records:
+            if first.setdefault(record.key, part.file) != part.file:
+                raise DataError(
+                    f"The image {record.key!r} is in two splits.",
+                    where=f"{first[record.key]} and {part.file}",
+                    fix="Remove it from one: a result on images that were trained on means "
+                    "nothing. Different images need different names.",
+                )

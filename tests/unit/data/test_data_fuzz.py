@@ -1,0 +1,146 @@
+"""Whatever a file holds, a reader yields records or says what is wrong; it never falls over."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manylabel.data.coco import read_coco
+from manylabel.data.records import Records
+from manylabel.data.table import read_table
+from manylabel.data.voc import read_voc
+from manylabel.errors import DataError
+
+quick = settings(max_examples=150, deadline=None, database=None, derandomize=True)
+
+TABLE = b'image,labels,split,group\n"a.jpg",x|y,train,1\nb.jpg,y,val,\nc.jpg,,,2\n'
+WIDE = b"image,cat,dog,year\na.jpg,1,0,1999\nb.jpg,-1,,2001\n"
+XML = (
+    b'<?xml version="1.0" encoding="utf-8"?><annotation><size><width>9</width><height>8</height>'
+    b"</size><object><name>cat</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin>"
+    b"<xmax>5</xmax><ymax>6</ymax></bndbox></object></annotation>"
+)
+COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg", "width": 9, "height": 8}],
+    "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 0}],
+    "categories": [{"id": 3, "name": "cat"}],
+}
+
+
+def mutated(original: bytes):
+    """The bytes with a few replaced, then a few put in, then cut short."""
+    place = st.integers(0, len(original) - 1)
+    # Half of the bytes are ones that mean something to the formats.
+    byte = st.sampled_from(b',;|\t"\r\n <>/&[]{}:-0e\x00\xff') | st.integers(0, 255)
+    edits = st.lists(st.tuples(place, byte, st.booleans()), max_size=4)
+
+    def apply(edits, end):
+        content = bytearray(original)
+        for at, value, insert in edits:
+            content[at : at + (not insert)] = bytes([value])
+        return bytes(content[:end])
+
+    return st.builds(apply, edits, place | st.none())
+
+
+def reads_or_tells(reader, path) -> bool:
+    """Whether the file could be read."""
+    try:
+        records = reader(path)
+    except DataError:
+        return False
+    assert isinstance(records, Records)
+    assert len(records) > 0
+    assert set(records.targets().flatten().tolist()) <= {-1, 0, 1}
+    for record in records.items:
+        for box in record.boxes:
+            assert 0 <= box.left < box.right <= 1
+            assert 0 <= box.top < box.bottom <= 1
+    return True
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A COCO and a VOC data set, valid as they stand."""
+    path = tmp_path_factory.mktemp("fuzz")
+    for name in ("Annotations", "JPEGImages"):
+        (path / name).mkdir()
+    (path / "a.jpg").touch()
+    (path / "JPEGImages" / "a.jpg").touch()
+    return path
+
+
+def test_what_is_mutated_is_valid(folder):
+    for content in (TABLE, WIDE):
+        (folder / "t.csv").write_bytes(content)
+        assert reads_or_tells(read_table, folder / "t.csv")
+    (folder / "i.json").write_text(json.dumps(COCO))
+    assert reads_or_tells(read_coco, folder / "i.json")
+    (folder / "Annotations" / "a.xml").write_bytes(XML)
+    assert reads_or_tells(read_voc, folder)
+
+
+@quick
+@given(content=mutated(TABLE) | mutated(WIDE) | st.binary(max_size=60))
+def test_tables(folder, content):
+    path = folder / "t.csv"
+    path.write_bytes(content)
+    reads_or_tells(read_table, path)
+
+
+@quick
+@given(content=mutated(json.dumps(COCO).encode()))
+def test_json_bytes(folder, content):
+    path = folder / "i.json"
+    path.write_bytes(content)
+    reads_or_tells(read_coco, path)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([10**400, "", "a.jpg", "\x00", "x" * 300, "/", "../..", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.just("id"), inner),
+    max_leaves=5,
+)
+
+
+@quick
+@given(data=st.data(), value=anything)
+def test_json_values(folder, data, value):
+    content = json.loads(json.dumps(COCO))
+    target = content
+    for _ in range(data.draw(st.integers(0, 3))):
+        keys = list(target) if isinstance(target, dict) else list(range(len(target)))
+        inner = target[data.draw(st.sampled_from(keys))]
+        if not isinstance(inner, dict | list):
+            break
+        target = inner
+    keys = list(target) if isinstance(target, dict) else list(range(len(target)))
+    target[data.draw(st.sampled_from(keys))] = value
+    path = folder / "i.json"
+    path.write_text(json.dumps(content))
+    reads_or_tells(read_coco, path)
+
+
+@quick
+@given(content=mutated(XML))
+def test_xml(folder, content):
+    (folder / "Annotations" / "a.xml").write_bytes(content)
+    reads_or_tells(read_voc, folder)
+
+
+@quick
+@given(content=mutated(b"a\n"))
+def test_voc_lists(folder, content):
+    (folder / "Annotations" / "a.xml").write_bytes(XML)
+    main = folder / "ImageSets" / "Main"
+    main.mkdir(parents=True, exist_ok=True)
+    (main / "train.txt").write_bytes(content)
+    try:
+        reads_or_tells(read_voc, folder)
+    finally:
+        (main / "train.txt").unlink()
