@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -89,7 +89,7 @@ def parse(kind: type[AnyConfig], tables: Mapping[str, Any], *, where: str) -> An
     try:
         return kind.model_validate(tables)
     except ValidationError as error:
-        raise _worded(error, where) from None
+        raise _worded(error, kind, where) from None
 
 
 def to_tables(config: Config) -> dict[str, Any]:
@@ -148,24 +148,53 @@ def _enter(table: Any, key: str, setting: str) -> Any:
     return inner
 
 
-def _worded(error: ValidationError, where: str) -> ConfigError:
+def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigError:
     first = error.errors()[0]
-    # pydantic puts the tag of a tagged union ("srn") between the keys; it is no key of the recipe.
-    location = [str(part) for part in first["loc"]]
-    name = ".".join(location)
+    keys, known = _follow(kind, first["loc"])
+    name = ".".join(keys)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(error, location)
-        close = get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        prefix = "".join(f"{part}." for part in location[:-1])
-        fix = f"Did you mean '{prefix}{close[0]}'?" if close else f"Known keys: {', '.join(known)}."
+        close = get_close_matches(keys[-1], known, n=1, cutoff=0.5)
+        nearest = ".".join([*keys[:-1], *close])
+        fix = f"Did you mean '{nearest}'?" if close else f"Known keys: {', '.join(known)}."
         return ConfigError(f"Unknown key '{name}'.", where=where, fix=fix)
     if first["type"] == "missing":
         return ConfigError(f"The key '{name}' is missing.", where=where, fix="Add it.")
     given = repr(first.get("input"))
     shown = given if len(given) <= 60 else given[:57] + "..."
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
     return ConfigError(
         f"'{name or 'recipe'}' does not fit: {message}.",
         where=where,
         fix=f"It was given as {shown}; correct it.",
     )
+
+
+def _follow(kind: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """The recipe's keys that lead to `location`, and the keys known where its last one stands.
+
+    pydantic puts the tag of a tagged union (`head.srn.alpha`) into a location; it is no key.
+    """
+    kinds, keys = [kind], list[str]()
+    known = list(kind.model_fields)
+    for part in location:
+        tagged = [k for k in kinds if "name" in k.model_fields and _tag(k) == part]
+        if tagged and len(kinds) > 1:
+            kinds = tagged
+            continue
+        keys.append(str(part))
+        if isinstance(part, str):
+            known = [name for k in kinds for name in k.model_fields]
+            fields = [k.model_fields[part] for k in kinds if part in k.model_fields]
+            kinds = [inner for field in fields for inner in _configs(field.annotation)]
+    return keys, known
+
+
+def _tag(kind: type[Config]) -> object:
+    return kind.model_fields["name"].default
+
+
+def _configs(annotation: Any) -> list[type[Config]]:
+    """The `Config` classes that an annotation names, however deep in unions and lists."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [kind for inner in get_args(annotation) for kind in _configs(inner)]

@@ -7,6 +7,7 @@ a bundle is exported to prepare an image alike.
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,10 @@ MIN_SIDE = 2
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
 """File endings, in lower case, that are taken for images when a folder is read."""
+
+
+_OPENING = threading.Lock()
+"""Warning filters belong to the process; threads that open images take turns to change them."""
 
 
 class InputSpec(Config):
@@ -79,14 +84,14 @@ def open_image(source: ImageSource) -> Image.Image:
             "The image file is empty (0 bytes).", where=where, fix="Fetch or export it again."
         )
     try:
-        with warnings.catch_warnings():
+        with _OPENING, warnings.catch_warnings():
             # Pillow warns at half the limit below; the limit itself is checked here, once.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            image.load()
-            return _to_rgb(image, where)
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        image.load()
+        return _to_rgb(image, where)
     except UnidentifiedImageError:
         raise ImageError(
             "The file is not an image that can be read.",
