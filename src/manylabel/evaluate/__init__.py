@@ -1,0 +1,1 @@
+"""Evaluation: what a bundle's scores on a data set are worth."""

@@ -1,0 +1,112 @@
+"""`manylabel explain`: where a bundle saw the labels of one image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manylabel.errors import RunError
+
+if TYPE_CHECKING:
+    from manylabel.explain.attention import Explanation
+    from manylabel.predict import Predictor
+
+_METHODS = {
+    "attention": "SRN's weighted attention U",
+    "cam": "class activation maps (the bundle's head has no attention of its own)",
+}
+
+
+@click.command("explain", short_help="Draw where a bundle saw the labels of one image.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder for the picture; it is made if need be.",
+)
+@click.option(
+    "--label", "names", multiple=True, metavar="NAME", help="Show this label; may be repeated."
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="K", help="Show the K labels of highest score."
+)
+def explain(
+    bundle: Path, image: Path, folder: Path, names: tuple[str, ...], top: int | None
+) -> None:
+    """Draw where BUNDLE saw the labels of IMAGE.
+
+    Writes DIR/NAME-attention.png: the photo, then for each label the map of its evidence over
+    the photo, as in the SRN paper's Fig. 3. Prints each label's score and where its map is
+    highest, in pixels of the upright image. Without --label or --top the labels are those that
+    are predicted present, and at least the three best.
+
+    \b
+    Example:
+      manylabel explain runs/demo/bundle photo.jpg --out explained --top 5
+    """  # noqa: D301 (click reads the backspace)
+    if names and top:
+        raise click.UsageError("Give --label or --top, not both.")
+    from manylabel.explain.attention import explain_image
+    from manylabel.explain.overlay import draw_overlay, to_png
+    from manylabel.predict import Predictor
+    from manylabel.preprocess import open_image
+
+    predictor = Predictor.load(bundle)
+    photo = open_image(image)
+    found = explain_image(predictor, photo)
+    shown = _shown(predictor, found, names, top)
+    titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in shown]
+    target = folder / f"{image.stem}-attention.png"
+    _write(target, to_png(draw_overlay(photo, found.maps[shown], titles)))
+    click.echo(f"Maps: {_METHODS[found.method]}.")
+    for line in _table(predictor, found, shown, photo.size):
+        click.echo(line)
+    click.echo(f"Picture: {target}")
+
+
+def _shown(
+    predictor: Predictor, found: Explanation, names: tuple[str, ...], top: int | None
+) -> list[int]:
+    """The columns of the labels to show."""
+    from manylabel.explain.overlay import choose_labels
+
+    if names:
+        return [predictor.labels.index(name) for name in dict.fromkeys(names)]
+    if top:
+        return (-found.scores).argsort(kind="stable")[:top].tolist()
+    return choose_labels(found.scores, found.thresholds)
+
+
+def _table(
+    predictor: Predictor, found: Explanation, shown: list[int], size: tuple[int, int]
+) -> list[str]:
+    """A line a label: name, score, whether it is predicted, and its map's highest point."""
+    from manylabel.explain.localisation import peaks
+
+    width = max(5, *(len(predictor.labels[i]) for i in shown))
+    lines = [f"{'label':{width}}  score  predicted  highest at x, y"]
+    for i, (x, y) in zip(shown, peaks(found.maps[shown]), strict=True):
+        predicted = "yes" if found.scores[i] >= found.thresholds[i] else "no"
+        lines.append(
+            f"{predictor.labels[i]:{width}}  {found.scores[i]:.3f}  {predicted:9}  "
+            f"{x * size[0]:.0f}, {y * size[1]:.0f}"
+        )
+    return lines
+
+
+def _write(target: Path, data: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    except OSError as error:
+        raise RunError(
+            f"The picture cannot be written: {error.strerror or error}.",
+            where=str(target),
+            fix="Give a folder that can be written to, with space left, as --out.",
+        ) from None

@@ -1,0 +1,185 @@
+"""Measures a predictor on a data set: every image scored once, every figure from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.records import Records, Split
+from manylabel.data.split import with_splits
+from manylabel.data.verify import without
+from manylabel.errors import DataError, ImageError
+from manylabel.metrics.profiles import Measures, find_profile, measure
+from manylabel.predict import Predictor
+
+_SHOWN: Final = 5
+_HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The figures of a model on a data set, and all that they were computed from.
+
+    Args:
+        measures: The figures.
+        scores: float32 [N, C], 0..1, in the order of `keys` and of the model's labels.
+        targets: int8 [N, C] in {1, 0, -1}, likewise.
+        keys: The N images.
+        data_fingerprint: SHA-256 of labels, keys and targets: equal ones are the same test.
+        source: Where the data was read from.
+        notes: What reading, splitting and measuring decided or dropped, a sentence each.
+    """
+
+    measures: Measures
+    scores: NDArray[np.float32]
+    targets: NDArray[np.int8]
+    keys: tuple[str, ...]
+    data_fingerprint: str
+    source: str
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures and what they are of, ready for JSON; without scores and targets."""
+        return {
+            "data": self.source,
+            "data_fingerprint": self.data_fingerprint,
+            "notes": list(self.notes),
+            **self.measures.as_dict(),
+        }
+
+
+def evaluate(
+    predictor: Predictor,
+    records: Records,
+    *,
+    profile: str = "manylabel",
+    skip_bad: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """The figures of a model on all of `records`, decided by the bundle's thresholds.
+
+    Args:
+        predictor: The model.
+        records: The images, with the model's labels in any order: they are matched by name.
+        profile: The definitions, a key of `manylabel.metrics.PROFILES`.
+        skip_bad: Leave out images that cannot be used, and say so in the notes.
+        on_progress: Called with the number of images done, after each.
+
+    Raises:
+        ConfigError: No such profile.
+        DataError: Other labels than the model's, no image, or images that cannot be used; all of
+            these are counted before it is raised.
+    """
+    find_profile(profile)  # a wrong name is met before the work, not after it
+    records = records.relabelled(predictor.labels)
+    _require_images(records)
+    scores, bad = _score(predictor, records, on_progress)
+    if bad and not skip_bad:
+        raise _refusal(records, bad)
+    good = without(records, bad)
+    _require_images(good)
+    targets = good.targets()
+    thresholds = np.array(predictor.bundle.info.thresholds)
+    return Evaluation(
+        measures=measure(scores, targets, predictor.labels, profile=profile, thresholds=thresholds),
+        scores=scores,
+        targets=targets,
+        keys=tuple(good.keys),
+        data_fingerprint=good.fingerprint(),
+        source=good.source,
+        notes=good.notes,
+    )
+
+
+def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Records, str]:
+    """The part of a data set that a model is measured on, and what that part is called.
+
+    That is test if the data set gives one, else val. If it gives neither, it is the test split
+    that training drew and left alone where this is the data set that the model was trained on,
+    else all of it, with a note.
+
+    Args:
+        records: As a reader gives them.
+        trained_on: Fingerprint of the images that the model was trained on, as its provenance
+            has it.
+    """
+    given = records.split_names()
+    for name in _HELD_OUT:
+        if name in given:
+            return records.split(name), name
+    if trained_on is not None and _trained_part(records) == trained_on:
+        note = "The model was trained on this data set: what it was not trained on is measured"
+        return take_split(replace(records, notes=(*records.notes, note)), "test"), "test"
+    note = (
+        "The data set gives no test or val split: all of it is measured. If the model was trained "
+        "on it, take --split test, which training draws the same way and leaves alone"
+    )
+    return replace(records, notes=(*records.notes, note)), "all"
+
+
+def take_split(records: Records, name: Split) -> Records:
+    """One split of a data set; where the data set does not give it, as training would draw it.
+
+    Raises:
+        DataError: The split has no image.
+    """
+    given = records if name in records.split_names() else with_splits(records)
+    taken = given.split(name)
+    if not len(taken):
+        counts = ", ".join(f"{split} {len(given.split(split)):,}" for split in given.split_names())
+        raise DataError(
+            f"The split '{name}' has no image; there are {counts}.",
+            where=records.source,
+            fix="Name a split that has images, or all.",
+        )
+    return taken
+
+
+def _trained_part(records: Records) -> str | None:
+    """Fingerprint of what training would train on; None if it would refuse the data set."""
+    try:
+        return with_splits(records).split("train").fingerprint()
+    except DataError:
+        return None
+
+
+def _require_images(records: Records) -> None:
+    if not len(records):
+        raise DataError(
+            "There is no image to measure.",
+            where=records.source,
+            fix="Give a data set with images that can be opened.",
+        )
+
+
+def _score(
+    predictor: Predictor, records: Records, on_progress: Callable[[int], None] | None
+) -> tuple[NDArray[np.float32], list[ImageError]]:
+    """Scores [N, C] of the images that can be used, in order, and the errors of the rest."""
+    rows: list[NDArray[np.float32]] = []
+    bad: list[ImageError] = []
+    sources = ((record.key, record.path) for record in records.items)
+    for done, result in enumerate(predictor.predict_many(sources), start=1):
+        if isinstance(result, ImageError):
+            bad.append(result)
+        else:
+            rows.append(result.scores)
+        if on_progress is not None:
+            on_progress(done)
+    scores = np.stack(rows) if rows else np.zeros((0, len(predictor.labels)), np.float32)
+    return scores, bad
+
+
+def _refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
+    shown = "".join(f"\n    {error.where}: {error.what}" for error in bad[:_SHOWN])
+    rest = f"\n    and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+    return DataError(
+        f"{len(bad):,} of {len(records):,} images cannot be used:{shown}{rest}",
+        where=records.source,
+        fix="Mend or remove them, or drop them with --skip-bad-images.",
+    )

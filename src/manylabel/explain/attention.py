@@ -1,0 +1,112 @@
+"""Evidence maps: for every label and position, how much that place speaks for the label.
+
+One interface for all heads: SRN's own map U where the head has it, else class activation maps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from manylabel.explain.cam import class_activation_maps
+from manylabel.models.backbones import FeatureMaps
+from manylabel.models.classifier import Classifier
+from manylabel.models.heads.base import Head, HeadOutput, MainNet
+from manylabel.predict import Predictor
+from manylabel.preprocess import normalise, to_pixels
+
+Method = Literal["attention", "cam"]
+"""`attention`: U, what the head itself looked with. `cam`: class activation maps."""
+
+_WEIGHTED: Final = "weighted"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One image's scores and the maps behind them.
+
+    Args:
+        scores: [C], 0..1.
+        thresholds: [C], 0..1: a label is predicted where score >= threshold.
+        maps: Evidence [C, H, W] over the whole image; what its numbers are, `method` tells.
+        method: Which maps these are.
+    """
+
+    scores: NDArray[np.float32]
+    thresholds: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    method: Method
+
+
+@torch.no_grad()
+def explain_image(predictor: Predictor, image: Image.Image) -> Explanation:
+    """Scores and evidence maps of one upright RGB image of any size."""
+    pixels = to_pixels(image, predictor.spec).unsqueeze(0)
+    maps, output = look(predictor, pixels)
+    evidence = evidence_maps(predictor.bundle.classifier, maps, output)
+    return Explanation(
+        scores=predictor.scores(output)[0].numpy(force=True),
+        thresholds=np.array(predictor.bundle.info.thresholds, dtype=np.float32),
+        maps=evidence[0].float().numpy(force=True),
+        method=explained_by(output),
+    )
+
+
+@torch.no_grad()
+def look(predictor: Predictor, pixels: Tensor) -> tuple[FeatureMaps, HeadOutput]:
+    """The backbone's maps and the head's output for pixels [N, 3, height, width], uint8, RGB.
+
+    The two halves of the predictor's own forward, kept apart: class activation maps need both.
+    """
+    classifier = predictor.bundle.classifier
+    assert not classifier.training
+    maps: FeatureMaps = classifier.backbone(normalise(pixels.to(predictor.device), predictor.spec))
+    return maps, classifier.head(maps)
+
+
+def evidence_maps(classifier: Classifier, maps: FeatureMaps, output: HeadOutput) -> Tensor:
+    """The evidence [N, C, H, W] for each label of N images, on the method's own scale.
+
+    Of SRN it is U = sigmoid(S) * A, which sums to at most 1 over the positions; of a head without
+    such a map it is the class activation map, in logits. Only within one label's map do the
+    numbers compare.
+
+    Args:
+        classifier: The model that gave the rest.
+        maps: What its backbone yielded.
+        output: What its head said of `maps`.
+    """
+    if explained_by(output) == "attention":
+        return output.maps[_WEIGHTED]
+    return class_activation_maps(main_of(classifier.head), maps.final)
+
+
+def explained_by(output: HeadOutput) -> Method:
+    """Which maps `evidence_maps` gives for a head's output."""
+    return "attention" if _WEIGHTED in output.maps else "cam"
+
+
+def main_of(head: Head) -> MainNet:
+    """The pooling and linear layer over the final map: the part that every head has."""
+    main = head.get_submodule("main")
+    assert isinstance(main, MainNet), type(head)
+    return main
+
+
+def scaled(maps: Tensor) -> Tensor:
+    """Maps [N, C, H, W] in [0, 1]: divided by each label's own maximum over the positions.
+
+    Evidence against a label (negative in a class activation map) becomes 0, and so does the whole
+    map of a label that has no evidence anywhere. An absent label's map reaches 1 too: read a
+    scaled map beside its score.
+    """
+    positive = maps.clamp(min=0)
+    peak = positive.amax((-2, -1), keepdim=True)
+    return positive / torch.where(peak > 0, peak, torch.ones_like(peak))

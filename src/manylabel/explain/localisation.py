@@ -1,0 +1,195 @@
+"""The pointing game: does the highest point of a label's map lie on an object of that label?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from manylabel.data.records import Box, Record, Records
+from manylabel.errors import DataError
+from manylabel.explain.attention import evidence_maps, explained_by, look, main_of
+from manylabel.explain.cam import class_activation_maps
+from manylabel.labels import PRESENT, LabelSpace
+from manylabel.predict import Predictor
+from manylabel.preprocess import open_image, to_pixels
+
+_BATCH: Final = 32
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PointingGame:
+    """How often maps point at the objects of their labels.
+
+    Args:
+        hits: Present labels whose highest point lies in a box of theirs.
+        misses: Present labels, with a box, whose highest point does not.
+        chance: The share of hits that a point thrown at random would have, 0..1; NaN if there
+            was nothing to point at.
+        per_label: The game of each label by itself, in the label space's order; those have none.
+    """
+
+    hits: int
+    misses: int
+    chance: float
+    per_label: dict[str, PointingGame] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """Hits of all, 0..1; NaN if there was nothing to point at."""
+        tries = self.hits + self.misses
+        return self.hits / tries if tries else float("nan")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON; None where there was nothing to point at."""
+        tried = self.hits + self.misses > 0
+        figures = {
+            "share": self.share if tried else None,
+            "chance": self.chance if tried else None,
+            "hits": self.hits,
+            "misses": self.misses,
+        }
+        rows = [{"label": name, **game.as_dict()} for name, game in self.per_label.items()]
+        return figures | ({"labels": rows} if rows else {})
+
+
+def pointing_game(
+    maps: NDArray[Any],
+    targets: NDArray[np.int8],
+    boxes: Sequence[tuple[Box, ...]],
+    labels: LabelSpace,
+) -> PointingGame:
+    """The share of present labels whose map is highest inside a box of theirs.
+
+    A label counts in an image if its target is 1 and the image has at least one box of it. The
+    point is the centre of the highest position; a box includes its edges. Chance is the mean area
+    of the union of the label's boxes, as a fraction of the image: exactly the probability that a
+    uniformly drawn point hits.
+
+    Args:
+        maps: Evidence [N, C, H, W] over the whole image, on any scale.
+        targets: [N, C] of 1 present, 0 absent, -1 unknown.
+        boxes: The objects of each of the N images.
+        labels: The C labels.
+
+    Source: J. Zhang, Z. Lin, J. Brandt, X. Shen, S. Sclaroff, "Top-down Neural Attention by
+    Excitation Backprop", ECCV 2016, section 4.1. Deliberate differences: no tolerance of 15
+    pixels around the point, and the total is the mean over (image, label) pairs, not the mean of
+    the labels' shares.
+    """
+    return _score(peaks(maps), targets, boxes, labels)
+
+
+def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
+    """The centre (x, y) of the highest position of each map [..., H, W], as fractions [..., 2].
+
+    Of equal positions the first, row by row.
+    """
+    height, width = maps.shape[-2:]
+    row, column = np.divmod(maps.reshape(*maps.shape[:-2], -1).argmax(-1), width)
+    return np.stack([(column + 0.5) / width, (row + 0.5) / height], axis=-1)
+
+
+@torch.no_grad()
+def score_localisation(predictor: Predictor, records: Records) -> dict[str, PointingGame]:
+    """The pointing game of a predictor's maps, each image seen once.
+
+    Returns:
+        `cam`: class activation maps of the main net; and `srn`: U, if the head has it.
+
+    Raises:
+        DataError: The records' labels are not the predictor's, or no present label has a box.
+        ImageError: An image cannot be used.
+    """
+    records = records.relabelled(predictor.labels)
+    items = [record for record in records.items if _has_target(record, predictor.labels)]
+    if not items:
+        raise DataError(
+            "No image has a box of a label that is present in it.",
+            where=records.source,
+            fix="Give data with boxes: COCO instances, Pascal VOC, or drawn scenes.",
+        )
+    points: dict[str, list[NDArray[np.float64]]] = {}
+    for batch in _batches(items):
+        for name, found in _peaks_by_method(predictor, batch).items():
+            points.setdefault(name, []).append(found)
+    targets = np.stack([record.targets for record in items])
+    boxes = [record.boxes for record in items]
+    return {
+        name: _score(np.concatenate(found), targets, boxes, predictor.labels)
+        for name, found in points.items()
+    }
+
+
+def union_area(boxes: Sequence[Box]) -> float:
+    """The area that boxes cover together inside the image, 0..1, exactly."""
+    corners = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes]).reshape(-1, 4)
+    left, top, right, bottom = corners.clip(0, 1).T
+    # Between neighbouring edges nothing changes: a cell of this grid is covered whole or not.
+    xs, ys = np.unique([left, right]), np.unique([top, bottom])
+    covered = np.zeros((max(len(ys) - 1, 0), max(len(xs) - 1, 0)), dtype=bool)
+    for x0, y0, x1, y1 in zip(
+        np.searchsorted(xs, left),
+        np.searchsorted(ys, top),
+        np.searchsorted(xs, right),
+        np.searchsorted(ys, bottom),
+        strict=True,
+    ):
+        covered[y0:y1, x0:x1] = True
+    return float(np.diff(ys) @ covered @ np.diff(xs))
+
+
+def _score(
+    points: NDArray[np.float64],
+    targets: NDArray[np.int8],
+    boxes: Sequence[tuple[Box, ...]],
+    labels: LabelSpace,
+) -> PointingGame:
+    assert points.shape == (*targets.shape, 2), (points.shape, targets.shape)
+    assert targets.shape == (len(boxes), len(labels)), (targets.shape, len(boxes), len(labels))
+    tries: dict[str, list[tuple[bool, float]]] = {name: [] for name in labels}
+    for row, of_image, at in zip(targets, boxes, points, strict=True):
+        for i, name in enumerate(labels):
+            own = [box for box in of_image if box.label == name]
+            if own and row[i] == PRESENT:
+                hit = any(_contains(box, *at[i]) for box in own)
+                tries[name].append((hit, union_area(own)))
+    everything = [one for of_label in tries.values() for one in of_label]
+    return _game(everything, {name: _game(each, {}) for name, each in tries.items()})
+
+
+def _game(tries: Sequence[tuple[bool, float]], per_label: dict[str, PointingGame]) -> PointingGame:
+    hits = sum(hit for hit, _ in tries)
+    chance = float(np.mean([area for _, area in tries])) if tries else float("nan")
+    return PointingGame(hits, len(tries) - hits, chance, per_label)
+
+
+def _contains(box: Box, x: float, y: float) -> bool:
+    return box.left <= x <= box.right and box.top <= y <= box.bottom
+
+
+def _has_target(record: Record, labels: LabelSpace) -> bool:
+    present = labels.decode(record.targets)
+    return any(box.label in present for box in record.boxes)
+
+
+def _batches(items: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
+
+
+def _peaks_by_method(
+    predictor: Predictor, records: Sequence[Record]
+) -> dict[str, NDArray[np.float64]]:
+    pixels = [to_pixels(open_image(record.path), predictor.spec) for record in records]
+    maps, output = look(predictor, torch.stack(pixels))
+    classifier = predictor.bundle.classifier
+    found = {"cam": class_activation_maps(main_of(classifier.head), maps.final)}
+    if explained_by(output) == "attention":
+        found["srn"] = evidence_maps(classifier, maps, output)
+    return {name: peaks(each.float().numpy(force=True)) for name, each in found.items()}

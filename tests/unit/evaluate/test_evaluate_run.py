@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_score
+
+from manylabel.data.records import Record, Records
+from manylabel.data.split import with_splits
+from manylabel.errors import ConfigError, DataError
+from manylabel.evaluate.run import evaluate, held_out, take_split
+from manylabel.labels import LabelSpace
+from manylabel.predict import Predictor
+
+LABELS = LabelSpace(["cat", "dog", "owl"])
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_bundle: Path) -> Predictor:
+    return Predictor.load(tiny_bundle, device="cpu", batch_size=4)
+
+
+def record(path: Path, targets, split=None) -> Record:
+    return Record(path.name, path, np.array(targets, dtype=np.int8), split)
+
+
+@pytest.fixture
+def records(make_image, tmp_path: Path) -> Records:
+    targets = np.random.default_rng(0).integers(0, 2, (10, 3))
+    items = [record(make_image(tmp_path / f"{i}.png", i), row) for i, row in enumerate(targets)]
+    return Records(LABELS, tuple(items), "photos", ("A note.",))
+
+
+def with_bad(records: Records, *positions: int) -> Records:
+    for position in positions:
+        records.items[position].path.write_bytes(b"no image")
+    return records
+
+
+def test_figures_are_those_of_the_predictions(predictor, records: Records) -> None:
+    found = evaluate(predictor, records)
+    scores = np.stack([predictor.predict(item.path).scores for item in records.items])
+    np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+    assert np.array_equal(found.targets, records.targets())
+    ap = [average_precision_score(records.targets()[:, c], scores[:, c]) for c in range(3)]
+    assert found.measures.mAP == pytest.approx(np.mean(ap))
+    op = precision_score(records.targets(), scores >= 0.5, average="micro")
+    assert found.measures.all.OP == pytest.approx(op)
+    assert found.keys == tuple(records.keys)
+    assert found.data_fingerprint == records.fingerprint()
+    assert (found.source, found.notes) == ("photos", ("A note.",))
+
+
+def test_labels_are_matched_by_name(predictor, records: Records) -> None:
+    shuffled = LabelSpace(["owl", "cat", "dog"])
+    items = tuple(record(item.path, item.targets[[2, 0, 1]]) for item in records.items)
+    found = evaluate(predictor, Records(shuffled, items, "photos"))
+    assert np.array_equal(found.targets, records.targets())
+    assert found.measures.mAP == evaluate(predictor, records).measures.mAP
+    assert [row.label for row in found.measures.per_label] == ["cat", "dog", "owl"]
+
+
+def test_other_labels_are_refused(predictor, records: Records) -> None:
+    other = Records(LabelSpace(["cat", "dog", "cow"]), records.items, "photos")
+    with pytest.raises(DataError, match=r"missing \(owl\).*not known to the model \(cow\)"):
+        evaluate(predictor, other)
+
+
+def test_the_bundles_thresholds_decide(make_bundle, tmp_path: Path, records: Records) -> None:
+    never = Predictor.load(make_bundle(tmp_path / "never", thresholds=(1.0, 1.0, 0.0)))
+    rows = evaluate(never, records).measures.per_label
+    assert [row.recall for row in rows] == [0, 0, 1]
+    assert [row.threshold for row in rows] == [1, 1, 0]
+
+
+def test_bad_images_are_counted_after_the_whole_pass(predictor, records: Records) -> None:
+    done = []
+    with pytest.raises(DataError, match="2 of 10 images cannot be used") as caught:
+        evaluate(predictor, with_bad(records, 1, 8), on_progress=done.append)
+    assert done == list(range(1, 11))
+    assert "1.png" in caught.value.what
+    assert "8.png" in caught.value.what
+    assert "--skip-bad-images" in caught.value.fix
+
+
+def test_of_many_bad_images_the_first_are_named(predictor, records: Records) -> None:
+    with pytest.raises(DataError, match="7 of 10") as caught:
+        evaluate(predictor, with_bad(records, *range(7)))
+    assert "4.png" in caught.value.what
+    assert "5.png" not in caught.value.what
+    assert "and 2 more" in caught.value.what
+
+
+def test_skipped_images_are_said_and_leave_the_rest_in_step(predictor, records: Records) -> None:
+    whole = evaluate(predictor, records)
+    found = evaluate(predictor, with_bad(records, 0, 5), skip_bad=True)
+    rest = [1, 2, 3, 4, 6, 7, 8, 9]
+    np.testing.assert_allclose(found.scores, whole.scores[rest], atol=1e-5)
+    assert np.array_equal(found.targets, whole.targets[rest])
+    assert found.keys == tuple(whole.keys[i] for i in rest)
+    assert found.data_fingerprint != whole.data_fingerprint
+    assert found.notes[0] == "A note."
+    assert "left out" in found.notes[1]
+    assert "2" in found.notes[1]
+
+
+def test_nothing_to_measure_is_an_error(predictor, records: Records) -> None:
+    with pytest.raises(DataError, match="no image"):
+        evaluate(predictor, Records(LABELS, (), "photos"))
+    with pytest.raises(DataError, match="no image"):
+        evaluate(predictor, with_bad(records, *range(10)), skip_bad=True)
+
+
+def test_a_wrong_profile_is_met_before_the_work(predictor, records: Records) -> None:
+    done = []
+    with pytest.raises(ConfigError, match="profile"):
+        evaluate(predictor, records, profile="srm", on_progress=done.append)
+    assert done == []
+
+
+def test_as_dict_has_the_figures_and_what_they_are_of(predictor, records: Records) -> None:
+    found = evaluate(predictor, records, profile="srn")
+    tables = found.as_dict()
+    assert tables["data"] == "photos"
+    assert tables["data_fingerprint"] == records.fingerprint()
+    assert tables["notes"] == ["A note."]
+    assert tables["profile"] == "srn"
+    assert tables["mAP"] == found.measures.mAP
+
+
+# Splits
+
+
+def split_records(*splits: str | None) -> Records:
+    items = [record(Path(f"{i}.png"), [1, 0, 0], split) for i, split in enumerate(splits)]
+    return Records(LABELS, tuple(items), "photos")
+
+
+@pytest.mark.parametrize(
+    ("splits", "name", "keys"),
+    [
+        (("train", "val", "test", "test"), "test", ["2.png", "3.png"]),
+        (("train", "val"), "val", ["1.png"]),
+        (("train", "train"), "all", ["0.png", "1.png"]),
+        ((None, None), "all", ["0.png", "1.png"]),
+    ],
+)
+def test_held_out_is_test_else_val_else_all(splits, name: str, keys: list[str]) -> None:
+    records, said = held_out(split_records(*splits))
+    assert (said, records.keys) == (name, keys)
+    assert any("--split test" in note for note in records.notes) == (name == "all")
+
+
+def test_of_the_data_that_a_model_was_trained_on_the_rest_is_measured() -> None:
+    records = split_records(*[None] * 60)
+    drawn = with_splits(records)
+    trained_on = drawn.split("train").fingerprint()
+    found, said = held_out(records, trained_on=trained_on)
+    assert (said, found.keys) == ("test", drawn.split("test").keys)
+    assert any("trained on this data set" in note for note in found.notes)
+    assert held_out(records, trained_on="another")[1] == "all"
+
+
+def test_a_single_image_can_be_measured() -> None:
+    for name in "abcdefgh":  # wherever its hash falls
+        items = (record(Path(f"{name}.png"), [1, 0, 0]),)
+        found, said = held_out(Records(LABELS, items, "photos"), trained_on="another")
+        assert (len(found), said) == (1, "all")
+
+
+def test_a_given_split_is_taken_as_it_is() -> None:
+    assert take_split(split_records("train", "val", "test"), "val").keys == ["1.png"]
+
+
+def test_a_missing_split_is_drawn_as_training_draws_it() -> None:
+    records = split_records(*[None] * 60)
+    taken = take_split(records, "test")
+    assert 0 < len(taken) < 60
+    assert taken.keys == with_splits(records).split("test").keys
+    assert any("drawn" in note for note in taken.notes)
+
+
+def test_a_split_that_cannot_be_had_is_an_error() -> None:
+    with pytest.raises(DataError, match="'val' has no image; there are test 2"):
+        take_split(split_records("test", "test"), "val")
