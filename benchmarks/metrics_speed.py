@@ -5,13 +5,8 @@ python -m benchmarks.metrics_speed --out metrics_speed.json
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
-import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -20,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import multilabel_average_precision
 
+from benchmarks.common import arguments, time_interleaved, versions, write
 from manylabel.labels import LabelSpace
 from manylabel.metrics import average_precision, average_precision_interpolated, measure
 
@@ -63,17 +59,6 @@ def contenders(scores: NDArray[np.float32], targets: NDArray[np.int8]) -> Timed:
     }
 
 
-def time_interleaved(timed: Timed, rounds: int) -> dict[str, float]:
-    """Median seconds of each; they take turns, so that a busy neighbour slows all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(rounds):
-        for name, run in timed.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
-
-
 def report(images: int, labels: int, rounds: int) -> dict:
     """The figures, after one untimed run of each to see that they agree."""
     torch.set_num_threads(1)
@@ -81,7 +66,7 @@ def report(images: int, labels: int, rounds: int) -> dict:
     found = {name: run() for name, run in timed.items()}
     for name in ("scikit_learn", "torchmetrics_exact", "measure_manylabel"):
         assert abs(found[name] - found["manylabel"]) < 1e-5, found
-    seconds = time_interleaved(timed, rounds)
+    seconds = {name: median(taken) for name, taken in time_interleaved(timed, rounds).items()}
     ratios = {
         f"{name}_over_manylabel": seconds[name] / seconds["manylabel"]
         for name in ("scikit_learn", "torchmetrics_exact")
@@ -92,9 +77,7 @@ def report(images: int, labels: int, rounds: int) -> dict:
         "images": images,
         "labels": labels,
         "rounds": rounds,
-        "versions": {
-            name: version(name) for name in ("numpy", "scikit-learn", "torch", "torchmetrics")
-        },
+        "versions": versions("numpy", "scikit-learn", "torch", "torchmetrics"),
         "machine": platform.machine(),
     }
 
@@ -111,16 +94,13 @@ def table(figures: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--images", type=int, default=40_504)
     parser.add_argument("--labels", type=int, default=80)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     figures = report(args.images, args.labels, args.rounds)
     print(table(figures))
-    if args.out:
-        args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write(figures, args.out)
 
 
 if __name__ == "__main__":

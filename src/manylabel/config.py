@@ -62,13 +62,13 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
     result = _copy(tables)
     for setting in settings:
         path, equals, text = setting.partition("=")
-        if not equals or not path.strip():
+        *parents, key = (part.strip() for part in path.split("."))
+        if not equals or not all([*parents, key]):
             raise ConfigError(
                 f"Cannot read the setting {setting!r}.",
                 where="--set",
                 fix="Write it as table.key=value, for instance --set data.batch_size=32.",
             )
-        *parents, key = path.strip().split(".")
         table: Any = result
         for parent in parents:
             table = _enter(table, parent, setting)
@@ -137,8 +137,9 @@ def _position(items: list[Any], key: str, setting: str) -> int:
 
 def _enter(table: Any, key: str, setting: str) -> Any:
     if isinstance(table, list):
-        return table[_position(table, key, setting)]
-    inner = table.setdefault(key, {})
+        inner = table[_position(table, key, setting)]
+    else:
+        inner = table.setdefault(key, {})
     if not isinstance(inner, dict | list):
         raise ConfigError(
             f"{key!r} is a value, not a table.",

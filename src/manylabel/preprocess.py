@@ -7,15 +7,16 @@ a bundle is exported to prepare an image alike.
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
-from pydantic import Field
+from PIL import ExifTags, Image, UnidentifiedImageError
+from pydantic import Field, FiniteFloat
 from torch import Tensor
 
 from manylabel.config import Config
@@ -37,6 +38,27 @@ _OPENING = threading.Lock()
 """Warning filters belong to the process; threads that open images take turns to change them."""
 
 
+_DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, IndexError, KeyError),
+    *(AttributeError, RuntimeError, struct.error),
+)
+"""Pillow's decoders raise all of these on truncated or mutated files."""
+
+# Not ImageOps.exif_transpose: it writes the whole EXIF anew, and fails where any of it is damaged.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets an image upright, by EXIF's orientation."""
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class InputSpec(Config):
     """What a model's input looks like."""
 
@@ -44,13 +66,13 @@ class InputSpec(Config):
     """Pixels. The whole image is squashed to height x width; its aspect ratio is not kept."""
     width: int = Field(default=224, ge=16)
     """Pixels."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
     """Subtracted from each channel after scaling by `value_scale`, in `colour_order`."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[_Positive, _Positive, _Positive] = (0.229, 0.224, 0.225)
     """Each channel is divided by it, in `colour_order`."""
     colour_order: Literal["rgb", "bgr"] = "rgb"
     """The order of the three channels; the authors' Caffe models take bgr."""
-    value_scale: float = Field(default=1 / 255, gt=0)
+    value_scale: _Positive = 1 / 255
     """Pixels 0..255 are multiplied by it first: 1/255 gives 0..1, 1 leaves 0..255 (Caffe)."""
     resize: Literal["bilinear", "bicubic"] = "bilinear"
     """Interpolation of the squash, antialiased."""
@@ -70,26 +92,8 @@ def open_image(source: ImageSource) -> Image.Image:
             or larger than `MAX_PIXELS`.
     """
     where = _name(source)
-    if isinstance(source, Image.Image):
-        return _to_rgb(source, where)
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(
-            f"The image cannot be read: {reason}.", where=where, fix="Check the path."
-        ) from None
-    if not data:
-        raise ImageError(
-            "The image file is empty (0 bytes).", where=where, fix="Fetch or export it again."
-        )
-    try:
-        with _OPENING, warnings.catch_warnings():
-            # Pillow warns at half the limit below; the limit itself is checked here, once.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
+        image = source if isinstance(source, Image.Image) else _open(_read(source, where))
         image.load()
         return _to_rgb(image, where)
     except UnidentifiedImageError:
@@ -106,11 +110,35 @@ def open_image(source: ImageSource) -> Image.Image:
         ) from None
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        # Pillow's decoders raise all of these on truncated or mutated files.
+    except _DAMAGE as error:
         raise ImageError(
             f"The image is damaged: {error}.", where=where, fix="Fetch or export it again."
         ) from None
+
+
+def _read(source: str | Path | bytes, where: str) -> bytes:
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(
+            f"The image cannot be read: {reason}.", where=where, fix="Check the path."
+        ) from None
+    if not data:
+        raise ImageError(
+            "The image file is empty (0 bytes).", where=where, fix="Fetch or export it again."
+        )
+    return data
+
+
+def _open(data: bytes) -> Image.Image:
+    with _OPENING, warnings.catch_warnings():
+        # Pillow warns at half the limit below; the limit itself is checked here, once.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(data))
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 def to_pixels(image: Image.Image, spec: InputSpec) -> Tensor:
@@ -154,7 +182,8 @@ def _to_rgb(image: Image.Image, where: str) -> Image.Image:
             where=where,
             fix="Remove it: it holds nothing to classify.",
         )
-    image = ImageOps.exif_transpose(image)
+    turned = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    image = image if turned is None else image.transpose(turned)
     if image.mode.startswith("I") or image.mode == "F":
         return _grey_to_8_bits(image).convert("RGB")
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:

@@ -49,7 +49,7 @@ def explain(
     \b
     Example:
       manylabel explain runs/demo/bundle photo.jpg --out explained --top 5
-    """  # noqa: D301 (click reads the backspace)
+    """
     if names and top:
         raise click.UsageError("Give --label or --top, not both.")
     from manylabel.explain.attention import explain_image

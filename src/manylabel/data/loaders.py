@@ -56,14 +56,14 @@ class EpochSampler(Sampler[Draw]):
         size: Number of records.
         seed: The run's.
         epoch: Counted over the whole run, so that no two epochs share an order.
-        skip: How many entries were used already.
+        skip: How many entries were used already; beyond `size`, nothing is left.
     """
 
     def __init__(self, size: int, *, seed: int, epoch: int, skip: int = 0) -> None:
         self.size, self.seed, self.epoch, self.skip = size, seed, epoch, skip
 
     def __len__(self) -> int:
-        return self.size - self.skip
+        return max(0, self.size - self.skip)
 
     def __iter__(self) -> Iterator[Draw]:
         generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
@@ -162,6 +162,7 @@ def batches(
         collate_fn=_collate,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each pass would draw a number from torch's global one
     )
     for batch in loader:
         if isinstance(batch, ImageError):

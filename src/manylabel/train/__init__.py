@@ -1,0 +1,1 @@
+"""Training: recipes, SRN's four steps, the loop, and what a run leaves behind."""

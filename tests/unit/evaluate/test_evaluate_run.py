@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_predictions(predictor, records: Records) -> No
     ap = [average_precision_score(records.targets()[:, c], scores[:, c]) for c in range(3)]
     assert found.measures.mAP == pytest.approx(np.mean(ap))
     op = precision_score(records.targets(), scores >= 0.5, average="micro")
-    assert found.measures.all.OP == pytest.approx(op)
+    assert pytest.approx(op) == found.measures.all.OP
     assert found.keys == tuple(records.keys)
     assert found.data_fingerprint == records.fingerprint()
     assert (found.source, found.notes) == ("photos", ("A note.",))

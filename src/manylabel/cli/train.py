@@ -1,0 +1,142 @@
+"""`manylabel train`: a recipe and a data set, to a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manylabel.cli.shared import DataOptions, data_options
+
+if TYPE_CHECKING:
+    from manylabel.train.config import RunConfig
+
+DEFAULT_RECIPE = "quick-resnet50-srn"
+
+
+@click.command()
+@data_options(required=False)
+@click.option(
+    "--recipe",
+    help="A TOML file, or the name of a recipe that comes with manylabel.  "
+    f"[default: {DEFAULT_RECIPE}]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder.  [default: runs/ and the recipe's name]",
+)
+@click.option(
+    "--backbone-weights",
+    type=click.Path(path_type=Path),
+    help="Pre-trained weights of the backbone, safetensors or a state dict, instead of timm's.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
+@click.option("--device", help="auto, cpu, cuda or mps, instead of the recipe's.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other key of the recipe, for instance optim.lr=0.01 or steps.0.epochs=3.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the run in this folder, with its own recipe.",
+)
+@click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be used.")
+def train(
+    data: DataOptions,
+    recipe: str | None,
+    out: Path | None,
+    backbone_weights: Path | None,
+    seed: int | None,
+    device: str | None,
+    settings: tuple[str, ...],
+    resume: Path | None,
+    skip_bad_images: bool,
+) -> None:
+    """Train a model and measure what each step brought.
+
+    The run's folder then holds the bundle, each step's bundle, metrics.json, the whole recipe,
+    report.html, and a checkpoint that --resume goes on from.
+
+    \b
+    Examples:
+      manylabel train --data photos.csv
+      manylabel train --data photos.csv --recipe my.toml --set optim.lr=0.001
+      manylabel train --data coco/ --recipe coco-resnet101-srn --out runs/coco
+      manylabel train --resume runs/coco
+    """
+    from manylabel.train.config import find_recipe
+    from manylabel.train.logs import Reporter
+    from manylabel.train.report import report_run
+    from manylabel.train.run import RECIPE, load_records, run
+
+    given = [f"seed={seed}"] if seed is not None else []
+    given += [f"device='{device}'"] if device is not None else []
+    given += [f"backbone.weights='{backbone_weights}'"] if backbone_weights is not None else []
+    if resume is not None:
+        _refuse_beside_resume(recipe, out, [*given, *settings])
+        folder, path = resume, resume / RECIPE
+    else:
+        path = find_recipe(recipe or DEFAULT_RECIPE)
+        folder = out or Path("runs") / path.stem
+    config = _recipe(path, data, (*given, *settings), resumed=resume is not None)
+    with Reporter() as reporter:
+        assert config.data is not None
+        records = load_records(config.data, reporter, skip_bad=skip_bad_images)
+        reporter.say(records.summary())
+        reporter.say(_chosen(path, config))
+        outcome = run(config, records, folder, reporter, resume=resume is not None)
+        page = report_run(outcome, config)
+    click.echo(f"Bundle: {outcome.bundle}\nReport: {page}")
+
+
+def _recipe(
+    path: Path, data: DataOptions, settings: tuple[str, ...], *, resumed: bool
+) -> RunConfig:
+    """The recipe at `path` with the command line's data set and settings put in."""
+    from manylabel.config import override, read_toml
+    from manylabel.errors import CheckpointError, ConfigError
+    from manylabel.train.config import resolve
+
+    if resumed and not path.exists():
+        raise CheckpointError(
+            "There is no run to go on with.",
+            where=str(path.parent),
+            fix="Give the folder of a run that was stopped; it holds a recipe and a checkpoint.",
+        )
+    tables = read_toml(path)
+    tables["data"] = {**tables.get("data", {}), **data.settings()}
+    config = resolve(override(tables, settings), where=str(path)) if tables["data"] else None
+    if config is None:
+        raise ConfigError(
+            "No data set is given.",
+            where="--data",
+            fix="Give a table, a COCO JSON file or a folder, for instance --data photos.csv.",
+        )
+    return config
+
+
+def _refuse_beside_resume(recipe: str | None, out: Path | None, settings: list[str]) -> None:
+    if recipe or out or settings:
+        raise click.UsageError(
+            "--resume goes on with the run's own recipe: leave out --recipe, --out, --seed, "
+            "--device, --backbone-weights and --set."
+        )
+
+
+def _chosen(path: Path, config: RunConfig) -> str:
+    steps = ", ".join(f"{step.kind} {step.epochs}" for step in config.steps)
+    weights = config.backbone.weights or (
+        "timm's pre-trained weights" if config.backbone.pretrained else "no pre-trained weights"
+    )
+    return (
+        f"Recipe {path.stem}: {config.head.name} over {config.backbone.name} ({weights}), "
+        f"{config.input.width}x{config.input.height} pixels, epochs: {steps}; seed {config.seed}, "
+        f"batches of {config.batch_size}."
+    )

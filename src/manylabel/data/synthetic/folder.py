@@ -1,0 +1,240 @@
+"""The folder: drawn scenes as a data set in COCO's format."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, final
+
+from manylabel.data.records import SPLITS, Box, Split
+from manylabel.data.synthetic.layout import sample_scene
+from manylabel.data.synthetic.picture import render_scene
+from manylabel.data.synthetic.rules import LABELS, RULES, VERSION, prior
+from manylabel.errors import ConfigError, DataError, RunError
+
+COUNTS: Final[Mapping[str, int]] = {"train": 3000, "val": 300, "test": 1000}
+"""Images a split, unless told otherwise."""
+
+_HEADER: Final = "scenes.json"
+_UNFINISHED: Final = "scenes.partial.json"
+"""The header's name until the folder is whole."""
+_CHUNK: Final = 50
+"""Images that a worker draws at a time."""
+
+
+def draw_scenes(
+    folder: Path,
+    *,
+    seed: int = 0,
+    counts: Mapping[str, int] = COUNTS,
+    size: int = 128,
+    workers: int | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Path:
+    """Draws the data set into `folder` and gives the folder back.
+
+    Writes images/<split>/NNNNN.jpg, instances_<split>.json (COCO; file names are relative to
+    images/, boxes in pixels) and, last, scenes.json: a folder without it was interrupted, and
+    the same settings draw it anew. A finished folder is left as it is.
+
+    Args:
+        folder: New, empty, or drawn with the same settings before.
+        seed: Zero or more. The same seed gives the same bytes with the same versions of Pillow
+            and NumPy.
+        counts: Images a split; the splits are among train, val and test.
+        size: The side of an image in pixels, 64 to 1024.
+        workers: Processes; None takes as many as there are cores. More than one are started
+            afresh, so a script must call this under `if __name__ == "__main__":`.
+        on_progress: Is told how many images have been drawn so far.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        DataError: The folder holds something else.
+        RunError: The folder cannot be written: no permission, a full disk.
+    """
+    plan = _plan(seed, counts, size)
+    if _is_drawn(folder, plan):
+        return folder
+    try:
+        _draw(folder, plan, workers or os.cpu_count() or 1, on_progress)
+    except OSError as error:
+        raise RunError(
+            f"The scenes cannot be written: {error.strerror or error}.",
+            where=str(error.filename or folder),
+            fix="Make room or give another folder, then draw again.",
+        ) from error
+    return folder
+
+
+def scenes_are_drawn(folder: Path, *, seed: int, counts: Mapping[str, int], size: int) -> bool:
+    """Whether the folder holds just these scenes, whole; False where they can be drawn.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        DataError: The folder holds something else.
+    """
+    return _is_drawn(folder, _plan(seed, counts, size))
+
+
+@final
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be drawn: settings within their ranges, splits in order."""
+
+    seed: int
+    counts: Mapping[Split, int]
+    size: int
+
+    def header(self) -> str:
+        """What scenes.json holds: all that decides what is drawn, and the table."""
+        rules = [asdict(rule) | {"prior": round(prior(rule.name), 6)} for rule in RULES]
+        settings = {"seed": self.seed, "size": self.size, "counts": dict(self.counts)}
+        return _as_json({"version": VERSION, **settings, "labels": rules})
+
+
+def _plan(seed: int, counts: Mapping[str, int], size: int) -> _Plan:
+    unknown = [name for name in counts if name not in SPLITS]
+    if unknown or not counts:
+        raise ConfigError(
+            f"There is no split '{unknown[0]}'." if unknown else "No split is to be drawn.",
+            where="counts",
+            fix=f"The splits are {', '.join(SPLITS)}.",
+        )
+    limits = [("seed", seed, 0, 2**63 - 1), ("size", size, 64, 1024)]
+    limits += [(f"counts['{name}']", count, 1, 99_999) for name, count in counts.items()]
+    for name, value, low, high in limits:
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{name} is {value}.", where=name, fix=f"Give a whole number from {low} to {high}."
+            )
+    return _Plan(seed, {split: counts[split] for split in SPLITS if split in counts}, size)
+
+
+def _is_drawn(folder: Path, plan: _Plan) -> bool:
+    finished, unfinished = _text(folder / _HEADER), _text(folder / _UNFINISHED)
+    if finished == plan.header():
+        return True
+    if unfinished == plan.header() or _is_free(folder):
+        return False
+    what = "is not empty, or is no folder that can be read"
+    if finished or unfinished:
+        what = "holds scenes, whole or interrupted, of another seed, count, size or version"
+    raise DataError(
+        f"The folder {what}.",
+        where=str(folder),
+        fix="Give a new or an empty folder, or delete this one first.",
+    )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether the folder is yet to be made, or is empty."""
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:  # a file, or a folder that must not be looked into
+        return False
+
+
+@final
+@dataclass(frozen=True)
+class _Chunk:
+    """Some images of one split, for one worker."""
+
+    folder: Path
+    plan: _Plan
+    split: Split
+    indices: range
+
+
+def _draw(folder: Path, plan: _Plan, workers: int, on_progress: Callable[[int], None]) -> None:
+    for split in plan.counts:
+        (folder / "images" / split).mkdir(parents=True, exist_ok=True)
+    (folder / _UNFINISHED).write_text(plan.header(), encoding="utf-8")
+    chunks = [
+        _Chunk(folder, plan, split, range(start, min(start + _CHUNK, count)))
+        for split, count in plan.counts.items()
+        for start in range(0, count, _CHUNK)
+    ]
+    boxes: dict[Split, list[tuple[Box, ...]]] = {split: [] for split in plan.counts}
+    done = 0
+    for chunk, drawn in zip(chunks, _run(chunks, workers), strict=True):
+        boxes[chunk.split] += drawn
+        done += len(drawn)
+        on_progress(done)
+    for split, of_split in boxes.items():
+        instances = _as_json(_coco(split, plan.size, of_split))
+        (folder / f"instances_{split}.json").write_text(instances, encoding="utf-8")
+    (folder / _UNFINISHED).replace(folder / _HEADER)
+
+
+def _run(chunks: Sequence[_Chunk], workers: int) -> Iterator[list[tuple[Box, ...]]]:
+    """The chunks' boxes in order; drawn in this process where another would not pay."""
+    if workers == 1 or len(chunks) < 4:
+        yield from map(_draw_chunk, chunks)
+        return
+    # Not forked: the caller may have threads (progress bars, torch), and those do not survive it.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
+        yield from pool.map(_draw_chunk, chunks)
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches the whole group of processes; the parent alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _draw_chunk(chunk: _Chunk) -> list[tuple[Box, ...]]:
+    boxes = []
+    for index in chunk.indices:
+        scene = sample_scene(chunk.plan.seed, chunk.split, index)
+        drawing = render_scene(scene, chunk.plan.size)
+        drawing.image.save(chunk.folder / "images" / _file_name(chunk.split, index), quality=92)
+        boxes.append(drawing.boxes)
+    return boxes
+
+
+def _file_name(split: Split, index: int) -> str:
+    return f"{split}/{index:05d}.jpg"
+
+
+def _coco(split: Split, size: int, boxes: Sequence[tuple[Box, ...]]) -> dict[str, Any]:
+    images = [
+        {"id": i, "file_name": _file_name(split, i), "width": size, "height": size}
+        for i in range(len(boxes))
+    ]
+    objects = [(i, box) for i, of_image in enumerate(boxes) for box in of_image]
+    annotations = [
+        {"id": number, "image_id": i} | _coco_box(box, size)
+        for number, (i, box) in enumerate(objects, start=1)
+    ]
+    categories = [{"id": i, "name": name} for i, name in enumerate(LABELS, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _coco_box(box: Box, size: int) -> dict[str, Any]:
+    left, top = box.left * size, box.top * size
+    width, height = (box.right - box.left) * size, (box.bottom - box.top) * size
+    return {
+        "category_id": LABELS.index(box.label) + 1,
+        "bbox": [round(value, 2) for value in (left, top, width, height)],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+    }
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"

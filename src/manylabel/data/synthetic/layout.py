@@ -1,0 +1,236 @@
+"""The layout: which labels a scene has, where they lie, how large, and what hides what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.random import Generator
+
+from manylabel.data.records import SPLITS, Split
+from manylabel.data.synthetic.rules import (
+    BARE_THICKET_CHANCE,
+    HIDDEN,
+    RULE_OF,
+    RULES,
+    SHY_SHARE,
+    STRAY_CHANCE,
+    TINY,
+    LabelRule,
+    toss_labels,
+)
+from manylabel.data.synthetic.scene import SIDE, Item, Scene
+from manylabel.data.synthetic.shapes import CLUTTER, INKS, RAGGED, SHAPES, draw_item
+
+_MARGIN: Final = 2.0
+"""Units that every object keeps from the edge of the image."""
+_MILD_OVERLAP: Final = 0.12
+"""The share of the smaller of two boxes that they may have in common."""
+_REACH: Final = 14.0
+"""Units between an object and what lies near it, at most, in each direction."""
+_TRIES: Final = 40
+"""Places that are tried for a block before the scene is taken to be too crowded."""
+
+Block = tuple[Item, ...]
+"""Items that keep their places with respect to one another."""
+
+Side = Literal["left", "right", "below"]
+_SIDES: Final[tuple[Side, ...]] = ("left", "right", "below")
+
+
+def sample_scene(seed: int, split: Split, index: int) -> Scene:
+    """The layout of one scene; it depends on these three numbers alone."""
+    rng = np.random.default_rng((seed, SPLITS.index(split), index))
+    rules = toss_labels(rng)
+    shrink = 1.0
+    while (blocks := _arrange(_make_blocks(rules, rng, shrink), rng)) is None:
+        shrink *= 0.93  # no label is ever dropped: a crowded scene is drawn smaller instead
+    order = rng.permutation(len(blocks))
+    clutter = [_clutter_item(rng) for _ in range(rng.integers(5, 11))]
+    objects = [item for i in order for item in blocks[i]]
+    return Scene((*clutter, *objects), _item_seed(rng))
+
+
+def _make_blocks(rules: Sequence[LabelRule], rng: Generator, shrink: float) -> list[Block]:
+    """The scene's blocks, not yet placed: companions before what lies near them."""
+    blocks: list[Block] = []
+    for rule in rules:
+        item = _item(rule, rng, shrink)
+        if rule.place in ("above", "below"):
+            reference = next(
+                i for i, (head, *_) in enumerate(blocks) if head.label == rule.companion
+            )
+            blocks[reference] = _stack(blocks[reference][0], item, rule.place, rng)
+        elif rule.shy == "hidden" and rng.random() < SHY_SHARE:
+            blocks.append(_hide(replace(item, tilt=0.0), rng))
+        else:
+            blocks.append((item,))
+    return blocks + _decoys(rules, blocks, rng, shrink)
+
+
+def _decoys(
+    rules: Sequence[LabelRule], blocks: Sequence[Block], rng: Generator, shrink: float
+) -> list[Block]:
+    """What would give a label away if it came with that label only, shown without it."""
+    present = {rule.name for rule in rules}
+    decoys: list[Block] = [
+        (replace(_item(rule, rng, shrink), label=None),)
+        for rule in RULES
+        if rule.place == "above" and rule.companion not in present and rng.random() < STRAY_CHANCE
+    ]
+    nothing_hidden = all(item.hidden == 0 for block in blocks for item in block)
+    if nothing_hidden and rng.random() < BARE_THICKET_CHANCE:
+        width, height = rng.uniform(14, 30, size=2).tolist()
+        decoys.append((Item(shape="thicket", width=width, height=height, seed=_item_seed(rng)),))
+    return decoys
+
+
+def _item(rule: LabelRule, rng: Generator, shrink: float) -> Item:
+    """One object of the label, not yet placed."""
+    if rule.shy == "small" and rng.random() < SHY_SHARE:
+        longer = rng.uniform(*TINY)
+    else:
+        longer = shrink * rng.uniform(*rule.sizes)
+    shape = SHAPES[rule.shape]
+    aspect = shape.aspect * math.exp(rng.uniform(-0.1, 0.1))
+    return Item(
+        shape=rule.shape,
+        label=rule.name,
+        width=longer * min(1.0, aspect),
+        height=longer / max(1.0, aspect),
+        flip=bool(rng.random() < 0.5),
+        tilt=rng.uniform(-shape.tilt, shape.tilt),
+        seed=_item_seed(rng),
+    )
+
+
+def _clutter_item(rng: Generator) -> Item:
+    shape = CLUTTER[rng.integers(len(CLUTTER))]
+    width, height = (_log_uniform((6, 32), rng) * math.exp(rng.uniform(-0.3, 0.3)) for _ in "wh")
+    return Item(
+        shape=shape,
+        left=rng.uniform(-8, SIDE - 8),
+        top=rng.uniform(-8, SIDE - 8),
+        width=width,
+        height=height,
+        tilt=rng.uniform(-180, 180),
+        seed=_item_seed(rng),
+    )
+
+
+def _item_seed(rng: Generator) -> int:
+    return int(rng.integers(2**32))
+
+
+def _log_uniform(bounds: tuple[float, float], rng: Generator) -> float:
+    return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
+
+
+def _stack(reference: Item, item: Item, place: Literal["above", "below"], rng: Generator) -> Block:
+    """The reference and the item above or below it, aside by up to 34 units.
+
+    The gap is small and the shapes are flat: the taller the stack, the more the item's height
+    in the picture would tell which side of the reference it is on.
+    """
+    gap = rng.uniform(1, 4)
+    down = -gap - item.height if place == "above" else reference.height + gap
+    aside = (reference.width - item.width) / 2 + rng.uniform(-34, 34)
+    return (reference, item.moved(aside, down))
+
+
+def _hide(item: Item, rng: Generator) -> Block:
+    """The item and a thicket that covers, from one side, a share of what is drawn of it."""
+    share = rng.uniform(*HIDDEN)
+    side: Side = _SIDES[rng.integers(len(_SIDES))]
+    depth = _depth(item, share, side)
+    pads = rng.uniform(3, 7, size=4).tolist()
+    left, top = item.left - pads[0], item.top - pads[1]
+    right, bottom = item.right + pads[2], item.bottom + pads[3]
+    inset = RAGGED / 2  # on average the ragged edge lies that far inside the box
+    if side == "left":
+        right = item.left + depth * item.width + inset
+    elif side == "right":
+        left = item.right - depth * item.width - inset
+    else:
+        top = item.bottom - depth * item.height - inset
+    thicket = Item(
+        shape="thicket",
+        left=left,
+        top=top,
+        width=right - left,
+        height=bottom - top,
+        seed=_item_seed(rng),
+    )
+    return (replace(item, hidden=share), thicket)
+
+
+def _depth(item: Item, share: float, side: Side) -> float:
+    """How far into the item's box, from one side, `share` of its drawing lies: a fraction."""
+    drawn = np.asarray(draw_item(item, 3.0, INKS[0]).getchannel("A")) > 127
+    profile = drawn.sum(axis=1 if side == "below" else 0)
+    if side != "left":
+        profile = profile[::-1]
+    reached = np.cumsum(profile) / profile.sum()
+    return float(np.searchsorted(reached, share) + 1) / len(profile)
+
+
+def _arrange(blocks: Sequence[Block], rng: Generator) -> list[Block] | None:
+    """Every block at a free place, or None if one found none."""
+    placed: list[Block] = []
+    for block in blocks:
+        taken = [item for other in placed for item in other]
+        free = _free_place(block, taken, rng)
+        if free is None:
+            return None
+        placed.append(free)
+    return placed
+
+
+def _free_place(block: Block, taken: Sequence[Item], rng: Generator) -> Block | None:
+    """The block where it meets nothing that is `taken`, or None if no place was found."""
+    left = min(item.left for item in block)
+    top = min(item.top for item in block)
+    width = max(item.right for item in block) - left
+    height = max(item.bottom for item in block) - top
+    room = (SIDE - 2 * _MARGIN - width, SIDE - 2 * _MARGIN - height)
+    if min(room) < 0:
+        return None
+    companion = _near_what(block, taken)
+    for _ in range(_TRIES):
+        x, y = _MARGIN + rng.uniform(0, room[0]), _MARGIN + rng.uniform(0, room[1])
+        if companion is not None:
+            reach_x = (companion.width + width) / 2 + _REACH
+            reach_y = (companion.height + height) / 2 + _REACH
+            x = companion.centre[0] + rng.uniform(-reach_x, reach_x) - width / 2
+            y = companion.centre[1] + rng.uniform(-reach_y, reach_y) - height / 2
+            x = min(max(x, _MARGIN), _MARGIN + room[0])
+            y = min(max(y, _MARGIN), _MARGIN + room[1])
+        moved = tuple(item.moved(x - left, y - top) for item in block)
+        if all(_overlap(a, b) <= _allowed(a, b) for a in moved for b in taken):
+            return moved
+    return None
+
+
+def _near_what(block: Block, taken: Sequence[Item]) -> Item | None:
+    """The companion that the block must lie near, if it has one and that is in the scene."""
+    label = block[0].label
+    if label is None or RULE_OF[label].place != "near":
+        return None
+    return next((item for item in taken if item.label == RULE_OF[label].companion), None)
+
+
+def _allowed(a: Item, b: Item) -> float:
+    """The overlap that two items may have: none where a thicket hides enough already."""
+    return 0.0 if a.hidden or b.hidden else _MILD_OVERLAP
+
+
+def _overlap(a: Item, b: Item) -> float:
+    """The shared area as a share of the smaller box."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / min(a.width * a.height, b.width * b.height)

@@ -1,0 +1,132 @@
+"""The whole main job on drawn scenes: what `manylabel demo` runs.
+
+Draw a data set; train SRN in its four steps; train its main net on for as long as steps 2 to 4
+took, which is the fair baseline; measure both; see where their maps point; write it all down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors.torch import load_file
+
+from manylabel.bundle import WEIGHTS_FILE
+from manylabel.config import override, read_toml
+from manylabel.data.read import DataSource
+from manylabel.data.records import Records
+from manylabel.data.synthetic import COUNTS, draw_scenes
+from manylabel.evaluate.report import Result
+from manylabel.explain.localisation import PointingGame, score_localisation
+from manylabel.predict import Predictor
+from manylabel.train.config import RunConfig, find_recipe, resolve
+from manylabel.train.logs import Reporter
+from manylabel.train.report import Beside, report_run
+from manylabel.train.run import Outcome, load_records, metrics_of, run, write_metrics
+
+DEMO_RECIPE: Final = "demo-tiny-srn"
+
+
+def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
+    """Run the demo and give back what its `metrics.json` holds.
+
+    Args:
+        folder: Where everything goes: scenes, bundle, metrics, recipe, pictures, report.
+        seed: Of scenes, weights and order.
+        reporter: Who is told.
+
+    Raises:
+        ConfigError: The folder holds a run already.
+        RunError: The disk is full, or the run was stopped.
+    """
+    began = time.monotonic()
+    config = _recipe(seed, folder)
+    records = _scenes(folder / "scenes", seed, reporter)
+    srn = run(config, records, folder, reporter)
+    reporter.say("Now the baseline: the main net alone, trained on for as many epochs.")
+    longer = _train_main_net_on(config, srn, records, reporter)
+    pointing = _pointing(srn, longer, reporter)
+    metrics = {
+        **metrics_of(srn, config, seconds=time.monotonic() - began),
+        "baseline": srn.results[0],
+        "baseline_long": longer.results[-1],
+        "srn": srn.results[-1],
+        "pointing_game": pointing,
+    }
+    write_metrics(folder, metrics)
+    report_run(srn, config, _beside(metrics))
+    return metrics
+
+
+def _recipe(seed: int, folder: Path) -> RunConfig:
+    path = find_recipe(DEMO_RECIPE)
+    tables = override(read_toml(path), [f"seed={seed}", f"data.path='{folder / 'scenes'}'"])
+    return resolve(tables, where=str(path))
+
+
+def _scenes(folder: Path, seed: int, reporter: Reporter) -> Records:
+    reporter.begin("drawing scenes", sum(COUNTS.values()))
+    drawn = 0
+
+    def advance(done: int) -> None:
+        nonlocal drawn
+        reporter.advance(done - drawn)
+        drawn = done
+
+    draw_scenes(folder, seed=seed, on_progress=advance)
+    records = load_records(DataSource(path=folder), reporter)
+    reporter.say(records.summary())
+    return records
+
+
+def _train_main_net_on(
+    config: RunConfig, srn: Outcome, records: Records, reporter: Reporter
+) -> Outcome:
+    """The main net after step 1, trained for as many epochs more as steps 2 to 4 took."""
+    first, *rest = config.steps
+    longer = first.model_copy(update={"epochs": sum(step.epochs for step in rest)})
+    tables = config.model_dump(mode="json", exclude_none=True)
+    tables["head"] = {"name": "linear", "pool": config.head.pool}
+    tables["steps"] = [longer.model_dump(mode="json", exclude_none=True)]
+    baseline = resolve(tables, where="the demo's baseline")
+    weights = load_file(srn.steps[0] / WEIGHTS_FILE)
+    return run(baseline, records, srn.folder / "baseline-long", reporter, weights=weights)
+
+
+def _pointing(srn: Outcome, longer: Outcome, reporter: Reporter) -> dict[str, Any]:
+    """Shares of hits of U, of class activation maps, and of chance.
+
+    `cam` is the map of the main net inside the trained SRN, `cam_baseline_long` that of the main
+    net which was trained on alone.
+    """
+    reporter.begin("pointing game", len(srn.held_out))
+    games = _games(srn)
+    alone = _games(longer)
+    reporter.end()
+    return {
+        "srn": games["srn"].share,
+        "cam": games["cam"].share,
+        "cam_baseline_long": alone["cam"].share,
+        "chance": games["srn"].chance,
+        "games": {
+            "SRN: U": games["srn"].as_dict(),
+            "main net inside SRN: CAM": games["cam"].as_dict(),
+            "main net trained on: CAM": alone["cam"].as_dict(),
+        },
+    }
+
+
+def _games(outcome: Outcome) -> dict[str, PointingGame]:
+    return score_localisation(Predictor.load(outcome.bundle), outcome.held_out)
+
+
+def _beside(metrics: Mapping[str, Any]) -> Beside:
+    return Beside(
+        results=[
+            Result("main net", metrics["baseline"], "after step 1"),
+            Result("main net, trained on", metrics["baseline_long"], "as many epochs as SRN"),
+        ],
+        pointing=metrics["pointing_game"]["games"],
+    )

@@ -1,0 +1,359 @@
+"""One run from a recipe and records to a folder: checkpoint, bundles, metrics, recipe, log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import Dataset
+
+import manylabel
+from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.config import to_tables, write_toml
+from manylabel.data.augment import Augment
+from manylabel.data.loaders import ImageDataset, Sample
+from manylabel.data.read import DataSource, read
+from manylabel.data.records import Records, Split
+from manylabel.data.split import check_trainable, with_splits
+from manylabel.data.verify import find_bad_images, require_good_images, without
+from manylabel.errors import ConfigError, DataError, ImageError, RunError
+from manylabel.losses import LOSSES
+from manylabel.models.classifier import Classifier, build_classifier
+from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
+from manylabel.train.config import RunConfig
+from manylabel.train.features import compute_features
+from manylabel.train.logs import Reporter
+from manylabel.train.loop import train
+from manylabel.train.signals import StopRequest
+from manylabel.train.state import Job, RunState, View
+
+RECIPE: Final = "recipe.toml"
+METRICS: Final = "metrics.json"
+LOG: Final = "log.jsonl"
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Args:
+        folder: The run's folder.
+        bundle: The last step's bundle in it.
+        steps: The bundle of each step, by its position.
+        results: What each step brought, as `metrics.json` has it.
+        history: What each epoch brought.
+        held_out: The split that steps were measured on.
+    """
+
+    folder: Path
+    bundle: Path
+    steps: tuple[Path, ...]
+    results: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    held_out: Records
+
+
+def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = False) -> Records:
+    """The records of a data set, fit to train on: split, every image opened once.
+
+    Raises:
+        DataError: The data set cannot be read, has labels that train never shows, or images that
+            cannot be used (unless `skip_bad`).
+    """
+    records = with_splits(read(source))
+    check_trainable(records)
+    reporter.begin("opening every image once", len(records))
+    workers = _processors()
+
+    def advance(_: int) -> None:
+        reporter.advance(1)
+
+    if skip_bad:
+        bad = find_bad_images(records, workers=workers, on_progress=advance)
+        records = without(records, bad)
+    else:
+        require_good_images(records, workers=workers, on_progress=advance)
+    reporter.end()
+    check_trainable(records)
+    return records
+
+
+def run(
+    config: RunConfig,
+    records: Records,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> Outcome:
+    """Train, measure and save a run.
+
+    Args:
+        config: The recipe.
+        records: With splits; steps are measured on test, or on val if there is no test.
+        folder: Where everything goes; made if need be.
+        reporter: Who is told.
+        resume: Go on from the checkpoint in `folder` rather than begin.
+        weights: Start from these tensors where the classifier has them, by name.
+
+    Raises:
+        ConfigError: The folder holds a run already, or the recipe cannot be carried out.
+        CheckpointError: There is nothing to resume, or it is of another run.
+        RunError: The run had begun and could not go on.
+    """
+    began = time.monotonic()
+    _require_held_out(records)
+    identity = _identity(config, records)
+    checkpoint = _open_folder(folder, config, identity, resume=resume)
+    reporter.log_to(folder / LOG)
+    fabric = _fabric(config)
+    torch.manual_seed(config.seed)
+    classifier = build_classifier(config.model, len(records.labels), config.input)
+    if weights is not None:
+        _start_from(classifier, weights)
+    fabric.to_device(classifier)
+    classifier.to(memory_format=torch.channels_last)
+    state = RunState(classifier)
+    if checkpoint is not None:
+        state.restore(checkpoint)
+        reporter.say(f"Going on from {folder / CHECKPOINT}.")
+    job = _job(config, records, folder, identity, fabric, classifier, reporter)
+
+    def keep_step(number: int) -> None:
+        info = _bundle_info(job, classifier, state.results[number])
+        save_bundle(_step_folder(folder, job, number), classifier, info)
+
+    with StopRequest() as stop:
+        train(job, state, stop=stop, step_done=keep_step)
+    bundle = save_bundle(
+        folder / "bundle", classifier, _bundle_info(job, classifier, state.results[-1])
+    )
+    numbers = range(len(config.steps))
+    outcome = Outcome(
+        folder,
+        bundle,
+        tuple(_step_folder(folder, job, number) for number in numbers),
+        state.results,
+        state.history,
+        job.held_out.records,
+    )
+    write_metrics(folder, metrics_of(outcome, config, seconds=time.monotonic() - began))
+    return outcome
+
+
+def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[str, Any]:
+    """What `metrics.json` holds: each step's measures by its number, and what they are of."""
+    return {
+        "steps": {str(result["number"]): result for result in outcome.results},
+        "history": outcome.history,
+        "seed": config.seed,
+        "seconds": round(seconds, 1),
+        "data": {
+            "source": outcome.held_out.source,
+            "split": outcome.results[-1]["split"],
+            "images": len(outcome.held_out),
+            "fingerprint": outcome.held_out.fingerprint(),
+        },
+        "versions": versions(),
+    }
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write `metrics.json`, whole or not at all."""
+    path = folder / METRICS
+    unfinished = path.with_suffix(".tmp")
+    try:
+        unfinished.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise RunError(
+            f"The metrics cannot be written: {error.strerror}.",
+            where=str(path),
+            fix="Make room; the bundle is saved, `manylabel evaluate` gives the same figures.",
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    import timm
+
+    return {
+        "manylabel": manylabel.__version__,
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def _identity(config: RunConfig, records: Records) -> str:
+    """Of all that a checkpoint's meaning depends on; not of device or where the data lies."""
+    tables = to_tables(config)
+    for key in ("data", "workers", "device", "images_in_memory"):
+        tables.pop(key, None)
+    text = json.dumps(tables, sort_keys=True) + records.fingerprint()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_held_out(records: Records) -> None:
+    if not {"val", "test"} & set(records.split_names()):
+        raise DataError(
+            "No image is left to measure on: there is neither a val nor a test split.",
+            where=records.source,
+            fix="Add images, or put some into the split 'test'.",
+        )
+
+
+def _open_folder(
+    folder: Path, config: RunConfig, identity: str, *, resume: bool
+) -> dict[str, Any] | None:
+    """Make the run's folder, or give the checkpoint that it holds."""
+    if resume:
+        return load_checkpoint(folder / CHECKPOINT, identity=identity)
+    if (folder / RECIPE).exists() or (folder / CHECKPOINT).exists():
+        raise ConfigError(
+            "The folder holds a run already.",
+            where=str(folder),
+            fix=f"Go on with it by --resume {folder}, or give another folder with --out.",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_toml(config, folder / RECIPE)
+    except OSError as error:
+        raise RunError(
+            f"The run's folder cannot be written: {error.strerror}.",
+            where=str(folder),
+            fix="Give a folder that you may write to with --out.",
+        ) from error
+    return None
+
+
+def _fabric(config: RunConfig) -> Fabric:
+    accelerator = "gpu" if config.device == "cuda" else config.device
+    try:
+        return Fabric(accelerator=accelerator, devices=1, precision=config.precision)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"The device '{config.device}' cannot be used: {str(error).splitlines()[0]}",
+            where="device",
+            fix="Leave it at 'auto', or give cpu, cuda or mps.",
+        ) from None
+
+
+def _start_from(classifier: Classifier, weights: Mapping[str, torch.Tensor]) -> None:
+    own = classifier.state_dict()
+    shared = {key: value for key, value in weights.items() if key in own}
+    assert shared, "no tensor of the given weights is of this classifier"
+    classifier.load_state_dict(shared, strict=False)
+
+
+def _job(
+    config: RunConfig,
+    records: Records,
+    folder: Path,
+    identity: str,
+    fabric: Fabric,
+    classifier: Classifier,
+    reporter: Reporter,
+) -> Job:
+    workers = _workers(config)
+    names = records.split_names()
+    held_out: Split = "test" if "test" in names else "val"
+
+    def view(name: Split) -> View:
+        part = records.split(name)
+        if config.features == "cached":
+            samples = _cached(config, part, name, fabric, classifier, workers, reporter)
+        else:
+            samples = _live(config, part, name)
+        return View(name, part, samples)
+
+    val = view("val") if "val" in names else None
+    return Job(
+        run=config,
+        folder=folder,
+        identity=identity,
+        fabric=fabric,
+        loss=LOSSES[config.loss.name][1](config.loss),
+        train=view("train"),
+        val=val,
+        held_out=val if val is not None and held_out == "val" else view(held_out),
+        workers=0 if config.features == "cached" else workers,
+        reporter=reporter,
+    )
+
+
+def _live(config: RunConfig, part: Records, name: Split) -> Dataset[Sample | ImageError]:
+    augment = Augment(config.augment, config.input) if name == "train" else None
+    return ImageDataset(
+        part,
+        config.input,
+        augment=augment,
+        seed=config.seed,
+        keep=config.images_in_memory and _workers(config) == 0,
+    )
+
+
+def _cached(
+    config: RunConfig,
+    part: Records,
+    name: Split,
+    fabric: Fabric,
+    classifier: Classifier,
+    workers: int,
+    reporter: Reporter,
+) -> Dataset[Sample | ImageError]:
+    reporter.begin(f"feature maps of {name}", len(part))
+    features = compute_features(
+        classifier.backbone,
+        part,
+        config.input,
+        mirrored=name == "train" and config.augment.name == "flip",
+        seed=config.seed,
+        device=fabric.device,
+        batch_size=config.batch_size,
+        workers=workers,
+        on_batch=reporter.advance,
+    )
+    reporter.end()
+    return features
+
+
+def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:
+    config, records = job.run, job.train.records
+    return BundleInfo(
+        model=self_contained(config.model, classifier),
+        labels=records.labels.names,
+        input=config.input,
+        thresholds=(0.5,) * len(records.labels),
+        scores_from=result["scores"],
+        provenance={
+            "step": result["number"],
+            "seed": config.seed,
+            "recipe": to_tables(config),
+            "trained_on": records.fingerprint(),
+            "versions": versions(),
+        },
+    )
+
+
+def _step_folder(folder: Path, job: Job, number: int) -> Path:
+    return folder / "steps" / f"{number + 1}-{job.step(number).kind}"
+
+
+def _workers(config: RunConfig) -> int:
+    return _processors() - 1 if config.workers is None else config.workers
+
+
+def _processors() -> int:
+    """Processors that this process may use; more than nine have nothing to do here."""
+    return max(1, min(9, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))

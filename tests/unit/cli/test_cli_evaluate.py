@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from manylabel.cli.main import cli, main
+from manylabel.data.read import DataSource, read
+from manylabel.data.split import with_splits
+from manylabel.evaluate.run import evaluate
+from manylabel.predict import Predictor
+
+
+@pytest.fixture
+def photos(make_image, tmp_path: Path) -> Path:
+    """A table of 24 images, its labels not in the model's order, with train and test."""
+    labels = np.random.default_rng(1).integers(0, 2, (24, 3))
+    with (tmp_path / "photos.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "owl", "cat", "dog", "split"])
+        for i, row in enumerate(labels):
+            make_image(tmp_path / f"{i}.png", i)
+            writer.writerow([f"{i}.png", *row, "test" if i % 2 else "train"])
+    return tmp_path / "photos.csv"
+
+
+@pytest.fixture
+def without_splits(photos: Path) -> Path:
+    rows = [line.rpartition(",")[0] for line in photos.read_text().splitlines()]
+    path = photos.with_name("unsplit.csv")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def run_json(capsys, *arguments: object) -> dict:
+    assert run(*arguments, "--json") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return json.loads(captured.out)
+
+
+@pytest.mark.parametrize("profile", ["manylabel", "srn"])
+def test_json_is_one_object_with_the_figures(
+    tiny_bundle: Path, photos: Path, capsys, profile: str
+) -> None:
+    found = run_json(capsys, tiny_bundle, "--data", photos, "--profile", profile)
+    predictor = Predictor.load(tiny_bundle)
+    test = read(DataSource(path=photos)).split("test")
+    expected = evaluate(predictor, test, profile=profile)
+    assert found["split"] == "test"
+    assert found["bundle"] == str(tiny_bundle)
+    assert found["weights_sha256"] == predictor.bundle.weights_sha256
+    assert found["num_images"] == 12
+    assert found["profile"] == profile
+    figures = {key: found[key] for key in expected.as_dict()}
+    assert figures == expected.as_dict()
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 12), ("test", 12), ("all", 24)])
+def test_a_split_can_be_named(tiny_bundle, photos: Path, capsys, split: str, count: int) -> None:
+    found = run_json(capsys, tiny_bundle, "--data", photos, "--split", split)
+    assert (found["split"], found["num_images"]) == (split, count)
+
+
+def test_without_splits_all_is_measured_and_said(tiny_bundle, without_splits, capsys) -> None:
+    found = run_json(capsys, tiny_bundle, "--data", without_splits)
+    assert (found["split"], found["num_images"]) == ("all", 24)
+    assert any("no test or val split" in note for note in found["notes"])
+
+
+def test_of_its_own_data_only_what_training_left_alone(
+    make_bundle, tmp_path: Path, without_splits: Path, capsys
+) -> None:
+    drawn = with_splits(read(DataSource(path=without_splits)))
+    trained_on = {"trained_on": drawn.split("train").fingerprint()}
+    bundle = make_bundle(tmp_path / "bundle", provenance=trained_on)
+    found = run_json(capsys, bundle, "--data", without_splits)
+    assert found["split"] == "test"
+    assert found["num_images"] == len(drawn.split("test"))
+    assert (
+        found["data_fingerprint"]
+        == evaluate(Predictor.load(bundle), drawn.split("test")).data_fingerprint
+    )
+
+
+def test_the_table_shows_the_figures_in_percent(tiny_bundle, photos: Path, capsys) -> None:
+    figures = run_json(capsys, tiny_bundle, "--data", photos)
+    assert run(tiny_bundle, "--data", photos) == 0
+    lines = capsys.readouterr().out.splitlines()
+    by_threshold = next(line for line in lines if "by threshold" in line)
+    top3 = next(line for line in lines if "top 3" in line)
+    names = ("CP", "CR", "CF1", "OP", "OR", "OF1")
+    for line, table in ((by_threshold, figures), (top3, figures["top3"])):
+        shown = [cell.strip() for cell in line.split("│")[3:-1]]
+        assert shown == [f"{100 * table[name]:.2f}" for name in names]
+    assert f"{100 * figures['mAP']:.2f}" in by_threshold
+    assert any(figures["definition"] in line for line in lines)
+    assert any("split: test" in line for line in lines)
+
+
+def test_the_table_of_labels_comes_on_demand(tiny_bundle, photos: Path, capsys) -> None:
+    figures = run_json(capsys, tiny_bundle, "--data", photos)
+    assert run(tiny_bundle, "--data", photos) == 0
+    assert "positives" not in capsys.readouterr().out
+    assert run(tiny_bundle, "--data", photos, "--per-label") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for row in figures["labels"]:
+        line = next(line for line in lines if line.startswith(f"│ {row['label']} "))
+        cells = [cell.strip() for cell in line.split("│")[1:-1]]
+        assert cells[1] == str(row["positives"])
+        assert cells[2] == f"{100 * row['AP']:.2f}"
+        assert cells[6] == "0.500"
+
+
+def test_skipped_labels_and_unknown_targets_are_said(
+    tiny_bundle, make_image, tmp_path: Path, capsys
+) -> None:
+    for i in range(2):
+        make_image(tmp_path / f"{i}.png", i)
+    (tmp_path / "x.csv").write_text("image,cat,dog,owl\n0.png,1,0,0\n1.png,0,-1,0\n")
+    assert run(tiny_bundle, "--data", tmp_path / "x.csv", "--per-label") == 0
+    out = capsys.readouterr().out
+    assert "skipped, no positive: 2 labels (dog, owl)" in out
+    assert "unknown targets: 1" in out
+    dog = next(line for line in out.splitlines() if line.startswith("│ dog"))
+    assert [cell.strip() for cell in dog.split("│")[2:4]] == ["0", "-"]
+
+
+def test_bad_images_stop_it_unless_they_are_to_be_skipped(
+    tiny_bundle, photos: Path, capsys
+) -> None:
+    photos.with_name("3.png").write_bytes(b"")
+    assert run(tiny_bundle, "--data", photos) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1 of 12 images cannot be used" in captured.err
+    assert "3.png" in captured.err
+    found = run_json(capsys, tiny_bundle, "--data", photos, "--skip-bad-images")
+    assert found["num_images"] == 11
+    assert any("left out" in note for note in found["notes"])
+
+
+def test_other_labels_are_told(tiny_bundle, photos: Path, capsys) -> None:
+    photos.write_text(photos.read_text().replace("owl", "cow"))
+    assert run(tiny_bundle, "--data", photos) == 2
+    assert "owl" in capsys.readouterr().err
+
+
+def test_the_options_of_the_data_set_reach_it(tiny_bundle, photos: Path, capsys) -> None:
+    text = photos.read_text().replace("split", "part", 1)
+    moved = photos.parent / "tables" / "moved.csv"
+    moved.parent.mkdir()
+    moved.write_text(text)
+    found = run_json(
+        capsys,
+        *(tiny_bundle, "--data", moved, "--images", photos.parent, "--split-column", "part"),
+    )
+    assert (found["split"], found["num_images"]) == ("test", 12)
+
+
+def test_the_flags_are_these() -> None:
+    found = cli.get_command(click.Context(cli), "evaluate")
+    assert found is not None
+    assert [option for param in found.params for option in param.opts] == [
+        *("bundle", "--device", "--batch-size"),
+        *("--data", "--format", "--images"),
+        *("--image-column", "--label-column", "--label-delimiter", "--split-column"),
+        *("--split", "--profile", "--per-label", "--json", "--skip-bad-images"),
+    ]

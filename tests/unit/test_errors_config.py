@@ -1,0 +1,287 @@
+"""errors.py and config.py: what a user's mistake is told as."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, model_validator
+
+from manylabel import errors
+from manylabel.config import Config, override, parse, read_toml, to_tables, write_toml
+from manylabel.errors import ConfigError, DataError, ImageError, ManylabelError
+
+KINDS = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, ManylabelError)
+]
+
+
+# Errors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_says_what_where_and_fix(kind: type[ManylabelError]) -> None:
+    error = kind("It broke.", where="here", fix="Mend it.")
+    assert (error.what, error.where, error.fix) == ("It broke.", "here", "Mend it.")
+    assert str(error) == "It broke.\n  where: here\n  fix:   Mend it."
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_survives_the_way_between_processes(kind: type[ManylabelError]) -> None:
+    error = kind("It broke.", where="here", fix="Mend it.")
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is kind
+        assert str(other) == str(error)
+
+
+def test_the_tree_and_its_exit_codes_are_those_of_the_docstring() -> None:
+    assert issubclass(ImageError, DataError)
+    drawn = [line for line in (errors.__doc__ or "").splitlines() if "── " in line]
+    told = {line.split("── ")[1].split()[0]: int(line.split()[-1]) for line in drawn}
+    real = {kind.__name__: kind.exit_code for kind in KINDS if kind is not ManylabelError}
+    assert told == real
+
+
+# A recipe to check
+
+
+class Round(Config):
+    name: Literal["round"] = "round"
+    radius: float = Field(default=1.0, gt=0)
+    colour: str = "red"
+
+
+class Square(Config):
+    name: Literal["square"] = "square"
+    side: float = 1.0
+
+
+class Layer(Config):
+    kind: str
+    epochs: int = Field(default=1, ge=1)
+
+
+class Optim(Config):
+    lr: float = 0.1
+    milestones: tuple[int, ...] = ()
+
+
+class Recipe(Config):
+    seed: int = 0
+    head: Annotated[Round | Square, Field(discriminator="name")] = Round()
+    optim: Optim = Optim()
+    steps: tuple[Layer, ...] = ()
+    folder: Path | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.seed == 13:
+            raise ValueError("the seed is unlucky")
+        return self
+
+
+# Parsing
+
+
+def test_defaults_fill_what_is_not_given() -> None:
+    recipe = parse(Recipe, {"head": {"name": "square"}, "steps": [{"kind": "main"}]}, where="x")
+    assert recipe == Recipe(head=Square(side=1.0), steps=(Layer(kind="main", epochs=1),))
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe().seed = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("tables", "what", "fix"),
+    [
+        ({"sed": 1}, "Unknown key 'sed'.", "Did you mean 'seed'?"),
+        ({"optim": {"l": 1}}, "Unknown key 'optim.l'.", "Did you mean 'optim.lr'?"),
+        (
+            {"head": {"name": "round", "radios": 1}},
+            "Unknown key 'head.radios'.",
+            "Did you mean 'head.radius'?",
+        ),
+        (  # known keys are those of the head that is named, not of another
+            {"head": {"name": "square", "radius": 1}},
+            "Unknown key 'head.radius'.",
+            "Known keys: name, side.",
+        ),
+        (
+            {"steps": [{"kind": "main"}, {"kind": "joint", "epoch": 3}]},
+            "Unknown key 'steps.1.epoch'.",
+            "Did you mean 'steps.1.epochs'?",
+        ),
+        ({"steps": [{"epochs": 2}]}, "The key 'steps.0.kind' is missing.", "Add it."),
+        ({"xyzzy": 1}, "Unknown key 'xyzzy'.", "Known keys: seed, head, optim, steps, folder"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_key_that_does_not_fit(tables: dict[str, Any], what: str, fix: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Recipe, tables, where="my.toml")
+    assert caught.value.what == what
+    assert caught.value.where == "my.toml"
+    assert caught.value.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("tables", "name", "given"),
+    [
+        ({"seed": "x"}, "'seed' does not fit", "'x'"),
+        ({"head": {"name": "round", "radius": -1}}, "'head.radius' does not fit", "-1"),
+        ({"head": {"name": "rond"}}, "'head' does not fit", "rond"),
+        ({"steps": [{"kind": "a", "epochs": 0}]}, "'steps.0.epochs' does not fit", "0"),
+        ({"optim": {"milestones": [1, "b"]}}, "'optim.milestones.1' does not fit", "'b'"),
+        ({"seed": 13}, "the seed is unlucky", "13"),
+        ({"folder": 3}, "'folder' does not fit", "3"),
+        ({"optim": 0.1}, "'optim' does not fit", "0.1"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_value_that_does_not_fit(tables: dict[str, Any], name: str, given: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Recipe, tables, where="my.toml")
+    assert name in caught.value.what
+    assert given in caught.value.fix
+    assert not caught.value.what.endswith("..")
+
+
+def test_a_long_value_is_cut() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Recipe, {"seed": "x" * 1000}, where="my.toml")
+    assert len(caught.value.fix) < 120
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("seed=3", {"seed": 3}),
+        ("seed = 3", {"seed": 3}),
+        ("optim.lr=1e-3", {"optim": {"lr": 1e-3}}),
+        ("head.name=square", {"head": {"name": "square"}}),
+        ('head.name="square"', {"head": {"name": "square"}}),
+        ("options.fast=true", {"options": {"fast": True}}),
+        ("optim.milestones=[1, 2]", {"optim": {"milestones": [1, 2]}}),
+        ("folder=a=b", {"folder": "a=b"}),
+        ("folder=/data/my photos", {"folder": "/data/my photos"}),
+        ("head={name = 'square', side = 2}", {"head": {"name": "square", "side": 2}}),
+    ],
+)
+def test_a_value_is_read_as_toml_else_as_text(setting: str, expected: dict[str, Any]) -> None:
+    assert override({}, [setting]) == expected
+
+
+def test_an_entry_of_a_list_is_named_by_its_position() -> None:
+    tables = {"steps": [{"kind": "main"}, {"kind": "joint", "epochs": 2}]}
+    result = override(tables, ["steps.1.epochs=5", "steps.0.kind=other"])
+    assert result == {"steps": [{"kind": "other"}, {"kind": "joint", "epochs": 5}]}
+    assert override({"a": [1, 2, 3]}, ["a.2=9"]) == {"a": [1, 2, 9]}
+    assert override({"a": [[1], [2]]}, ["a.1.0=9"]) == {"a": [[1], [9]]}
+
+
+def test_settings_come_one_after_another() -> None:
+    assert override({"seed": 1}, ["seed=2", "seed=3"]) == {"seed": 3}
+    assert override({}, ["optim={}", "optim.lr=1"]) == {"optim": {"lr": 1}}
+
+
+def test_the_tables_that_are_overridden_stay_as_they_were() -> None:
+    tables = {"optim": {"lr": 1}, "steps": [{"kind": "main"}]}
+    before = copy.deepcopy(tables)
+    override(tables, ["optim.lr=2", "steps.0.kind=x", "new.key=1"])
+    assert tables == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("seed", "Cannot read the setting 'seed'"),
+        ("=3", "Cannot read the setting '=3'"),
+        ("steps.2.kind=x", "no entry '2': the list has 2"),
+        ("steps.-1.kind=x", "no entry '-1'"),
+        ("steps.first=x", "no entry 'first'"),
+        ("seed.x=1", "'seed' is a value, not a table"),
+        ("steps.0.kind.x=1", "'kind' is a value, not a table"),
+        ("values.0.x=1", "'0' is a value, not a table"),
+        ("optim..lr=1", "Cannot read the setting"),
+        ("optim.=1", "Cannot read the setting"),
+    ],
+)
+def test_a_setting_that_leads_nowhere_is_refused(setting: str, what: str) -> None:
+    tables = {"seed": 1, "steps": [{"kind": "a"}, {"kind": "b"}], "values": [1]}
+    with pytest.raises(ConfigError) as caught:
+        override(tables, [setting])
+    assert what in caught.value.what
+    assert "--set" in caught.value.where
+
+
+def test_a_mistaken_value_is_met_when_it_is_parsed() -> None:
+    with pytest.raises(ConfigError, match=r"'optim\.lr' does not fit"):
+        parse(Recipe, override({}, ["optim.lr=fast"]), where="my.toml")
+
+
+# Files
+
+
+def test_a_recipe_survives_the_way_to_a_file_and_back(tmp_path: Path) -> None:
+    recipe = Recipe(
+        seed=3,
+        head=Square(side=1 / 3),
+        optim=Optim(lr=1e-4, milestones=(1, 2)),
+        steps=(Layer(kind='with "quotes"'), Layer(kind="ünïcode", epochs=2)),
+        folder=Path("photos/train"),
+        options={"channels": [1, 2], "nested": {"x": True}},
+    )
+    write_toml(recipe, tmp_path / "recipe.toml")
+    assert parse(Recipe, read_toml(tmp_path / "recipe.toml"), where="x") == recipe
+
+
+def test_a_written_recipe_has_every_default(tmp_path: Path) -> None:
+    write_toml(Recipe(), tmp_path / "recipe.toml")
+    assert tomllib.loads((tmp_path / "recipe.toml").read_text()) == {
+        "seed": 0,
+        "head": {"name": "round", "radius": 1.0, "colour": "red"},
+        "optim": {"lr": 0.1, "milestones": []},
+        "steps": [],
+        "options": {},
+    }
+
+
+def test_what_is_unset_is_left_out_however_deep() -> None:
+    assert to_tables(Recipe(options={"a": None, "b": [{"c": None, "d": 1}]}))["options"] == {
+        "b": [{"d": 1}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (None, "does not exist"),
+        (b"seed = ", "not valid TOML"),
+        (b"seed = 1\nseed = 2\n", "line 2"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, data: bytes | None, what: str) -> None:
+    path = tmp_path / "recipe.toml"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(ConfigError, match=what) as caught:
+        read_toml(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_toml(tmp_path)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import itertools
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from manylabel.bundle import load_bundle
+from manylabel.errors import BundleError, ConfigError, ImageError
+from manylabel.labels import LabelSpace
+from manylabel.models.heads import SRNConfig
+from manylabel.predict import Prediction, Predictor
+
+SMALL_SRN = SRNConfig(attention_channels=8, relation_channels=8)
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_bundle: Path) -> Predictor:
+    return Predictor.load(tiny_bundle, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(make_image, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    return [make_image(folder / f"{i}.png", seed=i, size=(40 + i, 30 + 2 * i)) for i in range(7)]
+
+
+def direct_scores(bundle_folder: Path, photo: Path) -> np.ndarray:
+    """The scores without Predictor, InputSpec or normalise: Pillow, NumPy and the network."""
+    squashed = Image.open(photo).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    values = (np.asarray(squashed) / 255 - mean) / std
+    images = torch.from_numpy(values.transpose(2, 0, 1)[None]).float()
+    with torch.no_grad():
+        logits = load_bundle(bundle_folder).classifier(images).logits[0].double().numpy()
+    return 1 / (1 + np.exp(-logits))
+
+
+# Predictor
+
+
+def test_scores_are_those_of_the_network(predictor, tiny_bundle: Path, photos) -> None:
+    scores = np.stack([predictor.predict(photo).scores for photo in photos])
+    expected = np.stack([direct_scores(tiny_bundle, photo) for photo in photos])
+    np.testing.assert_allclose(scores, expected, atol=TOLERANCE)
+    assert scores.dtype == np.float32
+    assert np.ptp(expected, axis=0).min() > 100 * TOLERANCE, "photographs must be told apart"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
+def test_batches_do_not_matter_and_order_is_kept(tiny_bundle, photos, batch_size: int) -> None:
+    predictor = Predictor.load(tiny_bundle, device="cpu", batch_size=batch_size)
+    results = list(predictor.predict_many((photo.stem, photo) for photo in photos))
+    assert [result.key for result in results] == [photo.stem for photo in photos]
+    for result, photo in zip(results, photos, strict=True):
+        expected = direct_scores(tiny_bundle, photo)
+        np.testing.assert_allclose(result.scores, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_a_bad_image_stands_in_its_place(tiny_bundle, photos, tmp_path, batch_size: int) -> None:
+    predictor = Predictor.load(tiny_bundle, device="cpu", batch_size=batch_size)
+    missing, text = tmp_path / "missing.jpg", tmp_path / "text.jpg"
+    text.write_text("no image")
+    order = [missing, photos[0], text, photos[1], photos[2], missing]
+    results = list(predictor.predict_many((path.name, path) for path in order))
+    kinds = [isinstance(result, ImageError) for result in results]
+    assert kinds == [True, False, True, False, False, True]
+    assert [results[i].where for i in (0, 2, 5)] == [str(missing), str(text), str(missing)]
+    for i in (1, 3, 4):
+        expected = direct_scores(tiny_bundle, order[i])
+        np.testing.assert_allclose(results[i].scores, expected, atol=TOLERANCE)
+
+
+def test_no_image_and_no_good_image(predictor, tmp_path: Path) -> None:
+    assert list(predictor.predict_many([])) == []
+    (result,) = predictor.predict_many([("x", tmp_path / "x.jpg")])
+    assert isinstance(result, ImageError)
+
+
+def test_a_bad_image_alone_is_raised(predictor, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be read"):
+        predictor.predict(tmp_path / "x.jpg")
+
+
+def test_images_are_read_when_they_are_needed(tiny_bundle, photos) -> None:
+    predictor = Predictor.load(tiny_bundle, device="cpu", batch_size=2)
+    taken = []
+
+    def endless():
+        for i in itertools.count():
+            taken.append(i)
+            yield str(i), photos[i % len(photos)]
+
+    results = predictor.predict_many(endless())
+    assert [result.key for result in itertools.islice(results, 3)] == ["0", "1", "2"]
+    assert len(taken) <= 3 + 2 * 2 + 2
+    results.close()
+
+
+def test_stopping_early_leaves_no_thread_behind(predictor, photos) -> None:
+    before = threading.active_count()
+    results = predictor.predict_many((photo.stem, photo) for photo in photos * 20)
+    next(results)
+    assert threading.active_count() > before
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_paths_bytes_and_images_are_alike(predictor, photos) -> None:
+    photo = photos[0]
+    sources = [photo, str(photo), photo.read_bytes(), Image.open(photo)]
+    predictions = [predictor.predict(source) for source in sources]
+    assert [p.key for p in predictions] == [str(photo), str(photo), "image", str(photo)]
+    for prediction in predictions[1:]:
+        assert np.array_equal(prediction.scores, predictions[0].scores)
+
+
+def test_forward_gives_the_whole_output_without_gradients(make_bundle, tmp_path: Path) -> None:
+    predictor = Predictor.load(make_bundle(tmp_path / "srn", head=SMALL_SRN), device="cpu")
+    output = predictor.forward(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+    assert set(output.branches) == {"cls", "att", "sr"}
+    assert output.maps["weighted"].shape == (2, 3, 4, 4)
+    assert not output.logits.requires_grad
+    scores = predictor.scores(output)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, 1 / (1 + torch.exp(-output.logits)))
+
+
+@pytest.mark.parametrize("branch", ["cls", "att", "sr"])
+def test_scores_come_from_the_branch_that_the_bundle_names(
+    make_bundle, tmp_path: Path, branch: str
+) -> None:
+    folder = make_bundle(tmp_path / "srn", head=SMALL_SRN, scores_from=branch)
+    predictor = Predictor.load(folder, device="cpu")
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    output = predictor.forward(pixels)
+    torch.testing.assert_close(predictor.scores(output), torch.sigmoid(output.branches[branch]))
+    assert not torch.allclose(output.branches[branch], output.logits)
+
+
+def test_an_unknown_branch_is_refused(make_bundle, tmp_path: Path, photos) -> None:
+    predictor = Predictor.load(make_bundle(tmp_path / "b", scores_from="att"), device="cpu")
+    with pytest.raises(BundleError, match="'att'") as caught:
+        predictor.predict(photos[0])
+    assert "final, cls" in caught.value.fix
+
+
+def test_settings_are_checked(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="device 'tpu9'"):
+        Predictor.load(tiny_bundle, device="tpu9")
+    with pytest.raises(ConfigError, match="batch size is 0"):
+        Predictor.load(tiny_bundle, batch_size=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_scores(tiny_bundle: Path, photos) -> None:
+    predictor = Predictor.load(tiny_bundle, device="cuda")
+    assert predictor.device.type == "cuda"
+    expected = direct_scores(tiny_bundle, photos[0])
+    np.testing.assert_allclose(predictor.predict(photos[0]).scores, expected, atol=1e-3)
+
+
+# Prediction
+
+
+def prediction(scores: list[float], thresholds: list[float]) -> Prediction:
+    labels = LabelSpace(["a", "b", "c", "d"][: len(scores)])
+    return Prediction(
+        "x.jpg", labels, np.array(scores, np.float32), np.array(thresholds, np.float32)
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "thresholds", "names"),
+    [
+        ([0.2, 0.9, 0.6, 0.4], [0.5, 0.5, 0.5, 0.5], ["b", "c"]),
+        ([0.2, 0.9, 0.6, 0.4], [0.1, 0.95, 0.6, 0.5], ["c", "a"]),  # 0.6 reaches 0.6
+        ([0.5, 0.7, 0.7, 0.5], [0.5, 0.5, 0.5, 0.5], ["b", "c", "a", "d"]),  # ties in label order
+        ([0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.5], []),
+    ],
+)
+def test_names_are_the_decided_labels_best_first(scores, thresholds, names) -> None:
+    assert prediction(scores, thresholds).names == names
+
+
+def test_top_takes_labels_whatever_their_threshold() -> None:
+    top = prediction([0.25, 0.5, 0.5, 0.125], [1, 1, 1, 1]).top(3)
+    assert top == [("b", 0.5), ("c", 0.5), ("a", 0.25)]
+
+
+def test_more_than_all_are_all() -> None:
+    assert len(prediction([0.25, 0.5], [1, 1]).top(9)) == 2
+
+
+def test_as_dict_is_ready_for_json() -> None:
+    assert prediction([0.25, 0.75], [0.5, 0.5]).as_dict() == {
+        "image": "x.jpg",
+        "labels": ["b"],
+        "scores": {"a": 0.25, "b": 0.75},
+    }
