@@ -73,6 +73,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
+        self.name = config.name
         self.model: Any = _create(config)
         reductions = [stage["reduction"] for stage in self.model.feature_info]
         shallow = [i for i, reduction in enumerate(reductions) if reduction <= MID_STRIDE]
@@ -94,11 +95,25 @@ class Backbone(nn.Module):
         return FeatureMaps(mid, self._on_grid(last, mid))
 
     def shapes(self, height: int, width: int) -> MapShapes:
-        """The shapes of the maps for images of height x width pixels."""
+        """The shapes of the maps for images of height x width pixels.
+
+        Raises:
+            ConfigError: The model does not take images of that size; many transformers take one
+                size only.
+        """
         training = self.training
         self.eval()
-        with torch.no_grad():
-            maps = self(torch.zeros(1, 3, height, width, device=self._device()))
+        try:
+            with torch.no_grad():
+                maps = self(torch.zeros(1, 3, height, width, device=self._device()))
+        except (AssertionError, RuntimeError) as error:
+            raise ConfigError(
+                f"The backbone '{self.name}' does not take images of {height}x{width} pixels: "
+                f"{_reason(error)}.",
+                where="input.height, input.width",
+                fix="Take the size that the model was made for, or tell it yours: most "
+                f"transformers take backbone.options.img_size = [{height}, {width}].",
+            ) from None
         self.train(training)
         rows, columns = maps.mid.shape[-2:]
         assert maps.mid.shape[1] == self._mid_channels, maps.mid.shape
@@ -120,8 +135,7 @@ class Backbone(nn.Module):
 
 def pretrained_input(name: str) -> dict[str, Any]:
     """Mean, std and interpolation that timm's weights of `name` were trained with."""
-    if not timm.is_model(name.split(".")[0]):
-        raise _unknown_model(name)
+    _require_model(name)
     settings = timm.get_pretrained_cfg(name, allow_unregistered=False)
     if settings is None:
         return {}
@@ -130,25 +144,22 @@ def pretrained_input(name: str) -> dict[str, Any]:
 
 
 def _create(config: BackboneConfig) -> nn.Module:
-    if not timm.is_model(config.name.split(".")[0]):
-        raise _unknown_model(config.name)
+    _require_model(config.name)
     download = config.pretrained and config.weights is None
     options = {key: _tuples(value) for key, value in config.options.items()}
     try:
         model = timm.create_model(config.name, pretrained=download, num_classes=0, **options)
-    except (TypeError, AssertionError) as error:
+    except (TypeError, AssertionError, KeyError) as error:
         raise ConfigError(
-            f"timm cannot build '{config.name}' with these options: {error}.",
+            f"timm cannot build '{config.name}' with these options: {_reason(error)}.",
             where="backbone.options",
             fix="Give only arguments that this model takes.",
         ) from None
     except (OSError, RuntimeError, ValueError) as error:
         if not download:
             raise
-        reason = str(error).strip().splitlines()
         raise ConfigError(
-            f"The pre-trained weights of '{config.name}' cannot be had: "
-            f"{reason[0] if reason else type(error).__name__}",
+            f"The pre-trained weights of '{config.name}' cannot be had: {_reason(error)}.",
             where="backbone.pretrained",
             fix="Give a local file with --backbone-weights FILE, or start from scratch with "
             "--set backbone.pretrained=false.",
@@ -161,6 +172,28 @@ def _create(config: BackboneConfig) -> nn.Module:
 def _tuples(value: Any) -> Any:
     """Lists of a recipe as the tuples that timm's builders expect."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error says, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].removesuffix(".") if lines else type(error).__name__
+
+
+def _require_model(name: str) -> None:
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        raise _unknown_model(name)
+    try:
+        timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:  # no such weights
+        known = timm.list_pretrained(f"{architecture}.*")
+        close = get_close_matches(name, known, n=3) or known[:3] or [architecture]
+        raise ConfigError(
+            f"timm has no weights '{name}'.",
+            where="backbone.name",
+            fix=f"Did you mean {' or '.join(close)}?",
+        ) from None
 
 
 def _unknown_model(name: str) -> ConfigError:
@@ -209,7 +242,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             raise
         raise _unreadable(path, "it holds more than tensors") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise _unreadable(path, "it is no mapping from names to tensors")
     return state
 

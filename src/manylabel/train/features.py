@@ -1,7 +1,8 @@
 """A frozen backbone answered from memory: its maps are computed once, then trained on.
 
-Exact, not approximate: the maps of a frozen backbone depend on the pixels alone, and the only
-random view that is allowed beside them, the mirror image, is computed too.
+The maps of a frozen backbone depend on the pixels alone, so nothing is lost but what half
+precision rounds away; the only random view that is allowed beside them, the mirror image, is
+computed too.
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ class CachedFeatures(Dataset[Sample | ImageError]):
         seed: Seeds the choice together with epoch and record.
     """
 
-    def __init__(self, records: Records, views: list[FeatureMaps], *, seed: int) -> None:
+    def __init__(self, records: Records, views: list[FeatureMaps], *, seed: int = 0) -> None:
         self.records, self.views, self.seed = records, views, seed
         self._targets = torch.from_numpy(records.targets())
+
+    def seeded(self, seed: int) -> CachedFeatures:
+        """The same maps, with other choices among views."""
+        return CachedFeatures(self.records, self.views, seed=seed)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -55,7 +60,6 @@ def compute_features(
     spec: InputSpec,
     *,
     mirrored: bool,
-    seed: int,
     device: torch.device,
     batch_size: int,
     workers: int = 0,
@@ -77,4 +81,4 @@ def compute_features(
             view.append(FeatureMaps(*(part.half().cpu().contiguous() for part in maps)))
         on_batch(len(images))
     views = [FeatureMaps(*map(torch.cat, zip(*view, strict=True))) for view in parts]
-    return CachedFeatures(records, views, seed=seed)
+    return CachedFeatures(records, views)

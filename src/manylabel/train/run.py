@@ -13,6 +13,7 @@ from typing import Any, Final, final
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from torch.utils.data import Dataset
 
 import manylabel
@@ -29,7 +30,7 @@ from manylabel.losses import LOSSES
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
-from manylabel.train.features import compute_features
+from manylabel.train.features import CachedFeatures, compute_features
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.signals import StopRequest
@@ -95,6 +96,7 @@ def run(
     *,
     resume: bool = False,
     weights: Mapping[str, torch.Tensor] | None = None,
+    features: Mapping[Split, CachedFeatures] | None = None,
 ) -> Outcome:
     """Train, measure and save a run.
 
@@ -105,6 +107,8 @@ def run(
         reporter: Who is told.
         resume: Go on from the checkpoint in `folder` rather than begin.
         weights: Start from these tensors where the classifier has them, by name.
+        features: The maps of each split, computed before with the same backbone, for a recipe
+            with `features = "cached"`; computed anew if not given.
 
     Raises:
         ConfigError: The folder holds a run already, or the recipe cannot be carried out.
@@ -127,7 +131,21 @@ def run(
     if checkpoint is not None:
         state.restore(checkpoint)
         reporter.say(f"Going on from {folder / CHECKPOINT}.")
-    job = _job(config, records, folder, identity, fabric, classifier, reporter)
+    if config.features == "cached" and features is None:
+        features = cache_features(config, records, classifier.backbone, fabric.device, reporter)
+    views = _views(config, records, features)
+    job = Job(
+        run=config,
+        folder=folder,
+        identity=identity,
+        fabric=fabric,
+        loss=LOSSES[config.loss.name][1](config.loss),
+        train=views["train"],
+        val=views.get("val"),
+        held_out=views["test"] if "test" in views else views["val"],
+        workers=0 if config.features == "cached" else _workers(config),
+        reporter=reporter,
+    )
 
     def keep_step(number: int) -> None:
         info = _bundle_info(job, classifier, state.results[number])
@@ -149,6 +167,36 @@ def run(
     )
     write_metrics(folder, metrics_of(outcome, config, seconds=time.monotonic() - began))
     return outcome
+
+
+def cache_features(
+    config: RunConfig,
+    records: Records,
+    backbone: nn.Module,
+    device: torch.device,
+    reporter: Reporter,
+) -> dict[Split, CachedFeatures]:
+    """The feature maps of every split, for runs with `features = "cached"` to share.
+
+    Raises:
+        ImageError: An image that cannot be used.
+    """
+    cached: dict[Split, CachedFeatures] = {}
+    for name in records.split_names():
+        part = records.split(name)
+        reporter.begin(f"feature maps of {name}", len(part))
+        cached[name] = compute_features(
+            backbone,
+            part,
+            config.input,
+            mirrored=name == "train" and config.augment.name == "flip",
+            device=device,
+            batch_size=config.batch_size,
+            workers=_workers(config),
+            on_batch=reporter.advance,
+        )
+        reporter.end()
+    return cached
 
 
 def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[str, Any]:
@@ -256,40 +304,19 @@ def _start_from(classifier: Classifier, weights: Mapping[str, torch.Tensor]) -> 
     classifier.load_state_dict(shared, strict=False)
 
 
-def _job(
-    config: RunConfig,
-    records: Records,
-    folder: Path,
-    identity: str,
-    fabric: Fabric,
-    classifier: Classifier,
-    reporter: Reporter,
-) -> Job:
-    workers = _workers(config)
-    names = records.split_names()
-    held_out: Split = "test" if "test" in names else "val"
-
-    def view(name: Split) -> View:
+def _views(
+    config: RunConfig, records: Records, features: Mapping[Split, CachedFeatures] | None
+) -> dict[Split, View]:
+    views: dict[Split, View] = {}
+    for name in records.split_names():
         part = records.split(name)
         if config.features == "cached":
-            samples = _cached(config, part, name, fabric, classifier, workers, reporter)
+            assert features is not None
+            samples = features[name].seeded(config.seed)
         else:
             samples = _live(config, part, name)
-        return View(name, part, samples)
-
-    val = view("val") if "val" in names else None
-    return Job(
-        run=config,
-        folder=folder,
-        identity=identity,
-        fabric=fabric,
-        loss=LOSSES[config.loss.name][1](config.loss),
-        train=view("train"),
-        val=val,
-        held_out=val if val is not None and held_out == "val" else view(held_out),
-        workers=0 if config.features == "cached" else workers,
-        reporter=reporter,
-    )
+        views[name] = View(name, part, samples)
+    return views
 
 
 def _live(config: RunConfig, part: Records, name: Split) -> Dataset[Sample | ImageError]:
@@ -301,31 +328,6 @@ def _live(config: RunConfig, part: Records, name: Split) -> Dataset[Sample | Ima
         seed=config.seed,
         keep=config.images_in_memory and _workers(config) == 0,
     )
-
-
-def _cached(
-    config: RunConfig,
-    part: Records,
-    name: Split,
-    fabric: Fabric,
-    classifier: Classifier,
-    workers: int,
-    reporter: Reporter,
-) -> Dataset[Sample | ImageError]:
-    reporter.begin(f"feature maps of {name}", len(part))
-    features = compute_features(
-        classifier.backbone,
-        part,
-        config.input,
-        mirrored=name == "train" and config.augment.name == "flip",
-        seed=config.seed,
-        device=fabric.device,
-        batch_size=config.batch_size,
-        workers=workers,
-        on_batch=reporter.advance,
-    )
-    reporter.end()
-    return features
 
 
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:

@@ -50,7 +50,7 @@ def compute(
     backbone: Backbone, records: Records, *, mirrored: bool = False, seed: int = 0, **more
 ) -> CachedFeatures:
     settings = {"device": torch.device("cpu"), "batch_size": 3} | more
-    return compute_features(backbone, records, SPEC, mirrored=mirrored, seed=seed, **settings)
+    return compute_features(backbone, records, SPEC, mirrored=mirrored, **settings).seeded(seed)
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,8 @@ class SRNConfig(Config):
     further pre-activation bottlenecks before the attention, a two-layer conv1."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg` (the paper's) or `max`."""
+    extra_blocks: int = Field(default=2, ge=0)
+    """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
     attention_channels: int = Field(default=512, ge=1)
     """Channels of the attention estimator's hidden layers."""
     relation_channels: int = Field(default=512, ge=1)
@@ -111,8 +113,7 @@ class LabelAttention(nn.Module):
         hidden, released = config.attention_channels, config.topology == "released"
         self.shared = (
             nn.Sequential(
-                PreActivationBottleneck(channels),
-                PreActivationBottleneck(channels),
+                *(PreActivationBottleneck(channels) for _ in range(config.extra_blocks)),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
             )
@@ -225,5 +226,16 @@ def _resample(weighted: Tensor, grid: tuple[int, int]) -> Tensor:
     height, width = weighted.shape[-2:]
     if (height, width) == grid:
         return weighted
-    share = (height * width) / (grid[0] * grid[1])
-    return functional.adaptive_avg_pool2d(weighted, grid) * share
+    rows, columns = _shares(height, grid[0], weighted), _shares(width, grid[1], weighted)
+    return rows @ weighted @ columns.T
+
+
+def _shares(old: int, new: int, like: Tensor) -> Tensor:
+    """The part of each of `old` cells of a line that lies in each of `new` ones: [new, old]."""
+    # Adaptive pooling would count a cell in two bins where sizes do not divide. In whole numbers,
+    # the line being old * new long: an old cell is `new` long and a new one `old`.
+    starts_old = torch.arange(old, device=like.device) * new
+    starts_new = torch.arange(new, device=like.device)[:, None] * old
+    ends = torch.minimum(starts_new + old, starts_old + new)
+    shared = (ends - torch.maximum(starts_new, starts_old)).clamp(min=0)
+    return shared.to(like.dtype) / new

@@ -1,0 +1,1 @@
+"""SRN beside its own main net on real photographs."""

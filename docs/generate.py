@@ -1,0 +1,124 @@
+"""Writes the pages that are made from the code: the command line's, and the recipe's keys.
+
+python -m docs.generate
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from manylabel import errors
+from manylabel.cli.main import cli
+from manylabel.config import Config
+from manylabel.train.config import RunConfig
+
+DOCS = Path(__file__).parent
+
+
+def command_line() -> str:
+    """The page of all commands: each one's `--help`."""
+    parts = ["# The command line\n", "Made from the code by `make docs`.\n"]
+    for names, command in _commands((), cli):
+        context = click.Context(command, info_name=" ".join(("manylabel", *names)))
+        context.max_content_width = 100
+        parts.append(f"## {context.info_name}\n\n```\n{command.get_help(context)}\n```\n")
+    parts.append(_exit_codes())
+    return "\n".join(parts)
+
+
+def recipe_keys() -> str:
+    """The page of all keys of a recipe, with their defaults."""
+    parts = [
+        "# Recipe keys\n",
+        "A recipe is one TOML file that describes a whole run; `recipes/` holds some. Made from "
+        "the code by `make docs`. Any key can be set on the command line: `--set optim.lr=0.01`; "
+        "a step is named by its position: `--set steps.0.epochs=3`.\n",
+    ]
+    for name, kind in _tables("", RunConfig):
+        assert kind.__doc__ is not None
+        parts.append(f"## {name or 'top level'}\n\n{kind.__doc__.splitlines()[0]}\n")
+        parts.append("| key | default | meaning |\n| --- | --- | --- |")
+        for key, field in kind.model_fields.items():
+            if not _configs(field.annotation):
+                parts.append(f"| `{key}` | {_default(field)} | {_cell(field.description)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _commands(
+    names: tuple[str, ...], command: click.Command
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield names, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _commands((*names, name), inner)
+
+
+def _exit_codes() -> str:
+    rows = ["## Exit codes\n", "| code | when |\n| --- | --- |", "| 0 | done |"]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ManylabelError)
+    ]
+    for kind in sorted(kinds[1:], key=lambda kind: (kind.exit_code, kind.__name__)):
+        assert kind.__doc__ is not None
+        rows.append(f"| {kind.exit_code} | `{kind.__name__}`: {_cell(kind.__doc__)} |")
+    rows.append("| 130 | interrupted |\n")
+    return "\n".join(rows)
+
+
+def _tables(name: str, kind: type[Config]) -> Iterator[tuple[str, type[Config]]]:
+    """A table of a recipe and those within it, by name; of a choice, each one."""
+    yield name, kind
+    for key, field in kind.model_fields.items():
+        inner = _configs(field.annotation)
+        for choice in inner:
+            path = f"{name}.{key}" if name else key
+            if name == "steps" and key == "optim":
+                continue  # the run's, told already
+            if len(inner) > 1:
+                path = f'{path}, name = "{choice.model_fields["name"].default}"'
+            yield from _tables(path, choice)
+
+
+def _configs(annotation: object) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [kind for inner in typing.get_args(annotation) for kind in _configs(inner)]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value is PydanticUndefined:
+        return "unset"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _cell(text: str | None) -> str:
+    assert text, "every field has a line of its own"
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PAGES = {"cli.md": command_line, "recipe.md": recipe_keys}
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

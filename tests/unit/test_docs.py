@@ -1,0 +1,46 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import DOCS, PAGES
+
+ROOT = DOCS.parent
+TEXTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_made_from_the_code_is_up_to_date(name):
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run: make docs"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_links_within_the_project_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path):
+    """Names in code style that look like files of the project."""
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:src|tests|docs|recipes|benchmarks)/[\w./-]+)`", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_readme_draws_every_module():
+    """The annotated tree names each file and folder right under the package."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "src" / "manylabel").iterdir()):
+        if path.name not in {"__pycache__", "__main__.py", "py.typed"}:
+            assert path.name in text, path.name
+
+
+def test_every_recipe_is_in_the_readme_or_the_docs():
+    texts = "".join(path.read_text(encoding="utf-8") for path in TEXTS)
+    for path in sorted((ROOT / "recipes").glob("*.toml")):
+        assert path.stem in texts, path.stem
+    assert Path(ROOT / "recipes").is_dir()
