@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from manylabel.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from manylabel.bundle import Bundle, load_bundle, save_bundle
     from manylabel.data.read import DataSource, read
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from manylabel.models.classifier import ModelConfig, build_classifier
     from manylabel.predict import Prediction, Predictor
     from manylabel.preprocess import InputSpec
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Bundle",

@@ -24,13 +24,13 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from manylabel import __version__
 from manylabel.config import Config, parse
 from manylabel.errors import BundleError, ConfigError, DataError, RunError
 from manylabel.labels import LabelSpace
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import SRNConfig, SRNHead
 from manylabel.preprocess import InputSpec
+from manylabel.version import __version__
 
 FORMAT_VERSION: Final = 1
 """The version of the two files' meaning; a bundle of a newer one is refused."""

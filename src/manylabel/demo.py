@@ -6,12 +6,14 @@ took, which is the fair baseline; measure both; see where their maps point; writ
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from manylabel.bundle import WEIGHTS_FILE
 from manylabel.config import override, read_toml
@@ -21,10 +23,11 @@ from manylabel.data.synthetic import COUNTS, draw_scenes
 from manylabel.evaluate.report import Result
 from manylabel.explain.localisation import PointingGame, score_localisation
 from manylabel.predict import Predictor
+from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.logs import Reporter
-from manylabel.train.report import Beside, report_run
-from manylabel.train.run import Outcome, load_records, metrics_of, run, write_metrics
+from manylabel.train.report import REPORT, Beside, report_run
+from manylabel.train.run import METRICS, Outcome, load_records, metrics_of, run, write_metrics
 
 DEMO_RECIPE: Final = "demo-tiny-srn"
 
@@ -32,19 +35,25 @@ DEMO_RECIPE: Final = "demo-tiny-srn"
 def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
     """Run the demo and give back what its `metrics.json` holds.
 
+    One that was stopped is gone on with; one that is done is not run again.
+
     Args:
         folder: Where everything goes: scenes, bundle, metrics, recipe, pictures, report.
         seed: Of scenes, weights and order.
         reporter: Who is told.
 
     Raises:
-        ConfigError: The folder holds a run already.
+        CheckpointError: The folder holds another run.
+        DataError: The folder holds other scenes, or something else.
         RunError: The disk is full, or the run was stopped.
     """
     began = time.monotonic()
     config = _recipe(seed, folder)
     records = _scenes(folder / "scenes", seed, reporter)
-    srn = run(config, records, folder, reporter)
+    if (done := _finished(folder, seed)) is not None:
+        reporter.say(f"{folder} holds this demo already. Remove it to run the demo anew.")
+        return done
+    srn = _run(config, records, folder, reporter)
     reporter.say("Now the baseline: the main net alone, trained on for as many epochs.")
     longer = _train_main_net_on(config, srn, records, reporter)
     pointing = _pointing(srn, longer, reporter)
@@ -92,7 +101,28 @@ def _train_main_net_on(
     tables["steps"] = [longer.model_dump(mode="json", exclude_none=True)]
     baseline = resolve(tables, where="the demo's baseline")
     weights = load_file(srn.steps[0] / WEIGHTS_FILE)
-    return run(baseline, records, srn.folder / "baseline-long", reporter, weights=weights)
+    return _run(baseline, records, srn.folder / "baseline-long", reporter, weights=weights)
+
+
+def _run(
+    config: RunConfig,
+    records: Records,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Outcome:
+    resume = (folder / CHECKPOINT).exists()
+    return run(config, records, folder, reporter, resume=resume, weights=weights)
+
+
+def _finished(folder: Path, seed: int) -> dict[str, Any] | None:
+    """What `metrics.json` holds if this very demo ran to its end."""
+    path = folder / METRICS
+    if not path.exists() or not (folder / REPORT).exists():
+        return None
+    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return metrics if "pointing_game" in metrics and metrics["seed"] == seed else None
 
 
 def _pointing(srn: Outcome, longer: Outcome, reporter: Reporter) -> dict[str, Any]:

@@ -26,7 +26,8 @@ import click
 def demo(out: Path, seed: int) -> None:
     """Draw a data set, train SRN in its four steps and its baseline, measure, explain, report.
 
-    Takes a few minutes on two processor cores and needs no download.
+    Takes a few minutes on two processor cores and needs no download. Stopped, it goes on when it
+    is called again.
 
     \b
     Example:

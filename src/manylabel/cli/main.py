@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, NoReturn, final
 
 import click
 
-from manylabel import __version__
 from manylabel.errors import ManylabelError
+from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""

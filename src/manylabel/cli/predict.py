@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, TextIO, final
 import click
 
 from manylabel.cli.shared import (
+    Bar,
     ModelOptions,
-    Reporter,
     load_predictor,
     model_options,
     output,
@@ -132,7 +132,7 @@ class Choice:
 class Results:
     """The predictions, as they come; bad images are reported and counted in `bad`."""
 
-    def __init__(self, predictor: Predictor, images: list[Path], report: Reporter) -> None:
+    def __init__(self, predictor: Predictor, images: list[Path], report: Bar) -> None:
         self.bad = 0
         self._predictor, self._images, self._report = predictor, images, report
 

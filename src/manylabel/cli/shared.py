@@ -155,7 +155,7 @@ def terminal(stream: TextIO | None = None) -> Console:
 
 
 @final
-class Reporter:
+class Bar:
     """What a command says on stderr while it works."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
@@ -171,7 +171,7 @@ class Reporter:
 
 
 @contextmanager
-def progress(doing: str, total: int, *, bar: bool = True) -> Iterator[Reporter]:
+def progress(doing: str, total: int, *, bar: bool = True) -> Iterator[Bar]:
     """A progress bar on stderr where that is a terminal.
 
     Args:
@@ -198,7 +198,7 @@ def progress(doing: str, total: int, *, bar: bool = True) -> Iterator[Reporter]:
         transient=True,
         redirect_stdout=False,  # rich would send it to stderr
     ) as shown:
-        yield Reporter(shown, shown.add_task(doing, total=total))
+        yield Bar(shown, shown.add_task(doing, total=total))
 
 
 @contextmanager

@@ -17,12 +17,12 @@ from manylabel.preprocess import InputSpec
 
 
 class AugmentConfig(Config):
-    """How training images are varied; every view is whole-image evaluation's squash at heart."""
+    """How training images are varied; evaluation sees the whole image, squashed."""
 
     name: Literal["none", "flip", "crop", "paper"] = "paper"
-    """`none`; `flip`: mirrored half the time; `crop`: flip, and a crop of 60 to 100 % of each
-    side; `paper`: squashed to 8/7 of the input size, a crop with width and height each one of
-    5 lengths at one of 5 places, resized, mirrored half the time."""
+    """`none`; `flip`: mirrored half the time; `crop`: flip, and a crop of `smallest_crop` to 1
+    of each side; `paper`: squashed to 8/7 of the input size, a crop with width and height each
+    one of 5 lengths at one of 5 places, resized, mirrored half the time."""
     smallest_crop: float = Field(default=0.6, gt=0, le=1)
     """`crop` only: the smallest share of a side that is kept."""
 

@@ -42,11 +42,15 @@ def require_good_images(
         DataError: Some cannot; says how many, and the first few with their reasons.
     """
     bad = find_bad_images(records, workers=workers, on_progress=on_progress)
-    if not bad:
-        return
+    if bad:
+        raise refusal(records, bad)
+
+
+def refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
+    """The error that says how many images are `bad` of how many, and lists the first few."""
     shown = [f"\n    {error.where}: {error.what}" for error in bad[:_SHOWN]]
     rest = f"\n    and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
-    raise DataError(
+    return DataError(
         f"{len(bad):,} of {len(records):,} images cannot be used:{''.join(shown)}{rest}",
         where=records.source,
         fix="Mend or remove them, or drop them with --skip-bad-images.",

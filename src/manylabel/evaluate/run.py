@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from manylabel.data.records import Records, Split
 from manylabel.data.split import with_splits
-from manylabel.data.verify import without
+from manylabel.data.verify import refusal, without
 from manylabel.errors import DataError, ImageError
 from manylabel.metrics.profiles import Measures, find_profile, measure
 from manylabel.predict import Predictor
 
-_SHOWN: Final = 5
 _HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
 
 
@@ -80,7 +79,7 @@ def evaluate(
     _require_images(records)
     scores, bad = _score(predictor, records, on_progress)
     if bad and not skip_bad:
-        raise _refusal(records, bad)
+        raise refusal(records, bad)
     good = without(records, bad)
     _require_images(good)
     targets = good.targets()
@@ -173,13 +172,3 @@ def _score(
             on_progress(done)
     scores = np.stack(rows) if rows else np.zeros((0, len(predictor.labels)), np.float32)
     return scores, bad
-
-
-def _refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
-    shown = "".join(f"\n    {error.where}: {error.what}" for error in bad[:_SHOWN])
-    rest = f"\n    and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
-    return DataError(
-        f"{len(bad):,} of {len(records):,} images cannot be used:{shown}{rest}",
-        where=records.source,
-        fix="Mend or remove them, or drop them with --skip-bad-images.",
-    )

@@ -183,7 +183,14 @@ def _score(job: Job, tools: _Tools, view: View) -> Scored:
     stream = batches(
         view.samples, InOrder(size), batch_size=job.run.batch_size, workers=job.workers
     )
-    scored = score(tools.module, stream, tools.encode, tools.loss_of, job.reporter.advance)
+    scored = score(
+        tools.module,
+        stream,
+        view.records.keys,
+        tools.encode,
+        tools.loss_of,
+        job.reporter.advance,
+    )
     job.reporter.end()
     return scored
 

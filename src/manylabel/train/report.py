@@ -129,16 +129,17 @@ def _charts(outcome: Outcome) -> list[Chart]:
     history = list(enumerate(outcome.history, start=1))
     firsts: dict[int, tuple[float, str]] = {}
     for epoch, entry in history:
-        firsts.setdefault(entry["step"], (float(epoch), STEPS[entry["kind"]].title))
+        firsts.setdefault(entry["step"], (float(epoch), str(STEPS[entry["kind"]].number)))
     marks = list(firsts.values())
     losses = [(float(epoch), float(entry["loss"])) for epoch, entry in history]
     validated = [
         (float(epoch), float(entry["val_mAP"])) for epoch, entry in history if "val_mAP" in entry
     ]
-    charts = [Chart("Training loss", "epoch", "loss", [Line("loss", losses)], marks)]
+    below = "epoch; above, the step that begins"
+    charts = [Chart("Training loss", below, "loss", [Line("loss", losses)], marks)]
     if validated:
         line = [Line("val", validated)]
-        charts.append(Chart("mAP on the validation split", "epoch", "mAP", line, marks))
+        charts.append(Chart("mAP on the validation split", below, "mAP", line, marks))
     return charts
 
 

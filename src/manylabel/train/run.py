@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset
 
-import manylabel
 from manylabel.bundle import BundleInfo, save_bundle, self_contained
 from manylabel.config import to_tables, write_toml
 from manylabel.data.augment import Augment
@@ -35,6 +34,7 @@ from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Job, RunState, View
+from manylabel.version import __version__
 
 RECIPE: Final = "recipe.toml"
 METRICS: Final = "metrics.json"
@@ -237,7 +237,7 @@ def versions() -> dict[str, str]:
     import timm
 
     return {
-        "manylabel": manylabel.__version__,
+        "manylabel": __version__,
         "torch": torch.__version__,
         "timm": timm.__version__,
     }
@@ -267,7 +267,7 @@ def _open_folder(
     """Make the run's folder, or give the checkpoint that it holds."""
     if resume:
         return load_checkpoint(folder / CHECKPOINT, identity=identity)
-    if (folder / RECIPE).exists() or (folder / CHECKPOINT).exists():
+    if (folder / CHECKPOINT).exists():
         raise ConfigError(
             "The folder holds a run already.",
             where=str(folder),

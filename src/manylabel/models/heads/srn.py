@@ -188,7 +188,8 @@ class WholeMapConv2d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Units [N, channels * per_channel] of features [N, channels, *grid]."""
-        by_channel = features.flatten(2).transpose(0, 1)  # [channels, N, positions]
+        # Laid out by channel first: strided rows would halve the product's speed.
+        by_channel = features.contiguous().flatten(2).transpose(0, 1)  # [channels, N, positions]
         kernels = self.weight.view(self.channels, -1, by_channel.shape[2]).transpose(1, 2)
         units = torch.bmm(by_channel, kernels).transpose(0, 1).flatten(1)
         return units if self.bias is None else units + self.bias
