@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from manylabel.config import override, read_toml
+from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.labels import PRESENT, LabelSpace
@@ -153,8 +153,8 @@ def _one_seed(
 
 def _recipe(name: str, weights: Path, seed: int) -> RunConfig:
     path = HERE / f"{name}.toml"
-    settings = [f"seed={seed}", f"backbone.name='{BACKBONE}'", f"backbone.weights='{weights}'"]
-    return resolve(override(read_toml(path), settings), where=str(path))
+    values = {"seed": seed, "backbone.name": BACKBONE, "backbone.weights": str(weights)}
+    return resolve(put(read_toml(path), values), where=str(path))
 
 
 def _frequent(records: Records) -> Records:

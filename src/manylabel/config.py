@@ -59,23 +59,33 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
     Raises:
         ConfigError: A setting has no `=`, or its path leads through a value.
     """
-    result = _copy(tables)
+    values: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
-        *parents, key = (part.strip() for part in path.split("."))
-        if not equals or not all([*parents, key]):
+        keys = [part.strip() for part in path.split(".")]
+        if not equals or not all(keys):
             raise ConfigError(
                 f"Cannot read the setting {setting!r}.",
                 where="--set",
-                fix="Write it as table.key=value, for instance --set data.batch_size=32.",
+                fix="Write it as table.key=value, for instance --set optim.lr=0.01.",
             )
+        values[".".join(keys)] = _value(text)
+    return put(tables, values)
+
+
+def put(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`tables` with values put in by their full keys, such as `backbone.weights`.
+
+    Raises:
+        ConfigError: A key's path leads through a value, or past the end of a list.
+    """
+    result = _copy(tables)
+    for path, value in values.items():
+        *parents, key = path.split(".")
         table: Any = result
         for parent in parents:
-            table = _enter(table, parent, setting)
-        if isinstance(table, list):
-            table[_position(table, key, setting)] = _value(text)
-        else:
-            table[key] = _value(text)
+            table = _enter(table, parent, path)
+        table[_position(table, key, path) if isinstance(table, list) else key] = value
     return result
 
 
@@ -125,25 +135,25 @@ def _value(text: str) -> Any:
         return text.strip()
 
 
-def _position(items: list[Any], key: str, setting: str) -> int:
+def _position(items: list[Any], key: str, path: str) -> int:
     if key.isdecimal() and int(key) < len(items):
         return int(key)
     raise ConfigError(
         f"There is no entry {key!r}: the list has {len(items)}, counted from 0.",
-        where=f"--set {setting}",
+        where=f"--set {path}",
         fix="Name an entry by its position.",
     )
 
 
-def _enter(table: Any, key: str, setting: str) -> Any:
+def _enter(table: Any, key: str, path: str) -> Any:
     if isinstance(table, list):
-        inner = table[_position(table, key, setting)]
+        inner = table[_position(table, key, path)]
     else:
         inner = table.setdefault(key, {})
     if not isinstance(inner, dict | list):
         raise ConfigError(
             f"{key!r} is a value, not a table.",
-            where=f"--set {setting}",
+            where=f"--set {path}",
             fix="Set the key itself.",
         )
     return inner

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from manylabel.bundle import WEIGHTS_FILE
-from manylabel.config import override, read_toml
+from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
 from manylabel.data.synthetic import COUNTS, draw_scenes
@@ -71,8 +71,8 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
 
 def _recipe(seed: int, folder: Path) -> RunConfig:
     path = find_recipe(DEMO_RECIPE)
-    tables = override(read_toml(path), [f"seed={seed}", f"data.path='{folder / 'scenes'}'"])
-    return resolve(tables, where=str(path))
+    values = {"seed": seed, "data.path": str(folder / "scenes")}
+    return resolve(put(read_toml(path), values), where=str(path))
 
 
 def _scenes(folder: Path, seed: int, reporter: Reporter) -> Records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,18 +75,19 @@ def train(
     from manylabel.train.config import find_recipe
     from manylabel.train.logs import Reporter
     from manylabel.train.report import report_run
-    from manylabel.train.run import RECIPE, load_records, run
+    from manylabel.train.run import load_records, recipe_of, require_free, run
 
-    given = [f"seed={seed}"] if seed is not None else []
-    given += [f"device='{device}'"] if device is not None else []
-    given += [f"backbone.weights='{backbone_weights}'"] if backbone_weights is not None else []
+    weights = None if backbone_weights is None else str(backbone_weights)
+    given = {"seed": seed, "device": device, "backbone.weights": weights}
+    values = {key: value for key, value in given.items() if value is not None}
     if resume is not None:
-        _refuse_beside_resume(recipe, out, [*given, *settings])
-        folder, path = resume, resume / RECIPE
+        _refuse_beside_resume(recipe, out, values, settings)
+        folder, path = resume, recipe_of(resume)
     else:
         path = find_recipe(recipe or DEFAULT_RECIPE)
         folder = out or Path("runs") / path.stem
-    config = _recipe(path, data, (*given, *settings), resumed=resume is not None)
+        require_free(folder)
+    config = _recipe(path, data, values, settings)
     with Reporter() as reporter:
         assert config.data is not None
         records = load_records(config.data, reporter, skip_bad=skip_bad_images)
@@ -97,33 +99,28 @@ def train(
 
 
 def _recipe(
-    path: Path, data: DataOptions, settings: tuple[str, ...], *, resumed: bool
+    path: Path, data: DataOptions, values: Mapping[str, object], settings: tuple[str, ...]
 ) -> RunConfig:
-    """The recipe at `path` with the command line's data set and settings put in."""
-    from manylabel.config import override, read_toml
-    from manylabel.errors import CheckpointError, ConfigError
+    """The recipe at `path` with the command line's data set, values and settings put in."""
+    from manylabel.config import override, put, read_toml
+    from manylabel.errors import ConfigError
     from manylabel.train.config import resolve
 
-    if resumed and not path.exists():
-        raise CheckpointError(
-            "There is no run to go on with.",
-            where=str(path.parent),
-            fix="Give the folder of a run that was stopped; it holds a recipe and a checkpoint.",
-        )
-    tables = read_toml(path)
+    tables = override(put(read_toml(path), values), settings)
     tables["data"] = {**tables.get("data", {}), **data.settings()}
-    config = resolve(override(tables, settings), where=str(path)) if tables["data"] else None
-    if config is None:
+    if not tables["data"]:
         raise ConfigError(
             "No data set is given.",
             where="--data",
             fix="Give a table, a COCO JSON file or a folder, for instance --data photos.csv.",
         )
-    return config
+    return resolve(tables, where=str(path))
 
 
-def _refuse_beside_resume(recipe: str | None, out: Path | None, settings: list[str]) -> None:
-    if recipe or out or settings:
+def _refuse_beside_resume(
+    recipe: str | None, out: Path | None, values: Mapping[str, object], settings: tuple[str, ...]
+) -> None:
+    if recipe or out or values or settings:
         raise click.UsageError(
             "--resume goes on with the run's own recipe: leave out --recipe, --out, --seed, "
             "--device, --backbone-weights and --set."

@@ -24,7 +24,7 @@ from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
 from manylabel.data.split import check_trainable, with_splits
 from manylabel.data.verify import find_bad_images, require_good_images, without
-from manylabel.errors import ConfigError, DataError, ImageError, RunError
+from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
 from manylabel.losses import LOSSES
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
@@ -252,6 +252,36 @@ def _identity(config: RunConfig, records: Records) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def recipe_of(folder: Path) -> Path:
+    """The recipe of the run in `folder`.
+
+    Raises:
+        CheckpointError: There is no run.
+    """
+    path = folder / RECIPE
+    if not path.exists():
+        raise CheckpointError(
+            "There is no run to go on with.",
+            where=str(folder),
+            fix="Give the folder of a run that was stopped; it holds a recipe and a checkpoint.",
+        )
+    return path
+
+
+def require_free(folder: Path) -> None:
+    """Returns if no run would be written over in `folder`.
+
+    Raises:
+        ConfigError: It holds a run.
+    """
+    if (folder / CHECKPOINT).exists():
+        raise ConfigError(
+            "The folder holds a run already.",
+            where=str(folder),
+            fix=f"Go on with it by --resume {folder}, or give another folder with --out.",
+        )
+
+
 def _require_held_out(records: Records) -> None:
     if not {"val", "test"} & set(records.split_names()):
         raise DataError(
@@ -267,12 +297,7 @@ def _open_folder(
     """Make the run's folder, or give the checkpoint that it holds."""
     if resume:
         return load_checkpoint(folder / CHECKPOINT, identity=identity)
-    if (folder / CHECKPOINT).exists():
-        raise ConfigError(
-            "The folder holds a run already.",
-            where=str(folder),
-            fix=f"Go on with it by --resume {folder}, or give another folder with --out.",
-        )
+    require_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_toml(config, folder / RECIPE)
