@@ -24,10 +24,10 @@ DOCS = Path(__file__).parent
 def command_line() -> str:
     """The page of all commands: each one's `--help`."""
     parts = ["# The command line\n", "Made from the code by `make docs`.\n"]
-    for names, command in _commands((), cli):
-        context = click.Context(command, info_name=" ".join(("manylabel", *names)))
-        context.max_content_width = 100
-        parts.append(f"## {context.info_name}\n\n```\n{command.get_help(context)}\n```\n")
+    root = click.Context(cli, info_name="manylabel", terminal_width=100, **cli.context_settings)
+    for context in _contexts(root):
+        page = context.command.get_help(context)
+        parts.append(f"## {context.command_path}\n\n```\n{page}\n```\n")
     parts.append(_exit_codes())
     return "\n".join(parts)
 
@@ -51,16 +51,16 @@ def recipe_keys() -> str:
     return "\n".join(parts)
 
 
-def _commands(
-    names: tuple[str, ...], command: click.Command
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield names, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None
-            yield from _commands((*names, name), inner)
+def _contexts(context: click.Context) -> Iterator[click.Context]:
+    """A command as it is called, and all those below it."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            assert command is not None
+            yield from _contexts(
+                click.Context(command, info_name=name, parent=context, terminal_width=100)
+            )
 
 
 def _exit_codes() -> str:
