@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,20 @@ def test_keep_best_hands_on_the_epoch_with_the_best_validation_map(scenes, recor
     assert outcome.results[0]["best_epoch"] == 1 + int(np.argmax(by_epoch))
     found = evaluate(Predictor.load(outcome.bundle, device="cpu"), records.split("val"))
     assert found.measures.mAP == pytest.approx(max(by_epoch), abs=1e-4)
+
+
+def test_a_validation_split_without_positives_chooses_nothing(scenes, records, tmp_path):
+    items = tuple(
+        replace(item, targets=np.zeros_like(item.targets)) if item.split == "val" else item
+        for item in records.items
+    )
+    steps = [{"kind": "main", "epochs": 2}]
+    config = recipe(scenes, keep="best", head={"name": "linear"}, steps=steps)
+    outcome = run(config, replace(records, items=items), tmp_path / "none", quiet())
+    assert [entry["val_mAP"] for entry in outcome.history] == [None, None]
+    assert outcome.results[0]["best_epoch"] == 2, "the last"
+    json.loads((outcome.folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert report_run(outcome, config).exists()
 
 
 def test_cached_features_train_as_a_frozen_backbone_does(scenes, records, tmp_path):

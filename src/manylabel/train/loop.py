@@ -210,9 +210,11 @@ def _note_epoch(
     }
     if scored is not None:
         mean_ap = _mean_ap(job.train, scored, tools.plan.scores)
-        entry |= {"val_loss": round(scored.loss, 5), "val_mAP": round(mean_ap, 5)}
+        known = None if math.isnan(mean_ap) else round(mean_ap, 5)
+        entry |= {"val_loss": round(scored.loss, 5), "val_mAP": known}
         said += f"  val mAP {mean_ap:.3f}"
-        if job.run.keep == "best" and (state.best is None or mean_ap > state.best["mAP"]):
+        # `not <=` lets the latest epoch win where no mAP is defined: a val split without positives.
+        if job.run.keep == "best" and (state.best is None or not mean_ap <= state.best["mAP"]):
             weights = copy.deepcopy(state.classifier.state_dict())
             state.best = {"epoch": epoch + 1, "mAP": mean_ap, "weights": weights}
     state.history.append(entry)

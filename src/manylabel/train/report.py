@@ -133,7 +133,9 @@ def _charts(outcome: Outcome) -> list[Chart]:
     marks = list(firsts.values())
     losses = [(float(epoch), float(entry["loss"])) for epoch, entry in history]
     validated = [
-        (float(epoch), float(entry["val_mAP"])) for epoch, entry in history if "val_mAP" in entry
+        (float(epoch), float(entry["val_mAP"]))
+        for epoch, entry in history
+        if entry.get("val_mAP") is not None
     ]
     below = "epoch; above, the step that begins"
     charts = [Chart("Training loss", below, "loss", [Line("loss", losses)], marks)]
