@@ -9,6 +9,7 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(VENV)/.core: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): some 5 GB, a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
@@ -38,6 +39,7 @@ docs: $(VENV)/.tools  ## write the pages that are made from the code
 
 bench: $(VENV)/.tools  ## the benchmarks that need no data
 	$(BIN)/python -m benchmarks.head_overhead
+	$(BIN)/python -m benchmarks.metrics_speed
 
 clean:  ## remove what was made, runs included
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache
