@@ -85,6 +85,7 @@ def _scenes(folder: Path, seed: int, reporter: Reporter) -> Records:
         drawn = done
 
     draw_scenes(folder, seed=seed, on_progress=advance)
+    reporter.end()
     records = load_records(DataSource(path=folder), reporter)
     reporter.say(records.summary())
     return records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -16,6 +17,14 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+
+@final
+@dataclass
+class _Work:
+    task: TaskID
+    began: float = field(default_factory=time.monotonic)
+    done: int = 0
 
 
 @final
@@ -39,9 +48,7 @@ class Reporter:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self._task: TaskID | None = None
-        self._began = 0.0
-        self._done = 0
+        self._works: list[_Work] = []
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -55,32 +62,25 @@ class Reporter:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, title: str, images: int) -> None:
-        """Begin to count the images of one piece of work."""
-        self.end()
-        self._began, self._done = time.monotonic(), 0
-        self._task = self._bar.add_task(title, total=images, figures="")
+        """Begin to count the images of a piece of work, which may lie within another."""
+        task = self._bar.add_task(title, total=images, figures="")
+        self._works.append(_Work(task))
 
-    def advance(self, images: int, *, title: str | None = None, loss: float | None = None) -> None:
+    def rename(self, title: str) -> None:
+        """Give the current piece of work another title."""
+        self._bar.update(self._works[-1].task, description=title)
+
+    def advance(self, images: int, *, loss: float | None = None) -> None:
         """So many images more; `loss` is the latest mean."""
-        self._done += images
-        if self._task is None:
-            return
-        rate = f"{self.images_per_second:,.0f} images/s"
+        work = self._works[-1]
+        work.done += images
+        rate = f"{work.done / max(1e-9, time.monotonic() - work.began):,.0f} images/s"
         figures = rate if loss is None else f"loss {loss:.3f}  {rate}"
-        if title is not None:
-            self._bar.update(self._task, description=title)
-        self._bar.update(self._task, advance=images, figures=figures)
+        self._bar.update(work.task, advance=images, figures=figures)
 
     def end(self) -> None:
         """End the current piece of work."""
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
-
-    @property
-    def images_per_second(self) -> float:
-        """Of the current piece of work, since it began."""
-        return self._done / max(1e-9, time.monotonic() - self._began)
+        self._bar.remove_task(self._works.pop().task)
 
     def log_to(self, path: Path) -> None:
         """Append events to this file from now on."""

@@ -71,6 +71,7 @@ def train(job: Job, state: RunState, *, stop: StopRequest, step_done: StepDone) 
 
 def _train_step(job: Job, state: RunState, number: int, stop: StopRequest) -> _Tools:
     tools = _prepare(job, state, number)
+    job.reporter.begin(job.title(number), _images_left(job, number, state.position))
     for epoch in range(state.position.epoch, job.step(number).epochs):
         loss = _train_epoch(job, state, tools, stop)
         scored = _validate(job, tools, epoch)
@@ -78,6 +79,7 @@ def _train_step(job: Job, state: RunState, number: int, stop: StopRequest) -> _T
         tools.schedule.after_epoch(scored.loss if scored else None)
         state.position = Position(number, epoch + 1)
         _save(job, state, tools)
+    job.reporter.end()
     if state.best is not None:
         state.classifier.load_state_dict(state.best["weights"])
     return tools
@@ -88,7 +90,8 @@ def _train_epoch(job: Job, state: RunState, tools: _Tools, stop: StopRequest) ->
     began = state.position
     train_only(state.classifier, tools.parts)
     watch = LossWatch(job, began)
-    _announce(job, tools, began)
+    epochs = job.step(tools.number).epochs
+    job.reporter.rename(f"{job.title(tools.number)}  epoch {began.epoch + 1}/{epochs}")
     for done, batch in enumerate(_training_batches(job, began), start=began.batch + 1):
         output: HeadOutput = tools.module(tools.encode(batch))
         loss = tools.loss_of(output, batch.targets.to(output.logits.device))
@@ -249,11 +252,10 @@ def _mean_ap(view: View, scored: Scored, branch: str) -> float:
     return measure(scored.scores[branch], scored.targets, view.records.labels).mAP
 
 
-def _announce(job: Job, tools: _Tools, position: Position) -> None:
-    left = len(job.train.records) - position.batch * job.run.batch_size
-    epochs = job.step(tools.number).epochs
-    title = f"{job.title(tools.number)}  epoch {position.epoch + 1}/{epochs}"
-    job.reporter.begin(title, left)
+def _images_left(job: Job, number: int, position: Position) -> int:
+    """Images that a step will still train on, but for those that short last batches drop."""
+    epochs = job.step(number).epochs - position.epoch
+    return epochs * len(job.train.records) - position.batch * job.run.batch_size
 
 
 def _clip(job: Job, tools: _Tools) -> None:

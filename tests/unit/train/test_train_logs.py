@@ -1,0 +1,57 @@
+import io
+import json
+
+from rich.console import Console
+
+from manylabel.train.logs import Reporter
+
+
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=160)
+
+
+def test_the_bar_shows_title_loss_rate_and_count():
+    console = terminal()
+    with Reporter(console=console) as reporter:
+        reporter.begin("step 1 main net", 200)
+        reporter.rename("step 1 main net  epoch 2/3")
+        reporter.advance(50, loss=1.25)
+        reporter._bar.refresh()
+        reporter.end()
+    shown = console.file.getvalue()
+    for words in ("step 1 main net  epoch 2/3", "loss 1.250", "images/s", "50/200"):
+        assert words in shown
+
+
+def test_work_within_work_leaves_the_outer_count_alone():
+    with Reporter(console=terminal()) as reporter:
+        reporter.begin("step", 100)
+        reporter.advance(40)
+        reporter.begin("looking at val", 10)
+        reporter.advance(10)
+        reporter.end()
+        reporter.advance(20)
+        (task,) = reporter._bar.tasks
+        assert (task.completed, task.total) == (60, 100)
+        reporter.end()
+        assert not reporter._bar.tasks
+
+
+def test_elsewhere_than_on_a_terminal_lines_are_said_and_no_bar_is_drawn():
+    console = Console(file=io.StringIO(), width=80)
+    with Reporter(console=console) as reporter:
+        reporter.begin("step", 100)
+        reporter.advance(40, loss=1.0)
+        reporter.say("step 1 [main]  epoch 1/2")
+        reporter.end()
+    assert console.file.getvalue() == "step 1 [main]  epoch 1/2\n"
+
+
+def test_events_are_appended_to_the_log(tmp_path):
+    reporter = Reporter(console=terminal())
+    reporter.record("before", value=0)
+    reporter.log_to(tmp_path / "log.jsonl")
+    reporter.record("epoch", value=1)
+    reporter.record("step", value=2)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["value"]) for line in lines] == [("epoch", 1), ("step", 2)]
