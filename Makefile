@@ -41,5 +41,5 @@ bench: $(VENV)/.tools  ## the benchmarks that need no data
 	$(BIN)/python -m benchmarks.head_overhead
 	$(BIN)/python -m benchmarks.metrics_speed
 
-clean:  ## remove what was made, runs included
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache
+clean:  ## remove what was installed and cached; runs are kept
+	rm -rf $(VENV) .pytest_cache .ruff_cache

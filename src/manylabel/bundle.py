@@ -27,6 +27,7 @@ from torch import Tensor
 from manylabel.config import Config, parse
 from manylabel.errors import BundleError, ConfigError, DataError, RunError
 from manylabel.labels import LabelSpace
+from manylabel.models.backbones import misfit
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import SRNConfig, SRNHead
 from manylabel.preprocess import InputSpec
@@ -279,18 +280,12 @@ def _build(info: BundleInfo, folder: Path) -> Classifier:
 
 
 def _fill(classifier: Classifier, state: dict[str, Tensor], folder: Path) -> None:
-    known = classifier.state_dict()
-    missing = [key for key in known if key not in state]
-    foreign = [key for key in state if key not in known]
-    misfit = [key for key in known if key in state and known[key].shape != state[key].shape]
-    for fault, keys in (("lack", missing), ("have unknown", foreign), ("have misshapen", misfit)):
-        if keys:
-            raise BundleError(
-                f"The weights do not fit the bundle's model: they {fault} {len(keys)} of "
-                f"{len(known)} tensors ({', '.join(keys[:3])}).",
-                where=str(folder / WEIGHTS_FILE),
-                fix=f"{WEIGHTS_FILE} and {INFO_FILE} belong together: take both from one bundle.",
-            )
+    if (fault := misfit(classifier.state_dict(), state)) is not None:
+        raise BundleError(
+            f"The weights do not fit the bundle's model: they {fault}.",
+            where=str(folder / WEIGHTS_FILE),
+            fix=f"{WEIGHTS_FILE} and {INFO_FILE} belong together: take both from one bundle.",
+        )
     classifier.load_state_dict(state)
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from manylabel.bundle import Bundle, choose_device, load_bundle
 from manylabel.errors import BundleError, ConfigError, ImageError
 from manylabel.labels import LabelSpace
+from manylabel.models.backbones import FeatureMaps
 from manylabel.models.heads.base import HeadOutput
 from manylabel.preprocess import ImageSource, InputSpec, normalise, open_image, to_pixels
 
@@ -139,10 +140,15 @@ class Predictor:
                 else:
                     yield Prediction(key, self.labels, next(scores), self._thresholds)
 
-    @torch.no_grad()
     def forward(self, pixels: Tensor) -> HeadOutput:
         """The head's whole output for pixels as `to_pixels` gives them, uint8 [N, 3, H, W]."""
-        return self._classifier(normalise(pixels.to(self.device), self.spec))
+        return self.look(pixels)[1]
+
+    @torch.no_grad()
+    def look(self, pixels: Tensor) -> tuple[FeatureMaps, HeadOutput]:
+        """The backbone's maps and the head's output: class activation maps need both."""
+        maps = self._classifier.backbone(normalise(pixels.to(self.device), self.spec))
+        return maps, self._classifier.head(maps)
 
     def scores(self, output: HeadOutput) -> Tensor:
         """Scores float32 [N, C], 0..1, of the logits that are the bundle's answer.

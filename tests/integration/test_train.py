@@ -20,7 +20,7 @@ from manylabel.bundle import load_bundle
 from manylabel.config import read_toml, to_tables
 from manylabel.data.read import DataSource
 from manylabel.data.synthetic import draw_scenes
-from manylabel.errors import CheckpointError, ConfigError, RunError
+from manylabel.errors import CheckpointError, ConfigError, DataError, RunError
 from manylabel.evaluate.run import evaluate
 from manylabel.predict import Predictor
 from manylabel.train import loop
@@ -139,11 +139,11 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(scenes, records, 
     assert not same(weights(outcome.bundle), weights(other.bundle))
 
 
-@pytest.mark.parametrize("batches_before_stop", [3, 25, 61])
+@pytest.mark.parametrize("batches_before_stop", [3, 20, 25, 61])
 def test_a_stopped_run_goes_on_to_the_same_end(
     scenes, records, trained, tmp_path, monkeypatch, batches_before_stop
 ):
-    """Stopped inside an epoch of steps 1, 2 and 4; an epoch is 10 batches, a step 2 epochs."""
+    """Stopped in steps 1, 2 and 4, once after an epoch's last batch; 10 batches an epoch."""
     _, outcome = trained
     seen = 0
     original = loop.Schedule.after_iteration
@@ -165,6 +165,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     resumed = run(recipe(scenes), records, folder, quiet(), resume=True)
     assert same(weights(outcome.bundle), weights(resumed.bundle))
     assert [r["mAP"] for r in resumed.results] == [r["mAP"] for r in outcome.results]
+    assert resumed.history == outcome.history
 
 
 def test_a_foreign_or_missing_checkpoint_is_refused(scenes, records, trained, tmp_path):
@@ -231,6 +232,17 @@ def test_a_validation_split_without_positives_chooses_nothing(scenes, records, t
     assert outcome.results[0]["best_epoch"] == 2, "the last"
     json.loads((outcome.folder / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert report_run(outcome, config).exists()
+
+
+@pytest.mark.parametrize(
+    ("kept", "what"),
+    [({"train"}, "neither a val nor a test"), ({"val", "test"}, "too few to train")],
+)
+def test_too_few_images_are_refused_before_work_begins(scenes, records, tmp_path, kept, what):
+    items = tuple(item for item in records.items if item.split in kept)
+    with pytest.raises(DataError, match=what):
+        run(recipe(scenes), replace(records, items=items), tmp_path / "few", quiet())
+    assert not (tmp_path / "few").exists()
 
 
 def test_cached_features_train_as_a_frozen_backbone_does(scenes, records, tmp_path):

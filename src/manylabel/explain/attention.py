@@ -17,9 +17,9 @@ from torch import Tensor
 from manylabel.explain.cam import class_activation_maps
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.classifier import Classifier
-from manylabel.models.heads.base import Head, HeadOutput, MainNet
+from manylabel.models.heads.base import HeadOutput, main_of
 from manylabel.predict import Predictor
-from manylabel.preprocess import normalise, to_pixels
+from manylabel.preprocess import to_pixels
 
 Method = Literal["attention", "cam"]
 """`attention`: U, what the head itself looked with. `cam`: class activation maps."""
@@ -45,11 +45,10 @@ class Explanation:
     method: Method
 
 
-@torch.no_grad()
 def explain_image(predictor: Predictor, image: Image.Image) -> Explanation:
     """Scores and evidence maps of one upright RGB image of any size."""
     pixels = to_pixels(image, predictor.spec).unsqueeze(0)
-    maps, output = look(predictor, pixels)
+    maps, output = predictor.look(pixels)
     evidence = evidence_maps(predictor.bundle.classifier, maps, output)
     return Explanation(
         scores=predictor.scores(output)[0].numpy(force=True),
@@ -57,18 +56,6 @@ def explain_image(predictor: Predictor, image: Image.Image) -> Explanation:
         maps=evidence[0].float().numpy(force=True),
         method=explained_by(output),
     )
-
-
-@torch.no_grad()
-def look(predictor: Predictor, pixels: Tensor) -> tuple[FeatureMaps, HeadOutput]:
-    """The backbone's maps and the head's output for pixels [N, 3, height, width], uint8, RGB.
-
-    The two halves of the predictor's own forward, kept apart: class activation maps need both.
-    """
-    classifier = predictor.bundle.classifier
-    assert not classifier.training
-    maps: FeatureMaps = classifier.backbone(normalise(pixels.to(predictor.device), predictor.spec))
-    return maps, classifier.head(maps)
 
 
 def evidence_maps(classifier: Classifier, maps: FeatureMaps, output: HeadOutput) -> Tensor:
@@ -91,13 +78,6 @@ def evidence_maps(classifier: Classifier, maps: FeatureMaps, output: HeadOutput)
 def explained_by(output: HeadOutput) -> Method:
     """Which maps `evidence_maps` gives for a head's output."""
     return "attention" if _WEIGHTED in output.maps else "cam"
-
-
-def main_of(head: Head) -> MainNet:
-    """The pooling and linear layer over the final map: the part that every head has."""
-    main = head.get_submodule("main")
-    assert isinstance(main, MainNet), type(head)
-    return main
 
 
 def scaled(maps: Tensor) -> Tensor:

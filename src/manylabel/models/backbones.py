@@ -7,9 +7,11 @@ Models that compute tokens (transformers) are put back on the grid here, so that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final, NamedTuple, final
 
 import timm
@@ -208,18 +210,34 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     trunk = {key: value for key, value in state.items() if not _is_part(key, names)}
-    missing = [key for key in known if key not in trunk and not key.endswith("num_batches_tracked")]
-    foreign = [key for key in trunk if key not in known]
-    misfit = [key for key in trunk if key in known and trunk[key].shape != known[key].shape]
-    for fault, keys in (("lack", missing), ("have unknown", foreign), ("have misshapen", misfit)):
-        if keys:
-            raise ConfigError(
-                f"The weights do not fit the backbone: they {fault} {len(keys)} of "
-                f"{len(known)} tensors ({', '.join(keys[:3])}).",
-                where=str(path),
-                fix="Give weights of this very timm model, or set backbone.options to match.",
-            )
+    counters = {key: value for key, value in known.items() if key.endswith("num_batches_tracked")}
+    if (fault := misfit(known, {**counters, **trunk})) is not None:
+        raise ConfigError(
+            f"The weights do not fit the backbone: they {fault}.",
+            where=str(path),
+            fix="Give weights of this very timm model, or set backbone.options to match.",
+        )
     model.load_state_dict(trunk, strict=False)
+
+
+def misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """Why tensors do not fill a module, as what follows "they"; None if they do.
+
+    Args:
+        known: The module's own, by name.
+        given: Those to fill it with.
+    """
+    lacking = [key for key in known if key not in given]
+    foreign = [key for key in given if key not in known]
+    misshapen = [key for key in known if key in given and given[key].shape != known[key].shape]
+    for fault, keys in (
+        ("lack", lacking),
+        ("have unknown", foreign),
+        ("have misshapen", misshapen),
+    ):
+        if keys:
+            return f"{fault} {len(keys)} of {len(known)} tensors ({', '.join(keys[:3])})"
+    return None
 
 
 def _is_part(key: str, modules: tuple[str, ...]) -> bool:
@@ -237,9 +255,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         ) from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise _unreadable(path, str(error)) from None
-    except Exception as error:  # pickle.UnpicklingError, with advice to switch safety off
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except UnpicklingError:  # its own words advise to switch safety off
         raise _unreadable(path, "it holds more than tensors") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(

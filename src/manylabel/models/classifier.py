@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from manylabel.config import Config
 from manylabel.models.backbones import Backbone, BackboneConfig
 from manylabel.models.heads import HEADS, Head, HeadConfig, LinearHead, SRNConfig
-from manylabel.models.heads.base import HeadOutput, MainNet
+from manylabel.models.heads.base import HeadOutput, main_of
 from manylabel.preprocess import InputSpec
 
 
@@ -50,6 +50,4 @@ def build_classifier(config: ModelConfig, num_labels: int, spec: InputSpec) -> C
 
 def main_net(classifier: Classifier) -> Classifier:
     """The main net of a classifier alone; it shares the classifier's weights."""
-    main = classifier.head.get_submodule("main")
-    assert isinstance(main, MainNet)
-    return Classifier(classifier.backbone, LinearHead(main))
+    return Classifier(classifier.backbone, LinearHead(main_of(classifier.head)))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from manylabel.data.loaders import Batch, EpochSampler, InOrder, batches
 from manylabel.errors import RunError
 from manylabel.metrics.profiles import measure
+from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.classifier import main_net
 from manylabel.models.heads.base import HeadOutput
@@ -77,7 +78,7 @@ def _train_step(job: Job, state: RunState, number: int, stop: StopRequest) -> _T
         scored = _validate(job, tools, epoch)
         _note_epoch(job, state, tools, epoch, loss, scored)
         tools.schedule.after_epoch(scored.loss if scored else None)
-        state.position = Position(number, epoch + 1)
+        state.position, state.losses = Position(number, epoch + 1), (0.0, 0)
         _save(job, state, tools)
     job.reporter.end()
     if state.best is not None:
@@ -89,7 +90,7 @@ def _train_epoch(job: Job, state: RunState, tools: _Tools, stop: StopRequest) ->
     """Train on what is left of an epoch and give its mean loss."""
     began = state.position
     train_only(state.classifier, tools.parts)
-    watch = LossWatch(job, began)
+    watch = LossWatch(job, began, state.losses)
     epochs = job.step(tools.number).epochs
     job.reporter.rename(f"{job.title(tools.number)}  epoch {began.epoch + 1}/{epochs}")
     for done, batch in enumerate(_training_batches(job, began), start=began.batch + 1):
@@ -104,6 +105,7 @@ def _train_epoch(job: Job, state: RunState, tools: _Tools, stop: StopRequest) ->
         state.position = Position(began.step, began.epoch, done)
         if stop.received is not None:
             watch.check()
+            state.losses = watch.losses
             raise _stopped(job, state, tools, stop.received)
     watch.check()
     return watch.mean
@@ -212,7 +214,7 @@ def _note_epoch(
         "lr": tools.optimizer.param_groups[0]["lr"],
     }
     if scored is not None:
-        mean_ap = _mean_ap(job.train, scored, tools.plan.scores)
+        mean_ap = _mean_ap(scored, tools.plan.scores)
         known = None if math.isnan(mean_ap) else round(mean_ap, 5)
         entry |= {"val_loss": round(scored.loss, 5), "val_mAP": known}
         said += f"  val mAP {mean_ap:.3f}"
@@ -231,7 +233,7 @@ def _measure_step(job: Job, state: RunState, tools: _Tools) -> dict[str, Any]:
     measures = measure(
         scored.scores[tools.plan.scores], scored.targets, job.held_out.records.labels
     )
-    branches = {name: _mean_ap(job.held_out, scored, name) for name in scored.scores}
+    branches = {name: _mean_ap(scored, name) for name in scored.scores}
     job.reporter.say(
         f"{job.title(tools.number)}  {job.held_out.name} mAP {measures.mAP:.4f}  CF1 "
         f"{measures.all.CF1:.4f}  OF1 {measures.all.OF1:.4f}"
@@ -248,8 +250,8 @@ def _measure_step(job: Job, state: RunState, tools: _Tools) -> dict[str, Any]:
     }
 
 
-def _mean_ap(view: View, scored: Scored, branch: str) -> float:
-    return measure(scored.scores[branch], scored.targets, view.records.labels).mAP
+def _mean_ap(scored: Scored, branch: str) -> float:
+    return mean_of_defined(average_precision(scored.scores[branch], scored.targets))
 
 
 def _images_left(job: Job, number: int, position: Position) -> int:

@@ -14,6 +14,7 @@ from manylabel.evaluate.charts import Chart, Line
 from manylabel.evaluate.report import Headline, Picture, Report, Result, write_report
 from manylabel.explain.attention import explain_image
 from manylabel.explain.overlay import Panels, attention_gallery, choose_labels, to_png
+from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
 from manylabel.preprocess import open_image
 from manylabel.train.config import RunConfig
@@ -90,9 +91,9 @@ def draw_pictures(outcome: Outcome) -> list[Picture]:
     pictures = []
     try:
         folder.mkdir(exist_ok=True)
-        for record, row in zip(records, rows, strict=True):
+        for number, (record, row) in enumerate(zip(records, rows, strict=True), start=1):
             png = to_png(attention_gallery([row]))
-            (folder / f"{Path(record.key).stem}.png").write_bytes(png)
+            (folder / f"{number}-{Path(record.key).stem}.png").write_bytes(png)
             truth = ", ".join(outcome.held_out.labels.decode(record.targets)) or "no label"
             pictures.append(Picture(png, f"{record.key}: {truth}"))
         if rows:
@@ -108,7 +109,7 @@ def draw_pictures(outcome: Outcome) -> list[Picture]:
 
 def _worth_showing(records: Records) -> Sequence[Record]:
     """The first images with two labels or more, whatever the model makes of them."""
-    several = [record for record in records.items if (record.targets == 1).sum() >= 2]
+    several = [record for record in records.items if (record.targets == PRESENT).sum() >= 2]
     return (several or records.items)[:SHOWN_IMAGES]
 
 

@@ -116,7 +116,7 @@ def run(
         RunError: The run had begun and could not go on.
     """
     began = time.monotonic()
-    _require_held_out(records)
+    _require_enough(records)
     identity = _identity(config, records)
     checkpoint = _open_folder(folder, config, identity, resume=resume)
     reporter.log_to(folder / LOG)
@@ -282,7 +282,13 @@ def require_free(folder: Path) -> None:
         )
 
 
-def _require_held_out(records: Records) -> None:
+def _require_enough(records: Records) -> None:
+    if (images := len(records.split("train"))) < 2:
+        raise DataError(
+            f"The train split has {images} images, too few to train on: it takes two at least.",
+            where=records.source,
+            fix="Put more images into the split 'train'.",
+        )
     if not {"val", "test"} & set(records.split_names()):
         raise DataError(
             "No image is left to measure on: there is neither a val nor a test split.",

@@ -96,6 +96,7 @@ class RunState:
     Args:
         classifier: The weights.
         position: How far the run is.
+        losses: Sum and number of the current epoch's losses.
         best: Of the current step: its best validation mAP and the weights that reached it.
         results: What each step brought, by its position.
         history: What each epoch brought.
@@ -104,6 +105,7 @@ class RunState:
 
     classifier: Classifier
     position: Position = Position()
+    losses: tuple[float, int] = (0.0, 0)
     best: dict[str, Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -120,6 +122,7 @@ class RunState:
         return {
             "identity": identity,
             "position": [position.step, position.epoch, position.batch],
+            "losses": list(self.losses),
             "classifier": self.classifier.state_dict(),
             "best": self.best,
             "results": self.results,
@@ -132,6 +135,7 @@ class RunState:
         """Go back to what a checkpoint holds."""
         self.classifier.load_state_dict(saved["classifier"])
         self.position = Position(*saved["position"])
+        self.losses = (saved["losses"][0], saved["losses"][1])
         self.best, self.resumed = saved["best"], saved["tools"]
         self.results, self.history = saved["results"], saved["history"]
         torch.set_rng_state(saved["torch_rng"])

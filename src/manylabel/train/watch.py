@@ -23,13 +23,14 @@ class LossWatch:
     Args:
         job: The run.
         began: Where the run stood when the watch began.
+        losses: Sum and number of the epoch's losses until then.
     """
 
-    def __init__(self, job: Job, began: Position) -> None:
+    def __init__(self, job: Job, began: Position, losses: tuple[float, int]) -> None:
         self._job, self._began = job, began
         self._unseen: list[Tensor] = []
         self._images = 0
-        self._sum, self._count = 0.0, 0
+        self._sum, self._count = losses
 
     def add(self, loss: Tensor, images: int) -> None:
         """One more batch.
@@ -53,10 +54,15 @@ class LossWatch:
         values = torch.stack(self._unseen).tolist()
         for i, value in enumerate(values):
             if not math.isfinite(value):
-                raise self._not_finite(self._began.batch + self._count + i)
+                raise self._not_finite(self._count + i)
         self._sum, self._count = self._sum + sum(values), self._count + len(values)
         self._job.reporter.advance(self._images, loss=self.mean)
         self._unseen, self._images = [], 0
+
+    @property
+    def losses(self) -> tuple[float, int]:
+        """Sum and number of the epoch's losses that were looked at."""
+        return self._sum, self._count
 
     @property
     def mean(self) -> float:

@@ -13,13 +13,14 @@ from PIL import Image
 from manylabel.bundle import Bundle, BundleInfo, self_contained
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.explain.attention import evidence_maps, explain_image, main_of
+from manylabel.explain.attention import evidence_maps, explain_image
 from manylabel.explain.cam import class_activation_maps
 from manylabel.explain.localisation import peaks, pointing_game, score_localisation, union_area
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
+from manylabel.models.heads.base import main_of
 from manylabel.predict import Predictor
 from manylabel.preprocess import InputSpec, normalise, open_image, to_pixels
 

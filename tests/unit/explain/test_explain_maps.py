@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from manylabel.explain.attention import evidence_maps, explained_by, main_of, scaled
+from manylabel.explain.attention import evidence_maps, explained_by, scaled
 from manylabel.explain.cam import class_activation_maps
 from manylabel.models.backbones import BackboneConfig, FeatureMaps
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
-from manylabel.models.heads.base import MainNet
+from manylabel.models.heads.base import MainNet, main_of
 from manylabel.preprocess import InputSpec
 
 LABELS = 5

@@ -43,6 +43,13 @@ class Head(nn.Module):
         """The output for N images."""
 
 
+def main_of(head: Head) -> MainNet:
+    """The pooling and linear layer over the final map: the part that every head has."""
+    main = head.get_submodule("main")
+    assert isinstance(main, MainNet), type(head)
+    return main
+
+
 @final
 class MainNet(nn.Module):
     """The main net's classifier: pooling over the final map, then one linear layer.
