@@ -51,10 +51,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+def override(
+    tables: Mapping[str, Any], settings: Iterable[str], *, option: str = "--set"
+) -> dict[str, Any]:
     """`tables` with settings such as `optim.lr=0.01` put in; a value is read as TOML, else as text.
 
     A step of a run is named by its position: `steps.2.epochs=3` is the third step.
+
+    Args:
+        tables: The settings as they are.
+        settings: What to change.
+        option: The option that the settings were given by, for messages.
 
     Raises:
         ConfigError: A setting has no `=`, or its path leads through a value.
@@ -66,8 +73,8 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
         if not equals or not all(keys):
             raise ConfigError(
                 f"Cannot read the setting {setting!r}.",
-                where="--set",
-                fix="Write it as table.key=value, for instance --set optim.lr=0.01.",
+                where=option,
+                fix="Write it as key=value; a dot leads into a table: optim.lr=0.01.",
             )
         values[".".join(keys)] = _value(text)
     return put(tables, values)

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from manylabel.bundle import Bundle, choose_device, load_bundle
 from manylabel.errors import BundleError, ConfigError, ImageError
+from manylabel.images import ImageSource, open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.heads.base import HeadOutput
-from manylabel.preprocess import ImageSource, InputSpec, normalise, open_image, to_pixels
+from manylabel.preprocess import InputSpec, normalise, to_pixels
 
 _DECODERS: Final = 4
 """Threads that decode: Pillow does so outside of Python's lock."""

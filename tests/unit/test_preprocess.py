@@ -14,14 +14,8 @@ from PIL import Image
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError, ImageError
-from manylabel.preprocess import (
-    MAX_PIXELS,
-    ImageSource,
-    InputSpec,
-    normalise,
-    open_image,
-    to_pixels,
-)
+from manylabel.images import MAX_PIXELS, ImageSource, open_image
+from manylabel.preprocess import InputSpec, normalise, to_pixels
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 

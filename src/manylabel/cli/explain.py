@@ -54,8 +54,8 @@ def explain(
         raise click.UsageError("Give --label or --top, not both.")
     from manylabel.explain.attention import explain_image
     from manylabel.explain.overlay import draw_overlay, to_png
+    from manylabel.images import open_image
     from manylabel.predict import Predictor
-    from manylabel.preprocess import open_image
 
     predictor = Predictor.load(bundle)
     photo = open_image(image)

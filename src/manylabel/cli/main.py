@@ -7,24 +7,17 @@ answers at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from importlib import import_module
-from typing import Final, NamedTuple, NoReturn, final
+from collections.abc import Sequence
+from typing import Final, NoReturn
 
 import click
 
+from manylabel.cli.lazy import Entry, LazyGroup
 from manylabel.errors import ManylabelError
 from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
-
-
-class Entry(NamedTuple):
-    """Where a subcommand lies, as `module:attribute`, and what the list of commands says of it."""
-
-    home: str
-    help: str
 
 
 COMMANDS: Final[dict[str, Entry]] = {
@@ -40,42 +33,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "explain": Entry(
         "manylabel.cli.explain:explain", "Draw where a bundle saw the labels of one image."
     ),
-    "data": Entry("manylabel.cli.data:data", "Draw a data set to learn on."),
+    "data": Entry("manylabel.cli.data.group:data", "Look at data sets, or draw one to learn on."),
 }
 """The subcommands, in the order of the work."""
-
-
-@final
-class LazyGroup(click.Group):
-    """A group that knows its subcommands' names and one-line helps, and imports one to run it.
-
-    Args:
-        entries: Name to entry, in the order of the list of commands.
-    """
-
-    def __init__(self, *, entries: Mapping[str, Entry], **settings: object) -> None:
-        super().__init__(**settings)  # pyright: ignore[reportArgumentType]
-        self.entries = entries
-
-    def invoke(self, ctx: click.Context) -> None:
-        """Run the subcommand; what it returns is no exit code."""
-        super().invoke(ctx)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The subcommands' names."""
-        return list(self.entries)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand called `cmd_name`, imported now."""
-        if cmd_name not in self.entries:
-            return None
-        module, _, attribute = self.entries[cmd_name].home.partition(":")
-        return getattr(import_module(module), attribute)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing one."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
 
 
 @click.group(

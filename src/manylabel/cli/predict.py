@@ -221,7 +221,7 @@ def _below(folder: str) -> list[Path]:
 
 
 def _is_image(name: str) -> bool:
-    from manylabel.preprocess import EXTENSIONS
+    from manylabel.images import EXTENSIONS
 
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
@@ -229,7 +229,7 @@ def _is_image(name: str) -> bool:
 def _require(images: list[Path], path: str, fault: str) -> list[Path]:
     if images:
         return images
-    from manylabel.preprocess import EXTENSIONS
+    from manylabel.images import EXTENSIONS
 
     raise DataError(
         fault, where=path, fix=f"Name images that end in {', '.join(sorted(EXTENSIONS))}."

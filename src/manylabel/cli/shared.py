@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
-DATA_FORMATS: Final = ("auto", "table", "coco", "voc", "folder")
+DATA_FORMATS: Final = ("auto", "voc", "coco", "table", "folder")
 """What `--format` of a data set can be; those of `DataSource`, which would import too much."""
 
 
@@ -45,28 +45,34 @@ class DataOptions:
     label_column: str | None
     label_delimiter: str | None
     split_column: str | None
+    options: tuple[str, ...] = ()
 
-    def settings(self) -> dict[str, str]:
-        """The options that were given, as a recipe's table `data` has them: paths as text."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        return {name: str(value) for name, value in given.items()}
+    def settings(self) -> dict[str, Any]:
+        """The options that were given, as a recipe's table `data` has them: paths as text.
+
+        Raises:
+            ConfigError: One of `--option` is no KEY=VALUE.
+        """
+        from manylabel.config import override
+
+        named = {name: value for name, value in asdict(self).items() if name != "options"}
+        given = {name: str(value) for name, value in named.items() if value is not None}
+        return override(given, self.options, option="--option")
 
 
-def data_options(*, required: bool) -> Decorator:
+def data_options(*, required: bool, argument: bool = False) -> Decorator:
     """Adds --data and what goes with it; the command gets `data`, a `DataOptions`.
 
     Args:
         required: The command cannot do without --data.
+        argument: The data set is given as the argument DATA instead of --data.
     """
     path = click.Path(path_type=Path)
+    what = "The data set: a table, a JSON file or a folder; docs/data.md lists the kinds."
     options = (
-        click.option(
-            "--data",
-            "path",
-            type=path,
-            required=required,
-            help="The data set: a CSV or TSV table, a COCO JSON file, or a folder.",
-        ),
+        click.argument("path", metavar="DATA", type=path)
+        if argument
+        else click.option("--data", "path", type=path, required=required, help=what),
         click.option(
             "--format",
             type=click.Choice(DATA_FORMATS),
@@ -81,6 +87,13 @@ def data_options(*, required: bool) -> Decorator:
         click.option("--label-column", help="Table: the column that holds all labels of an image."),
         click.option("--label-delimiter", help="Table: what stands between two of these labels."),
         click.option("--split-column", help="Table: the column of splits."),
+        click.option(
+            "--option",
+            "options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Any other setting of the data set: difficult=present. May be repeated.",
+        ),
     )
     return _gathered("data", DataOptions, options)
 

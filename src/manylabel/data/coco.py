@@ -5,16 +5,15 @@ Source: the "Object Detection" section of https://cocodataset.org/#format-data.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from manylabel.data.parsing import Entry, entries, load_object
 from manylabel.data.records import SPLITS, Box, Record, Records, Split
 from manylabel.data.split import split_of
 from manylabel.errors import DataError
@@ -22,6 +21,16 @@ from manylabel.labels import LabelSpace
 
 _TRIED = 20
 """Images that are looked for in each folder that could be the images'."""
+
+_WANTED = "a file with the lists images, annotations and categories"
+
+
+def find_coco(path: Path) -> Path | None:
+    """`path`, if it is a JSON file or a folder of instances files; else None."""
+    if not path.is_dir():
+        return path if path.suffix.lower() == ".json" else None
+    places = ("instances_*.json", "annotations/instances_*.json")
+    return path if any(any(path.glob(place)) for place in places) else None
 
 
 def read_coco(path: Path, *, images: Path | None = None) -> Records:
@@ -71,64 +80,10 @@ class _Part:
 class _Image:
     """One entry of `images`, gathering its objects."""
 
-    entry: _Entry
+    entry: Entry
     key: str
     present: set[str] = field(default_factory=set)
     boxes: list[Box] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One object of one of the lists, with its place for messages."""
-
-    values: Mapping[str, Any]
-    file: Path
-    place: str
-
-    def integer(self, key: str) -> int:
-        value = self._get(key)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.unfit(key, "a whole number")
-        return value
-
-    def length(self, key: str) -> float:
-        """A number over 0."""
-        value = _finite(self._get(key))
-        if value is None or value <= 0:
-            raise self.unfit(key, "a number over 0")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self._get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self.unfit(key, "a text that is not empty")
-        return value.strip()
-
-    def numbers(self, key: str, count: int) -> list[float]:
-        value = self._get(key)
-        numbers = [_finite(number) for number in value] if isinstance(value, list) else []
-        finite = [number for number in numbers if number is not None]
-        if len(finite) != len(numbers) or len(finite) != count:
-            raise self.unfit(key, f"a list of {count} numbers")
-        return finite
-
-    def unfit(self, key: str, wanted: str) -> DataError:
-        given = repr(self.values[key])
-        shown = given if len(given) <= 60 else given[:57] + "..."
-        return DataError(
-            f"{key!r} is {shown}, not {wanted}.",
-            where=f"{self.file}, {self.place}.{key}",
-            fix="Correct the entry.",
-        )
-
-    def _get(self, key: str) -> Any:
-        if key not in self.values:
-            raise DataError(
-                f"The key {key!r} is missing.",
-                where=f"{self.file}, {self.place}",
-                fix="Give a file in COCO's format for instances (object detection).",
-            )
-        return self.values[key]
 
 
 def _find_files(path: Path) -> list[Path]:
@@ -174,11 +129,11 @@ def _split(file: Path) -> Split | None:
 
 
 def _read_file(file: Path, images: Path | None, counts: Counter[str]) -> _Part:
-    document = _load(file)
+    document = load_object(file, _WANTED)
     categories = _categories(document, file)
     split = _split(file)
     by_id = _images(document, file)
-    for entry in _entries(document, "annotations", file):
+    for entry in entries(document, "annotations", file):
         image = by_id.get(entry.integer("image_id"))
         label = categories.get(entry.integer("category_id"))
         if image is None:
@@ -210,56 +165,10 @@ def _read_file(file: Path, images: Path | None, counts: Counter[str]) -> _Part:
     return _Part(file, split, labels, records)
 
 
-def _load(file: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise DataError(
-            "The file does not exist.", where=str(file), fix="Check the path."
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"The file cannot be read: {error.strerror or error}.",
-            where=str(file),
-            fix="Give a COCO JSON file.",
-        ) from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested beyond measure
-        raise DataError(
-            f"The file is not valid JSON: {error}.",
-            where=str(file),
-            fix="Fetch or export it again; it may have been cut short.",
-        ) from None
-    if not isinstance(document, dict):
-        raise DataError(
-            "The file does not hold a JSON object.",
-            where=str(file),
-            fix="Give a file with the keys images, annotations and categories.",
-        )
-    return document
-
-
-def _entries(document: Mapping[str, Any], name: str, file: Path) -> Iterator[_Entry]:
-    listed = document.get(name)
-    if not isinstance(listed, list):
-        raise DataError(
-            f"The key {name!r} is {'not a list' if name in document else 'missing'}.",
-            where=str(file),
-            fix="Give a file with the lists images, annotations and categories.",
-        )
-    for i, values in enumerate(listed):
-        if not isinstance(values, dict):
-            raise DataError(
-                "The entry is not a JSON object.",
-                where=f"{file}, {name}[{i}]",
-                fix="Correct the entry.",
-            )
-        yield _Entry(values, file, f"{name}[{i}]")
-
-
 def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
     """Label names by category id, in the order of the ids."""
     names: dict[int, str] = {}
-    for entry in _entries(document, "categories", file):
+    for entry in entries(document, "categories", file):
         if entry.integer("id") in names:
             raise entry.unfit("id", "an id of its own: another category has it")
         names[entry.integer("id")] = entry.text("name")
@@ -270,7 +179,7 @@ def _images(document: Mapping[str, Any], file: Path) -> dict[int, _Image]:
     """The images by id, in the file's order."""
     images: dict[int, _Image] = {}
     keys: set[str] = set()
-    for entry in _entries(document, "images", file):
+    for entry in entries(document, "images", file):
         key = PurePosixPath(entry.text("file_name").replace("\\", "/")).as_posix()
         if entry.integer("id") in images:
             raise entry.unfit("id", "an id of its own: another image has it")
@@ -287,7 +196,7 @@ def _images(document: Mapping[str, Any], file: Path) -> dict[int, _Image]:
     return images
 
 
-def _box(label: str, entry: _Entry, image: _Entry) -> Box | None:
+def _box(label: str, entry: Entry, image: Entry) -> Box | None:
     """The object's box, or None if nothing of it lies in the image."""
     x, y, w, h = entry.numbers("bbox", 4)
     width, height = image.length("width"), image.length("height")
@@ -300,17 +209,6 @@ def _box(label: str, entry: _Entry, image: _Entry) -> Box | None:
 
 def _clip(fraction: float) -> float:
     return min(1.0, max(0.0, fraction))
-
-
-def _finite(value: object) -> float | None:
-    """The number, or None: JSON may hold NaN, and whole numbers that no float can."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _images_folder(file: Path, keys: list[str], images: Path | None) -> Path:

@@ -16,8 +16,16 @@ from pathlib import Path
 from manylabel.data.records import Record, Records, Split
 from manylabel.data.split import split_of
 from manylabel.errors import DataError
+from manylabel.images import EXTENSIONS
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import EXTENSIONS
+
+
+def find_folder(path: Path) -> Path | None:
+    """`path`, if it is a folder that holds folders; else None."""
+    if not path.is_dir():
+        return None
+    folders = (entry for entry in path.iterdir() if entry.is_dir())
+    return path if any(not entry.name.startswith(".") for entry in folders) else None
 
 
 def read_folder(path: Path) -> Records:

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from manylabel.data.augment import Augment
 from manylabel.data.records import Records
 from manylabel.errors import ImageError
-from manylabel.preprocess import InputSpec, open_image, to_pixels
+from manylabel.images import open_image
+from manylabel.preprocess import InputSpec, to_pixels
 
 MEMORY_LIMIT: Final = 2 * 2**30
 """Bytes of decoded images that `ImageDataset` keeps at most."""
@@ -131,7 +132,7 @@ class ImageDataset(Dataset[Sample | ImageError]):
     def _staged(self, index: int) -> Image.Image:
         if self._kept is not None and index in self._kept:
             return self._kept[index]
-        image = open_image(self.records.items[index].path)
+        image = open_image(self.records.items[index].image)
         if self.augment is not None:
             staged = self.augment.stage(image)
         else:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, final
 
 from pydantic import Field
 
 from manylabel.config import Config
-from manylabel.data.coco import read_coco
-from manylabel.data.folder import read_folder
+from manylabel.data.coco import find_coco, read_coco
+from manylabel.data.folder import find_folder, read_folder
 from manylabel.data.records import Records
-from manylabel.data.table import read_table
-from manylabel.data.voc import Difficult, read_voc
+from manylabel.data.table import find_table, read_table
+from manylabel.data.voc import Difficult, find_voc, read_voc
 from manylabel.errors import ConfigError, DataError
 
-Format = Literal["table", "coco", "voc", "folder"]
+Format = Literal["voc", "coco", "table", "folder"]
 
 
 class DataSource(Config):
     """Where a data set lies and how to read it."""
 
     path: Path
-    """A CSV or TSV table, a COCO JSON file, or a folder."""
+    """A file or a folder; see docs/data.md for the kinds."""
     format: Literal["auto"] | Format = "auto"
     """The kind of data set; auto recognises it by what lies there."""
     images: Path | None = None
@@ -41,23 +41,34 @@ class DataSource(Config):
     """Pascal VOC: the target of a label all of whose objects in an image are marked difficult."""
 
 
+@final
 @dataclass(frozen=True)
-class _Reader:
-    """A reader and the settings of `DataSource` that it takes."""
+class Reader:
+    """How one kind of data set is read.
+
+    Args:
+        read: From the path, and the settings by name, to records.
+        find: The path that `read` takes, if what lies at a path seems to be of this kind, judged
+            by names alone; else None.
+        settings: The settings of `DataSource` that `read` takes.
+    """
 
     read: Callable[..., Records]
+    find: Callable[[Path], Path | None]
     settings: tuple[str, ...] = ()
 
 
-READERS: Final[Mapping[Format, _Reader]] = {
-    "table": _Reader(
+READERS: Final[Mapping[Format, Reader]] = {
+    "voc": Reader(read_voc, find_voc, ("difficult",)),
+    "coco": Reader(read_coco, find_coco, ("images",)),
+    "table": Reader(
         read_table,
+        find_table,
         ("images", "image_column", "label_column", "label_delimiter", "split_column"),
     ),
-    "coco": _Reader(read_coco, ("images",)),
-    "voc": _Reader(read_voc, ("difficult",)),
-    "folder": _Reader(read_folder),
+    "folder": Reader(read_folder, find_folder),
 }
+"""The kinds by name, in the order in which they are looked for."""
 
 
 def read(source: DataSource) -> Records:
@@ -88,51 +99,22 @@ def recognise(path: Path) -> tuple[Format, Path]:
     Raises:
         DataError: Nothing is there, or nothing that is known.
     """
-    if path.is_dir():
-        return _recognise_folder(path)
     if not path.exists():
         raise DataError("The data set does not exist.", where=str(path), fix="Check the path.")
-    kinds: dict[str, Format] = {".csv": "table", ".tsv": "table", ".json": "coco"}
-    kind = kinds.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(
-            f"The ending {path.suffix!r} is of no data set that is known.",
-            where=str(path),
-            fix="Give a .csv or .tsv table, a COCO .json or a folder, or say what it is with "
-            f"format: {', '.join(READERS)}.",
-        )
-    return kind, path
-
-
-def _recognise_folder(path: Path) -> tuple[Format, Path]:
-    if _is_voc(path) or any(map(_is_voc, [*path.glob("VOC*"), *path.glob("VOCdevkit/VOC*")])):
-        return "voc", path
-    if any(path.glob("instances_*.json")) or any(path.glob("annotations/instances_*.json")):
-        return "coco", path
-    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in {".csv", ".tsv"})
-    if len(tables) == 1:
-        return "table", tables[0]
-    if tables:
-        raise DataError(
-            f"The folder holds {len(tables)} tables: {', '.join(t.name for t in tables[:5])}.",
-            where=str(path),
-            fix="Give the one that is meant by its own path; put splits into a column 'split'.",
-        )
-    if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
-        return "folder", path
+    for kind, reader in READERS.items():
+        found = reader.find(path)
+        if found is not None:
+            return kind, found
+    what = "The folder holds" if path.is_dir() else f"The ending {path.suffix!r} is of"
     raise DataError(
-        "The folder holds no data set that is known. Looked for: Annotations and JPEGImages "
-        "(Pascal VOC), instances_*.json (COCO), one .csv or .tsv table, a folder for each label.",
+        f"{what} no data set that is known.",
         where=str(path),
-        fix="Give one of these; images alone have no labels to learn from.",
+        fix=f"Say what it is with format: {', '.join(READERS)}. Images alone have no labels to "
+        "learn from.",
     )
 
 
-def _is_voc(path: Path) -> bool:
-    return (path / "Annotations").is_dir() and (path / "JPEGImages").is_dir()
-
-
-def _require_settings_apply(source: DataSource, kind: Format, reader: _Reader) -> None:
+def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) -> None:
     """A setting that would be passed over is a mistake, not a wish."""
     for name, declared in DataSource.model_fields.items():
         value = getattr(source, name)

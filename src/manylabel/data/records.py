@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.errors import DataError
+from manylabel.images import Place
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 Split = Literal["train", "val", "test"]
@@ -40,7 +41,7 @@ class Record:
 
     Args:
         key: Unique in the data set and stable between machines: the path as the data set gives it.
-        path: Where the file lies.
+        image: Where it lies: a file, a part of one, or a crop of either.
         targets: int8 [C]: 1 present, 0 absent, -1 unknown.
         split: "train", "val", "test", or None where the data set does not say.
         boxes: Objects, where the data set has them.
@@ -49,7 +50,7 @@ class Record:
     """
 
     key: str
-    path: Path
+    image: Place
     targets: NDArray[np.int8]
     split: Split | None = None
     boxes: tuple[Box, ...] = ()
@@ -120,18 +121,7 @@ class Records:
                 fix="Give a data set with the labels that the model was trained on.",
             )
         order = [self.labels.index(name) for name in labels]
-        items = tuple(
-            Record(
-                record.key,
-                record.path,
-                record.targets[order],
-                record.split,
-                record.boxes,
-                record.mask,
-                record.group,
-            )
-            for record in self.items
-        )
+        items = tuple(replace(record, targets=record.targets[order]) for record in self.items)
         return Records(labels, items, self.source, self.notes)
 
     def fingerprint(self) -> str:
@@ -140,6 +130,21 @@ class Records:
         for record in self.items:
             digest.update(b"\n" + record.key.encode() + b"\0" + record.targets.tobytes())
         return digest.hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was understood, ready for JSON; without the records themselves."""
+        targets = self.targets()
+        return {
+            "source": self.source,
+            "images": len(self),
+            "labels": list(self.labels),
+            "positives": int((targets == PRESENT).sum()),
+            "unknown": int((targets == UNKNOWN).sum()),
+            "boxes": sum(len(record.boxes) for record in self.items),
+            "splits": {name: len(self.split(name)) for name in self.split_names()},
+            "notes": list(self.notes),
+            "fingerprint": self.fingerprint(),
+        }
 
     def summary(self) -> str:
         """One paragraph: images, labels, positives an image, unknowns, splits, notes."""

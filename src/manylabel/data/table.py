@@ -22,12 +22,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.data.parsing import read_text
 from manylabel.data.records import Record, Records, Split
 from manylabel.data.split import split_of
 from manylabel.errors import DataError
+from manylabel.images import EXTENSIONS
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
-from manylabel.preprocess import EXTENSIONS
 
+_ENDINGS: Final = (".csv", ".tsv")
 _IMAGE_NAMES: Final = ("image", "path", "file", "filename", "file_name", "img")
 _LABEL_NAMES: Final = ("labels", "label", "tags", "tag")
 
@@ -42,6 +44,24 @@ _TARGETS: Final = {
     "-1.0": UNKNOWN,
 }
 _MEANT_AS_TARGETS: Final = frozenset({"true", "false", "yes", "no"})
+
+
+def find_table(path: Path) -> Path | None:
+    """The table that `path` is, or the only one in that folder; None if there is none.
+
+    Raises:
+        DataError: The folder holds several.
+    """
+    if not path.is_dir():
+        return path if path.suffix.lower() in _ENDINGS else None
+    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
+    if len(tables) > 1:
+        raise DataError(
+            f"The folder holds {len(tables)} tables: {', '.join(t.name for t in tables[:5])}.",
+            where=str(path),
+            fix="Give the one that is meant by its own path; put splits into a column 'split'.",
+        )
+    return tables[0] if tables else None
 
 
 def read_table(
@@ -126,7 +146,7 @@ class _Columns:
 
 
 def _load(path: Path) -> _Table:
-    text = _read_text(path)
+    text = read_text(path)
     parsed = _parse(text, _separator(path, text), path)
     if not parsed:
         raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
@@ -145,27 +165,6 @@ def _load(path: Path) -> _Table:
                 fix="Give each row a cell for each column; quote a cell that holds a separator.",
             )
     return table
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(
-            "The table does not exist.", where=str(path), fix="Check the path."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"The table is not UTF-8 text: byte {error.start:,} does not fit.",
-            where=str(path),
-            fix="Save it as CSV UTF-8.",
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"The table cannot be read: {error.strerror or error}.",
-            where=str(path),
-            fix="Give a CSV or TSV file.",
-        ) from None
 
 
 def _separator(path: Path, text: str) -> str:
@@ -346,7 +345,7 @@ def _record(
     mask = _optional(row, columns.mask)
     return Record(
         key=key,
-        path=root / key,
+        image=root / key,
         targets=targets,
         split=_split(table, row, columns.split),
         mask=None if mask is None else table.path.parent / mask.replace("\\", "/"),

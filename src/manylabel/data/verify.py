@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError, ImageError
-from manylabel.preprocess import open_image
+from manylabel.images import open_image
 
 _SHOWN = 5
 
@@ -62,14 +62,14 @@ def without(records: Records, bad: Sequence[ImageError]) -> Records:
     if not bad:
         return records
     paths = {error.where for error in bad}
-    items = tuple(record for record in records.items if str(record.path) not in paths)
+    items = tuple(record for record in records.items if str(record.image) not in paths)
     note = f"Images that cannot be decoded, left out: {len(records) - len(items):,}"
     return replace(records, items=items, notes=(*records.notes, note))
 
 
 def _fault(record: Record) -> ImageError | None:
     try:
-        open_image(record.path)
+        open_image(record.image)
     except ImageError as error:
         return error
     return None

@@ -18,12 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from manylabel.data.parsing import read_lines
 from manylabel.data.records import Box, Record, Records, Split
 from manylabel.errors import DataError
+from manylabel.images import EXTENSIONS
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import EXTENSIONS
 
 Difficult = Literal["unknown", "present", "absent"]
+
+
+def find_voc(path: Path) -> Path | None:
+    """`path`, if it is a Pascal VOC folder or holds one; else None."""
+    below = [*path.glob("VOC*"), *path.glob("VOCdevkit/VOC*")]
+    return path if any(map(_is_voc, [path, *below])) else None
 
 
 def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
@@ -98,6 +105,10 @@ class _Scene:
         return self.labels() - {thing.label for thing in self.things if not thing.difficult}
 
 
+def _is_voc(path: Path) -> bool:
+    return (path / "Annotations").is_dir() and (path / "JPEGImages").is_dir()
+
+
 def _find_root(path: Path) -> Path:
     """The one folder at or below `path` that has Annotations."""
     if (path / "Annotations").is_dir():
@@ -130,7 +141,7 @@ def _splits(root: Path, annotations: Mapping[str, Path]) -> dict[str, Split | No
     splits: dict[str, Split | None] = {}
     for name in there:
         file, split = main / f"{name}.txt", lists[name]
-        for line, stem in _read_list(file):
+        for line, stem in read_lines(file):
             if stem not in annotations:
                 raise DataError(
                     f"The image {stem!r} is listed and has no annotation.",
@@ -146,20 +157,6 @@ def _splits(root: Path, annotations: Mapping[str, Path]) -> dict[str, Split | No
                     "nothing.",
                 )
     return splits
-
-
-def _read_list(file: Path) -> list[tuple[int, str]]:
-    """The stems of a list with their lines."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"The list cannot be read: {error}.",
-            where=str(file),
-            fix="Give a text file with the name of an image a line.",
-        ) from None
-    lines = enumerate(text.split("\n"), start=1)
-    return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
 def _image_files(root: Path) -> dict[str, Path]:

@@ -162,7 +162,7 @@ def _score(
     """Scores [N, C] of the images that can be used, in order, and the errors of the rest."""
     rows: list[NDArray[np.float32]] = []
     bad: list[ImageError] = []
-    sources = ((record.key, record.path) for record in records.items)
+    sources = ((record.key, record.image) for record in records.items)
     for done, result in enumerate(predictor.predict_many(sources), start=1):
         if isinstance(result, ImageError):
             bad.append(result)

@@ -14,9 +14,9 @@ from manylabel.evaluate.charts import Chart, Line
 from manylabel.evaluate.report import Headline, Picture, Report, Result, write_report
 from manylabel.explain.attention import explain_image
 from manylabel.explain.overlay import Panels, attention_gallery, choose_labels, to_png
+from manylabel.images import open_image
 from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
-from manylabel.preprocess import open_image
 from manylabel.train.config import RunConfig
 from manylabel.train.run import Outcome, versions
 from manylabel.train.steps import STEPS
@@ -114,7 +114,7 @@ def _worth_showing(records: Records) -> Sequence[Record]:
 
 
 def _panels(predictor: Predictor, record: Record) -> Panels:
-    image = open_image(record.path)
+    image = open_image(record.image)
     found = explain_image(predictor, image)
     chosen = choose_labels(found.scores, found.thresholds, least=3, most=5)
     titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in chosen]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from manylabel.cli.data import data, draw
+from manylabel.cli.data.draw import draw
+from manylabel.cli.data.group import COMMANDS, data
+from manylabel.data.read import DataSource, read
 from manylabel.data.synthetic import COUNTS, LABELS
-from manylabel.errors import ManylabelError
+from manylabel.errors import ConfigError, ManylabelError
 
 
 def test_command_draws_once(tmp_path: Path) -> None:
@@ -34,6 +37,32 @@ def test_counts_unless_told_otherwise_are_those_of_the_library() -> None:
 
 
 def test_help_of_the_group_names_what_there_is() -> None:
-    assert isinstance(data, click.Group)
-    assert list(data.commands) == ["draw"]
-    assert "Draw a data set to learn on." in CliRunner().invoke(data, ["--help"]).output
+    shown = CliRunner().invoke(data, ["--help"]).output
+    for name, entry in COMMANDS.items():
+        command = data.get_command(click.Context(data), name)
+        assert command is not None
+        assert command.name == name
+        assert entry.help in shown
+
+
+def test_show_says_what_was_understood(tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    table.write_text("image,cat,dog,split\na.jpg,1,,train\nb.jpg,0,1,test\n")
+    shown = CliRunner().invoke(data, ["show", str(table)], catch_exceptions=False).stdout
+    assert "2 images, 2 labels, 1.00 positives an image; 25.0% of targets unknown" in shown
+    records = read(DataSource(path=table))
+    assert shown.splitlines()[-1] == f"sha256 of list and targets: {records.fingerprint()}"
+    told = CliRunner().invoke(data, ["show", str(table), "--json"], catch_exceptions=False).stdout
+    assert json.loads(told) == records.as_dict()
+    assert (records.as_dict()["positives"], records.as_dict()["unknown"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [("difficult=present", "does not apply"), ("difficlt=x", "difficult"), ("images", "Cannot read the setting")],
+)
+def test_other_settings_are_checked(tmp_path: Path, option: str, what: str) -> None:
+    table = tmp_path / "photos.csv"
+    table.write_text("image,labels\na.jpg,x\nb.jpg,y\n")
+    with pytest.raises(ConfigError, match=what):
+        CliRunner().invoke(data, ["show", str(table), "--option", option], catch_exceptions=False)

@@ -175,5 +175,6 @@ def test_the_flags_are_these() -> None:
         *("bundle", "--device", "--batch-size"),
         *("--data", "--format", "--images"),
         *("--image-column", "--label-column", "--label-delimiter", "--split-column"),
+        "--option",
         *("--split", "--profile", "--per-label", "--json", "--skip-bad-images"),
     ]

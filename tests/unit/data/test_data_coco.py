@@ -43,7 +43,7 @@ def test_a_file(write, tmp_path):
     assert records.keys == ["a.jpg", "b.jpg"]
     assert records.targets().tolist() == [[1, 1], [0, 0]]
     first = records.items[0]
-    assert first.path == tmp_path / "images" / "a.jpg"
+    assert first.image == tmp_path / "images" / "a.jpg"
     assert first.split == "train"
     boxes = [(b.label, b.left, b.top, b.right, b.bottom) for b in first.boxes]
     assert boxes == [("dog", 0.1, 0.1, 0.6, 0.6), ("dog", 0.75, 0.5, 1.0, 1.0)]
@@ -71,16 +71,16 @@ def test_a_folder_in_cocos_own_layout(write, tmp_path):
     records = read_coco(tmp_path)
     assert records.keys == ["t_a.jpg", "t_b.jpg", "v_a.jpg", "v_b.jpg"]
     assert records.split_names() == ["train", "val"]
-    assert [record.path.parent.name for record in records.items] == ["train2014"] * 2 + [
+    assert [record.image.parent.name for record in records.items] == ["train2014"] * 2 + [
         "val2014"
     ] * 2
-    assert all(record.path.is_file() for record in records.items)
+    assert all(record.image.is_file() for record in records.items)
 
 
 @pytest.mark.parametrize("images", [".", "images", "images/train", "train"])
 def test_the_images_folder_is_found_beside_the_file(write, tmp_path, images):
     records = read_coco(write(document(), images=images))
-    assert records.items[1].path == tmp_path / images / "b.jpg"
+    assert records.items[1].image == tmp_path / images / "b.jpg"
 
 
 def test_the_images_folder_can_be_given(write, tmp_path):
@@ -90,7 +90,7 @@ def test_the_images_folder_can_be_given(write, tmp_path):
     assert "'a.jpg'" in caught.value.what
     assert str(tmp_path / "json" / "images") in caught.value.fix
     given = read_coco(path, images=tmp_path / "far" / "away")
-    assert given.items[0].path == tmp_path / "far" / "away" / "a.jpg"
+    assert given.items[0].image == tmp_path / "far" / "away" / "a.jpg"
 
 
 def test_one_missing_image_stays_to_be_noticed_when_it_is_opened(write, tmp_path):

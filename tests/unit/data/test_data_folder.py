@@ -24,7 +24,7 @@ def test_the_folder_is_the_label(tree, tmp_path):
     assert records.labels.names == ("cat", "dog")
     assert records.keys == ["cat/1.JPG", "cat/2.png", "dog/1.jpg"]
     assert records.targets().tolist() == [[1, 0], [1, 0], [0, 1]]
-    assert records.items[0].path == tmp_path / "cat" / "1.JPG"
+    assert records.items[0].image == tmp_path / "cat" / "1.JPG"
     assert {record.split for record in records.items} == {None}
 
 

@@ -25,8 +25,9 @@ from manylabel.data.loaders import (
 )
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
+from manylabel.images import ImageSource, open_image
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import ImageSource, InputSpec, open_image, to_pixels
+from manylabel.preprocess import InputSpec, to_pixels
 
 SPEC = InputSpec(height=24, width=40)
 IMAGES = 7
@@ -175,7 +176,7 @@ def test_without_augmentation_it_is_what_evaluation_sees(
     for epoch in (0, 1):
         shown = views(source, EpochSampler(IMAGES, seed=0, epoch=epoch))
         for index, record in enumerate(records.items):
-            expected = to_pixels(open_image(record.path), SPEC)
+            expected = to_pixels(open_image(record.image), SPEC)
             assert shown[index] == expected.numpy().tobytes()
 
 
@@ -251,7 +252,7 @@ def spoil(path: Path, how: str) -> None:
 def test_bad_image_is_raised_as_its_own_error_when_its_batch_comes(
     records: Records, workers: int, how: str
 ) -> None:
-    path = records.items[4].path
+    path = records.items[4].image
     spoil(path, how)
     with pytest.raises(ImageError) as expected:
         open_image(path)
@@ -268,10 +269,10 @@ def test_bad_image_is_raised_as_its_own_error_when_its_batch_comes(
 
 def test_first_of_two_bad_images_is_told(records: Records) -> None:
     for index in (1, 3):
-        spoil(records.items[index].path, "empty")
+        spoil(records.items[index].image, "empty")
     with pytest.raises(ImageError) as caught:
         next(batches(dataset(records), InOrder(IMAGES), batch_size=4))
-    assert caught.value.where == str(records.items[1].path)
+    assert caught.value.where == str(records.items[1].image)
 
 
 # Images kept in memory
@@ -327,7 +328,7 @@ def test_images_are_kept_only_if_all_fit(
 
 
 def test_bad_image_is_not_kept(records: Records) -> None:
-    path = records.items[0].path
+    path = records.items[0].image
     whole = path.read_bytes()
     source = dataset(records, keep=True)
     path.write_bytes(b"")

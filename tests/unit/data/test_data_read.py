@@ -40,7 +40,7 @@ def test_the_kind_is_recognised(tmp_path, files, ask, kind, found):
     [
         ([], "no", "does not exist"),
         (["t.xlsx"], "t.xlsx", "'.xlsx' is of no data set"),
-        (["d/1.jpg", "d/.git/x"], "d", "Looked for: Annotations and JPEGImages"),
+        (["d/1.jpg", "d/.git/x"], "d", "holds no data set that is known"),
         (["d/train.csv", "d/test.csv", "d/images/1.jpg"], "d", "2 tables: test.csv, train.csv"),
     ],
 )
@@ -62,7 +62,7 @@ def test_settings_reach_their_reader(tmp_path):
         split_column="fold",
     )
     (record,) = read(source).items
-    assert record.path == tmp_path / "jpg" / "a.jpg"
+    assert record.image == tmp_path / "jpg" / "a.jpg"
     assert (record.split, record.targets.tolist()) == ("test", [1, 1])
 
 

@@ -32,7 +32,7 @@ def test_one_column_of_labels_with_every_other_column(write, tmp_path):
     assert records.labels.names == ("car", "person")
     assert names(records) == {"a.jpg": ["car", "person"], "b.jpg": ["car"], "sub/c.jpg": []}
     first, second, third = records.items
-    assert first.path == tmp_path / "a.jpg"
+    assert first.image == tmp_path / "a.jpg"
     assert (first.split, first.group, first.mask) == ("train", "walk", tmp_path / "m" / "a.png")
     assert (second.split, second.group, second.mask) == ("val", None, None)
     assert third.split is None
@@ -95,7 +95,7 @@ def test_columns_can_be_named_and_the_rest_is_told(write, tmp_path):
         split_column="fold",
     )
     assert names(records) == {"a.jpg": ["x", "y"]}
-    assert records.items[0].path == tmp_path / "jpg" / "a.jpg"
+    assert records.items[0].image == tmp_path / "jpg" / "a.jpg"
     assert records.items[0].split == "test"
     assert "ignored: 'id', 'labels'" in records.summary()
 

@@ -16,9 +16,9 @@ def records(tmp_path):
         path = tmp_path / f"{i}.png"
         Image.fromarray(np.full((8, 8, 3), i, dtype=np.uint8)).save(path)
         items.append(Record(path.name, path, np.ones(1, dtype=np.int8)))
-    items[3].path.write_bytes(b"")
-    items[5].path.write_bytes(items[5].path.read_bytes()[:40])
-    items[8].path.unlink()
+    items[3].image.write_bytes(b"")
+    items[5].image.write_bytes(items[5].image.read_bytes()[:40])
+    items[8].image.unlink()
     return Records(LabelSpace(["x"]), tuple(items), "photos.csv", ("read",))
 
 
@@ -26,7 +26,7 @@ def records(tmp_path):
 def test_bad_images_in_order_with_progress(records, workers):
     done = []
     bad = find_bad_images(records, workers=workers, on_progress=done.append)
-    assert [error.where for error in bad] == [str(records.items[i].path) for i in (3, 5, 8)]
+    assert [error.where for error in bad] == [str(records.items[i].image) for i in (3, 5, 8)]
     assert "empty" in bad[0].what
     assert done == list(range(1, 11))
 
@@ -43,7 +43,7 @@ def test_bad_images_stop_a_run_with_their_reasons(records):
 
 def test_only_the_first_five_are_listed(records):
     for item in records.items:
-        item.path.write_bytes(b"")
+        item.image.write_bytes(b"")
     with pytest.raises(DataError) as caught:
         require_good_images(records, workers=2)
     assert caught.value.what.count(".png:") == 5

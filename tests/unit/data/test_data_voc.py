@@ -56,7 +56,7 @@ def test_without_lists_every_annotated_image_is_read(voc):
     records = read_voc(root)
     assert records.labels.names == ("cat", "dog")
     assert records.keys == ["000.jpg", "001.jpg", "002.jpg", "003.jpg"]
-    assert records.items[0].path == root / "JPEGImages" / "000.jpg"
+    assert records.items[0].image == root / "JPEGImages" / "000.jpg"
     assert {record.split for record in records.items} == {None}
     assert "Images without an object, all labels absent: 1" in records.notes
 

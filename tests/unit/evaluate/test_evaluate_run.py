@@ -34,13 +34,13 @@ def records(make_image, tmp_path: Path) -> Records:
 
 def with_bad(records: Records, *positions: int) -> Records:
     for position in positions:
-        records.items[position].path.write_bytes(b"no image")
+        records.items[position].image.write_bytes(b"no image")
     return records
 
 
 def test_figures_are_those_of_the_predictions(predictor, records: Records) -> None:
     found = evaluate(predictor, records)
-    scores = np.stack([predictor.predict(item.path).scores for item in records.items])
+    scores = np.stack([predictor.predict(item.image).scores for item in records.items])
     np.testing.assert_allclose(found.scores, scores, atol=1e-5)
     assert np.array_equal(found.targets, records.targets())
     ap = [average_precision_score(records.targets()[:, c], scores[:, c]) for c in range(3)]
@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_predictions(predictor, records: Records) -> No
 
 def test_labels_are_matched_by_name(predictor, records: Records) -> None:
     shuffled = LabelSpace(["owl", "cat", "dog"])
-    items = tuple(record(item.path, item.targets[[2, 0, 1]]) for item in records.items)
+    items = tuple(record(item.image, item.targets[[2, 0, 1]]) for item in records.items)
     found = evaluate(predictor, Records(shuffled, items, "photos"))
     assert np.array_equal(found.targets, records.targets())
     assert found.measures.mAP == evaluate(predictor, records).measures.mAP

@@ -12,11 +12,12 @@ from PIL import Image
 from manylabel.bundle import BundleInfo, save_bundle, self_contained
 from manylabel.cli.main import main
 from manylabel.explain.attention import explain_image
+from manylabel.images import open_image
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
 from manylabel.predict import Predictor
-from manylabel.preprocess import InputSpec, open_image
+from manylabel.preprocess import InputSpec
 
 HEADS = {
     "srn": SRNConfig(attention_channels=16, relation_channels=16),

@@ -16,13 +16,14 @@ from manylabel.errors import DataError
 from manylabel.explain.attention import evidence_maps, explain_image
 from manylabel.explain.cam import class_activation_maps
 from manylabel.explain.localisation import peaks, pointing_game, score_localisation, union_area
+from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
 from manylabel.models.heads.base import main_of
 from manylabel.predict import Predictor
-from manylabel.preprocess import InputSpec, normalise, open_image, to_pixels
+from manylabel.preprocess import InputSpec, normalise, to_pixels
 
 LABELS = LabelSpace(["cat", "dog"])
 SPEC = InputSpec(height=64, width=64)
@@ -149,7 +150,7 @@ def test_a_predictor_is_scored_for_both_maps(records):
     pointer = predictor(SRNConfig(attention_channels=16, relation_channels=16))
     games = score_localisation(pointer, records)
     model = pointer.bundle.classifier
-    pixels = torch.stack([to_pixels(open_image(r.path), SPEC) for r in records.items[:39]])
+    pixels = torch.stack([to_pixels(open_image(r.image), SPEC) for r in records.items[:39]])
     with torch.no_grad():
         maps = model.backbone(normalise(pixels, SPEC))
         u = evidence_maps(model, maps, model.head(maps)).numpy()
@@ -179,7 +180,7 @@ def test_data_without_boxes_is_refused(records):
 
 def test_an_image_is_explained_as_it_is_predicted(records):
     pointer = predictor(SRNConfig(attention_channels=16, relation_channels=16))
-    image = open_image(records.items[0].path)
+    image = open_image(records.items[0].image)
     found = explain_image(pointer, image)
     assert found.scores == pytest.approx(pointer.predict(image).scores, abs=1e-6)
     u = pointer.forward(to_pixels(image, SPEC)[None]).maps["weighted"]

@@ -12,9 +12,10 @@ from torch import Tensor
 from manylabel.data.loaders import Draw, EpochSampler, batches
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
+from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, FeatureMaps
-from manylabel.preprocess import InputSpec, normalise, open_image, to_pixels
+from manylabel.preprocess import InputSpec, normalise, to_pixels
 from manylabel.train.features import CachedFeatures, compute_features
 
 SPEC = InputSpec(height=64, width=96, colour_order="bgr")
@@ -65,7 +66,7 @@ def both(backbone: Backbone, records: Records) -> CachedFeatures:
 
 def live(backbone: Backbone, record: Record, *, mirrored: bool = False) -> FeatureMaps:
     """The maps of one image, opened, mirrored and run alone."""
-    image = open_image(record.path)
+    image = open_image(record.image)
     pixels = to_pixels(ImageOps.mirror(image) if mirrored else image, SPEC)
     with torch.no_grad():
         return backbone(normalise(pixels[None], SPEC))
@@ -187,7 +188,7 @@ def test_progress_counts_images(backbone: Backbone, records: Records) -> None:
 
 def test_bad_image_is_told(backbone: Backbone, records: Records, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_bytes(records.items[0].path.read_bytes()[:60])
+    bad.write_bytes(records.items[0].image.read_bytes()[:60])
     items = (*records.items, Record("bad", bad, records.items[0].targets))
     with pytest.raises(ImageError) as caught:
         compute(backbone, Records(records.labels, items, "one is bad"))

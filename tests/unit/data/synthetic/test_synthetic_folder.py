@@ -51,7 +51,7 @@ def test_folder_reads_as_coco(tmp_path: Path) -> None:
             scene = sample_scene(3, split, index)
             present = [LABELS[i] for i in np.flatnonzero(record.targets == 1)]
             assert present == list(scene.labels)
-            with Image.open(record.path) as image:
+            with Image.open(record.image) as image:
                 assert (image.size, image.mode) == ((128, 128), "RGB")
             truth = {box.label: box for box in render_scene(scene).boxes}
             assert {box.label for box in record.boxes} == set(truth)

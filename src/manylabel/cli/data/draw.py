@@ -1,4 +1,4 @@
-"""`manylabel data`: draw a data set."""
+"""`manylabel data draw`: a data set of little scenes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import click
 from manylabel.cli.shared import progress
 
 
-@click.group(name="data")
-def data() -> None:
-    """Draw a data set to learn on."""
-
-
-@data.command()
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True, help="The same seed, the same scenes.")
 @click.option("--train", default=3000, show_default=True, help="Images to train on.")

@@ -1,0 +1,1 @@
+"""The subcommands of `manylabel data`, a file each."""

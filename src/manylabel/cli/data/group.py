@@ -1,0 +1,19 @@
+"""`manylabel data`: its subcommands by name, imported when they are called."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from manylabel.cli.lazy import Entry, LazyGroup
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "show": Entry("manylabel.cli.data.show:show", "Say what a data set was understood to be."),
+    "draw": Entry("manylabel.cli.data.draw:draw", "Draw a data set of scenes to learn on."),
+}
+
+data = LazyGroup(
+    name="data",
+    entries=COMMANDS,
+    help="Look at data sets, or draw one to learn on.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

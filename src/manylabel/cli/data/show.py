@@ -1,0 +1,32 @@
+"""`manylabel data show`: what a data set was understood to be."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from manylabel.cli.shared import DataOptions, data_options, data_source
+
+
+@click.command()
+@data_options(required=True, argument=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def show(data: DataOptions, as_json: bool) -> None:
+    """Say what DATA was understood to be: images, labels, splits, and what was dropped and why.
+
+    The last line is a hash of the image list and all targets: where it is equal, so is the data.
+
+    \b
+    Example:
+      manylabel data show photos.csv
+      manylabel data show VOCdevkit/VOC2007 --option difficult=absent
+    """
+    from manylabel.data.read import read
+
+    records = read(data_source(data))
+    if as_json:
+        click.echo(json.dumps(records.as_dict(), indent=2))
+        return
+    click.echo(records.summary())
+    click.echo(f"sha256 of list and targets: {records.fingerprint()}")
