@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 
+from manylabel.cli.figures import PROFILES, print_figures
 from manylabel.cli.shared import (
     DataOptions,
     ModelOptions,
@@ -19,15 +20,7 @@ from manylabel.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from manylabel.data.records import Records
-    from manylabel.evaluate.run import Evaluation
-    from manylabel.metrics.decisions import Decisions
-    from manylabel.metrics.profiles import Measures
-
-PROFILES: Final = ("manylabel", "srn")
-"""Those of `manylabel.metrics`, which would import too much."""
 
 
 @click.command(short_help="Measure a bundle on a data set.")
@@ -89,7 +82,8 @@ def evaluate(
     if as_json:
         click.echo(json.dumps({**about, **found.as_dict()}, indent=2))
     else:
-        _print(about, found, per_label=per_label)
+        terminal().print(f"{about['bundle']} on {found.source}, split: {part}")
+        print_figures(found.measures, found.notes, found.receipt, per_label=per_label)
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:
@@ -103,54 +97,3 @@ def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[
         if name == split:
             return take_split(records, name), name
     return records, "all"
-
-
-def _print(about: dict[str, Any], found: Evaluation, *, per_label: bool) -> None:
-    console, measures = terminal(), found.measures
-    console.print(f"{about['bundle']} on {found.source}, split: {about['split']}")
-    console.print(f"{measures.num_images:,} images, {len(measures.per_label):,} labels")
-    for note in found.notes:
-        console.print(f"note: {note}")
-    console.print(_figures(measures))
-    console.print(f"profile {measures.profile.name}: {measures.profile.definition}")
-    if measures.skipped:
-        names = ", ".join(measures.skipped)
-        console.print(f"skipped, no positive: {len(measures.skipped):,} labels ({names})")
-    if measures.unknown:
-        console.print(f"unknown targets: {measures.unknown:,}")
-    if per_label:
-        console.print(_label_figures(measures))
-
-
-def _figures(measures: Measures) -> Table:
-    table = _table("%", "mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")
-    table.add_row("by threshold", _percent(measures.mAP), *_row(measures.all))
-    table.add_row("top 3", "", *_row(measures.top3))
-    return table
-
-
-def _label_figures(measures: Measures) -> Table:
-    table = _table("label", "positives", "AP %", "P %", "R %", "F1 %", "threshold")
-    for row in measures.per_label:
-        figures = map(_percent, (row.AP, row.precision, row.recall, row.F1))
-        table.add_row(row.label, f"{row.positives:,}", *figures, f"{row.threshold:.3f}")
-    return table
-
-
-def _table(first: str, *columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(first)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
-
-
-def _row(decisions: Decisions) -> list[str]:
-    figures = decisions.as_dict()
-    return [_percent(figures[name]) for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")]
-
-
-def _percent(fraction: float) -> str:
-    """In percent; a dash where the figure is not defined."""
-    return "-" if fraction != fraction else f"{100 * fraction:.2f}"

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, Entry]] = {
         "manylabel.cli.train:train", "Train a model and measure what each step brought."
     ),
     "evaluate": Entry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
+    "score": Entry("manylabel.cli.score:score", "Measure predictions that were made anywhere."),
     "predict": Entry("manylabel.cli.predict:predict", "Label images with a bundle."),
     "explain": Entry(
         "manylabel.cli.explain:explain", "Draw where a bundle saw the labels of one image."

@@ -145,6 +145,13 @@ class Entry:
             raise self.unfit(key, "a whole number")
         return value
 
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = finite(self._get(key))
+        if value is None:
+            raise self.unfit(key, "a number")
+        return value
+
     def length(self, key: str) -> float:
         """A number over 0."""
         value = finite(self._get(key))

@@ -13,6 +13,7 @@ from manylabel.data.records import Records, Split
 from manylabel.data.split import with_splits
 from manylabel.data.verify import refusal, without
 from manylabel.errors import DataError, ImageError
+from manylabel.evaluate.receipt import Receipt, receipt_of
 from manylabel.metrics.profiles import Measures, find_profile, measure
 from manylabel.predict import Predictor
 
@@ -31,6 +32,7 @@ class Evaluation:
         keys: The N images.
         data_fingerprint: SHA-256 of labels, keys and targets: equal ones are the same test.
         source: Where the data was read from.
+        receipt: What the figures are of.
         notes: What reading, splitting and measuring decided or dropped, a sentence each.
     """
 
@@ -40,6 +42,7 @@ class Evaluation:
     keys: tuple[str, ...]
     data_fingerprint: str
     source: str
+    receipt: Receipt
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,6 +51,7 @@ class Evaluation:
             "data": self.source,
             "data_fingerprint": self.data_fingerprint,
             "notes": list(self.notes),
+            "receipt": self.receipt.model_dump(mode="json", exclude_none=True),
             **self.measures.as_dict(),
         }
 
@@ -84,13 +88,16 @@ def evaluate(
     _require_images(good)
     targets = good.targets()
     thresholds = np.array(predictor.bundle.info.thresholds)
+    measures = measure(scores, targets, predictor.labels, profile=profile, thresholds=thresholds)
+    rule = f"{thresholds[0]:g} for all" if np.ptp(thresholds) == 0 else "the bundle's, per label"
     return Evaluation(
-        measures=measure(scores, targets, predictor.labels, profile=profile, thresholds=thresholds),
+        measures=measures,
         scores=scores,
         targets=targets,
         keys=tuple(good.keys),
         data_fingerprint=good.fingerprint(),
         source=good.source,
+        receipt=receipt_of(measures, good, thresholds=rule, bundle=predictor.bundle),
         notes=good.notes,
     )
 

@@ -76,7 +76,7 @@ def test_help_lists_the_commands_in_the_order_of_the_work(capsys) -> None:
     listed = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
     names = [line.split()[0] for line in listed if not line.startswith("   ")]
     assert names == list(COMMANDS)
-    assert list(COMMANDS) == ["demo", "train", "evaluate", "predict", "explain", "data"]
+    assert list(COMMANDS) == ["demo", "train", "evaluate", "score", "predict", "explain", "data"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
