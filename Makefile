@@ -40,6 +40,9 @@ docs: $(VENV)/.tools  ## write the pages that are made from the code
 bench: $(VENV)/.tools  ## the benchmarks that need no data
 	$(BIN)/python -m benchmarks.head_overhead
 	$(BIN)/python -m benchmarks.metrics_speed
+	$(BIN)/python -m benchmarks.input_pipeline
+	$(BIN)/python -m benchmarks.splits
+	$(BIN)/python -m benchmarks.doctor
 
 clean:  ## remove what was installed and cached; runs are kept
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -73,6 +73,7 @@ def _exit_codes() -> str:
     for kind in sorted(kinds[1:], key=lambda kind: (kind.exit_code, kind.__name__)):
         assert kind.__doc__ is not None
         rows.append(f"| {kind.exit_code} | `{kind.__name__}`: {_cell(kind.__doc__)} |")
+    rows.append("| 1 | `manylabel data check` found errors, or warnings under `--strict` |")
     rows.append("| 130 | interrupted |\n")
     return "\n".join(rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import HeadConfig, LinearConfig
 from manylabel.preprocess import InputSpec
+
+# No test touches the home folder or the network; the library reads these when it is imported.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="manylabel-tests-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 torch.set_num_threads(1)  # tiny models: threads would only wait for one another
 

@@ -71,7 +71,11 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
 
 def _recipe(seed: int, folder: Path) -> RunConfig:
     path = find_recipe(DEMO_RECIPE)
-    values = {"seed": seed, "data.path": str(folder / "scenes")}
+    values = {
+        "seed": seed,
+        "data.path": str(folder / "scenes"),
+        "cache_folder": str(folder / "cache"),
+    }
     return resolve(put(read_toml(path), values), where=str(path))
 
 

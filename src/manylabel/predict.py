@@ -22,14 +22,14 @@ from torch import Tensor
 
 from manylabel.bundle import Bundle, choose_device, load_bundle
 from manylabel.errors import BundleError, ConfigError, ImageError
-from manylabel.images import ImageSource, open_image
+from manylabel.images import ImageSource, load_rgb
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.heads.base import HeadOutput
 from manylabel.preprocess import InputSpec, normalise, to_pixels
 
 _DECODERS: Final = 4
-"""Threads that decode: Pillow does so outside of Python's lock."""
+"""Threads that decode, which happens outside of Python's lock."""
 
 
 @final
@@ -117,7 +117,7 @@ class Predictor:
         Raises:
             ImageError: The image cannot be used.
         """
-        pixels = to_pixels(open_image(source), self.spec)
+        pixels = to_pixels(load_rgb(source), self.spec)
         scores = self._scores_of([pixels])
         return Prediction(_key(source), self.labels, scores[0], self._thresholds)
 
@@ -191,7 +191,7 @@ class Predictor:
 
     def _decode(self, source: ImageSource) -> Tensor | ImageError:
         try:
-            return to_pixels(open_image(source), self.spec)
+            return to_pixels(load_rgb(source), self.spec)
         except ImageError as error:
             return error
 

@@ -26,7 +26,24 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
-DATA_FORMATS: Final = ("auto", "voc", "coco", "table", "folder")
+DATA_FORMATS: Final = (
+    "auto",
+    "nus-wide",
+    "srn-lists",
+    "wider-attribute",
+    "visual-genome-500",
+    "openimages",
+    "celeba",
+    "pa100k",
+    "label-studio",
+    "voc",
+    "coco",
+    "table",
+    "parquet",
+    "huggingface",
+    "webdataset",
+    "folder",
+)
 """What `--format` of a data set can be; those of `DataSource`, which would import too much."""
 
 

@@ -2,18 +2,21 @@
 
 The stage (the squash to a fixed size) can be kept between epochs; only `vary` draws numbers, from
 a generator that its caller seeds by image and epoch, so that a view does not depend on workers.
+Pixels stay uint8 throughout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Literal, final
 
-from PIL import Image, ImageOps
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from manylabel.config import Config
-from manylabel.preprocess import InputSpec
+from manylabel.preprocess import InputSpec, squash, to_pixels
 
 
 class AugmentConfig(Config):
@@ -25,6 +28,8 @@ class AugmentConfig(Config):
     one of 5 lengths at one of 5 places, resized, mirrored half the time."""
     smallest_crop: float = Field(default=0.6, gt=0, le=1)
     """`crop` only: the smallest share of a side that is kept."""
+    randaugment: int = Field(default=0, ge=0, le=30)
+    """Magnitude of RandAugment, two operations drawn for each view, after all else; 0: off."""
 
 
 @final
@@ -33,46 +38,67 @@ class Augment:
 
     Source: SRN's augmentation as recalled from the paper's section 4 (not confirmed): resize to
     256x256, crop with sides from {256, 224, 192, 168, 128} at a corner or the centre, resize to
-    224x224; whether it mirrors is not known.
+    224x224; whether it mirrors is not known. RandAugment: Cubuk et al. 2020, as torchvision has
+    it, magnitudes of 31 bins; what it uncovers is black.
     """
 
     PAPER_SIDES = (1.0, 224 / 256, 192 / 256, 168 / 256, 128 / 256)
 
     def __init__(self, config: AugmentConfig, spec: InputSpec) -> None:
-        self.config = config
-        self.size = (spec.width, spec.height)
+        self.config, self.spec = config, spec
         grow = 256 / 224 if config.name == "paper" else 1.0
-        self.stage_size = (round(spec.width * grow), round(spec.height * grow))
-        self._resample = (
-            Image.Resampling.BICUBIC if spec.resize == "bicubic" else Image.Resampling.BILINEAR
-        )
+        size = {"height": round(spec.height * grow), "width": round(spec.width * grow)}
+        self.stage_spec: InputSpec = spec.model_copy(update=size)
+        """The size and the interpolation of the deterministic part."""
+        self._distort = _rand_augment(config.randaugment) if config.randaugment else None
 
-    def stage(self, image: Image.Image) -> Image.Image:
-        """The deterministic part: the whole image squashed to the stage's size."""
-        return image.resize(self.stage_size, self._resample)
+    def stage(self, image: Tensor) -> Tensor:
+        """The deterministic part: uint8 [3, H, W] squashed to the stage's size."""
+        return to_pixels(image, self.stage_spec)
 
-    def vary(self, staged: Image.Image, random: Random) -> Image.Image:
-        """A random view at the model's input size."""
-        if self.config.name == "none":
+    def vary(self, staged: Tensor, random: Random) -> Tensor:
+        """A random view at the model's input size, uint8 [3, height, width]; may be `staged`."""
+        view = self._cropped(staged, random)
+        if self.config.name != "none" and random.random() < 0.5:
+            view = view.flip(2)
+        return view if self._distort is None else self._distorted(view, random)
+
+    def _cropped(self, staged: Tensor, random: Random) -> Tensor:
+        if self.config.name not in ("crop", "paper"):
             return staged
-        if self.config.name == "paper":
-            staged = staged.resize(self.size, self._resample, box=self._paper_box(random))
-        elif self.config.name == "crop":
-            staged = staged.resize(self.size, self._resample, box=self._crop_box(random))
-        return ImageOps.mirror(staged) if random.random() < 0.5 else staged
+        draw = self._paper_box if self.config.name == "paper" else self._crop_box
+        left, top, width, height = draw(random)
+        cropped = staged[:, top : top + height, left : left + width]
+        return squash(cropped, self.spec.height, self.spec.width, self.spec.resize)
 
-    def _paper_box(self, random: Random) -> tuple[float, float, float, float]:
-        width, height = self.stage_size
+    def _paper_box(self, random: Random) -> tuple[int, int, int, int]:
+        """Left, top, width and height in pixels of the stage."""
+        width, height = self.stage_spec.width, self.stage_spec.height
         crop_width = round(width * random.choice(self.PAPER_SIDES))
         crop_height = round(height * random.choice(self.PAPER_SIDES))
         across, down = random.choice(((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)))
-        left, top = across * (width - crop_width), down * (height - crop_height)
-        return left, top, left + crop_width, top + crop_height
+        left, top = round(across * (width - crop_width)), round(down * (height - crop_height))
+        return left, top, crop_width, crop_height
 
-    def _crop_box(self, random: Random) -> tuple[float, float, float, float]:
-        width, height = self.stage_size
-        crop_width = width * random.uniform(self.config.smallest_crop, 1)
-        crop_height = height * random.uniform(self.config.smallest_crop, 1)
-        left = random.uniform(0, width - crop_width)
-        top = random.uniform(0, height - crop_height)
-        return left, top, left + crop_width, top + crop_height
+    def _crop_box(self, random: Random) -> tuple[int, int, int, int]:
+        """Left, top, width and height in pixels of the stage."""
+        width, height = self.stage_spec.width, self.stage_spec.height
+        crop_width = max(1, round(width * random.uniform(self.config.smallest_crop, 1)))
+        crop_height = max(1, round(height * random.uniform(self.config.smallest_crop, 1)))
+        left = round(random.uniform(0, width - crop_width))
+        top = round(random.uniform(0, height - crop_height))
+        return left, top, crop_width, crop_height
+
+    def _distorted(self, view: Tensor, random: Random) -> Tensor:
+        """`view` after RandAugment, which draws from a generator that others draw from too."""
+        assert self._distort is not None
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed: that would seed the accelerators' generators too.
+            torch.default_generator.manual_seed(random.getrandbits(63))
+            return self._distort(view)
+
+
+def _rand_augment(magnitude: int) -> Callable[[Tensor], Tensor]:
+    from torchvision.transforms import v2
+
+    return v2.RandAugment(num_ops=2, magnitude=magnitude)

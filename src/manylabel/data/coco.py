@@ -5,22 +5,23 @@ Source: the "Object Detection" section of https://cocodataset.org/#format-data.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
+from manylabel.data.lists import choose_folder
 from manylabel.data.parsing import Entry, entries, load_object
 from manylabel.data.records import SPLITS, Box, Record, Records, Split
 from manylabel.data.split import split_of
+from manylabel.data.truth import EXTRA, names_of, split_in, text_of
 from manylabel.errors import DataError
-from manylabel.labels import LabelSpace
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 
-_TRIED = 20
-"""Images that are looked for in each folder that could be the images'."""
+Unlabelled = Literal["keep", "drop"]
+
 
 _WANTED = "a file with the lists images, annotations and categories"
 
@@ -33,24 +34,29 @@ def find_coco(path: Path) -> Path | None:
     return path if any(any(path.glob(place)) for place in places) else None
 
 
-def read_coco(path: Path, *, images: Path | None = None) -> Records:
+def read_coco(
+    path: Path, *, images: Path | None = None, unlabelled: Unlabelled = "keep"
+) -> Records:
     """The images of a COCO instances file, or of all splits in a folder of them.
 
-    A label is present where an image has an object of it, a crowd too; images without objects are
-    kept, with every label absent. Labels are ordered by category id. Boxes are clipped to the
-    image; a crowd's is left out, since it outlines no single object. The split is read from the
-    file's name: val2014 and val2017 are val.
+    A label is present where an image has an object of it, a crowd too, and absent elsewhere;
+    nothing is unknown. Labels are ordered by category id. Boxes are clipped to the image; a
+    crowd's is left out, since it outlines no single object. What `manylabel data convert` wrote
+    into the key `manylabel` of an image is read too, unknown labels among it. Where that gives no
+    split, the file's name does: val2014 and val2017 are val.
 
     Args:
         path: The JSON file, or a folder that holds `instances_*.json`, itself or in `annotations`.
         images: The folder of the images, if it is not beside the JSON.
+        unlabelled: What becomes of images without an object: kept with every label absent, or
+            dropped.
 
     Raises:
         DataError: No such file; no COCO instances; an unknown id; no folder has the images; files
-            with different categories; an image twice.
+            with different categories; an image twice; no image left.
     """
     counts: Counter[str] = Counter()
-    parts = [_read_file(file, images, counts) for file in _find_files(path)]
+    parts = [_read_file(file, images, unlabelled, counts) for file in _find_files(path)]
     labels = parts[0].labels
     for part in parts[1:]:
         if part.labels != labels:
@@ -61,6 +67,12 @@ def read_coco(path: Path, *, images: Path | None = None) -> Records:
             )
     _require_apart(parts)
     items = tuple(record for part in parts for record in part.records)
+    if not items:
+        raise DataError(
+            "No image has an object, and such images are dropped.",
+            where=str(path),
+            fix="Give unlabelled=keep, or a file with annotations.",
+        )
     splits = ", ".join(f"{part.split or 'none'} from {part.file.name}" for part in parts)
     notes = (f"Splits: {splits}", *(f"{what}: {count:,}" for what, count in counts.items()))
     return Records(labels, items, str(path), notes)
@@ -128,7 +140,9 @@ def _split(file: Path) -> Split | None:
     return split_of(re.sub(r"\d{4}$", "", _subset(file)))
 
 
-def _read_file(file: Path, images: Path | None, counts: Counter[str]) -> _Part:
+def _read_file(
+    file: Path, images: Path | None, unlabelled: Unlabelled, counts: Counter[str]
+) -> _Part:
     document = load_object(file, _WANTED)
     categories = _categories(document, file)
     split = _split(file)
@@ -149,20 +163,37 @@ def _read_file(file: Path, images: Path | None, counts: Counter[str]) -> _Part:
             counts["Objects outside of their image or without area, which give no box"] += 1
     labels = LabelSpace(categories.values(), where=f"{file}, categories")
     folder = _images_folder(file, [image.key for image in by_id.values()], images)
-    empty = sum(not image.present for image in by_id.values())
+    records = [_record(image, labels, folder, split) for image in by_id.values()]
+    empty = sum(not record.targets.any() for record in records)
     if empty:
-        counts["Images without an object, all labels absent"] += empty
-    records = [
-        Record(
-            image.key,
-            folder / image.key,
-            labels.encode(image.present),
-            split,
-            tuple(image.boxes),
-        )
-        for image in by_id.values()
-    ]
-    return _Part(file, split, labels, records)
+        fate = "all labels absent" if unlabelled == "keep" else "dropped"
+        counts[f"Images without an object, {fate}"] += empty
+    kept = [record for record in records if record.targets.any() or unlabelled == "keep"]
+    return _Part(file, split, labels, kept)
+
+
+def _record(image: _Image, labels: LabelSpace, folder: Path, split: Split | None) -> Record:
+    targets = labels.encode(image.present)
+    place = folder / image.key
+    boxes = tuple(image.boxes)
+    if EXTRA not in image.entry.values:
+        return Record(image.key, place, targets, split, boxes)
+    extra = image.entry.inner(EXTRA)
+    for name, target in (("present", PRESENT), ("absent", ABSENT), ("unknown", UNKNOWN)):
+        for label in names_of(extra, name):
+            if label not in labels:
+                raise extra.unfit(name, "a list of categories of the file")
+            targets[labels.index(label)] = target
+    mask = text_of(extra, "mask")
+    return Record(
+        text_of(extra, "key") or image.key,
+        place,
+        targets,
+        split_in(extra, split),
+        boxes,
+        None if mask is None else extra.file.parent / mask,
+        text_of(extra, "group"),
+    )
 
 
 def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
@@ -212,7 +243,6 @@ def _clip(fraction: float) -> float:
 
 
 def _images_folder(file: Path, keys: list[str], images: Path | None) -> Path:
-    """The folder that has the most of the file's first images."""
     if images is not None:
         bases = [images]
     else:
@@ -223,16 +253,7 @@ def _images_folder(file: Path, keys: list[str], images: Path | None) -> Path:
     split = _split(file)
     subsets = [_subset(file), *([split] if split else [])]
     places = [place for base in bases for place in (base, *(base / name for name in subsets))]
-    first = keys[:_TRIED]
-    hits = [sum(os.path.isfile(place / key) for key in first) for place in places]
-    if not any(hits):
-        tried = ", ".join(dict.fromkeys(map(str, places)))
-        raise DataError(
-            f"None of the first {len(first)} images is found, {first[0]!r} among them.",
-            where=str(file),
-            fix=f"Say with `images` which folder they lie in. Looked in: {tried}.",
-        )
-    return places[hits.index(max(hits))]
+    return choose_folder(places, keys, file)
 
 
 def _require_apart(parts: list[_Part]) -> None:
@@ -240,10 +261,12 @@ def _require_apart(parts: list[_Part]) -> None:
     first: dict[str, Path] = {}
     for part in parts:
         for record in part.records:
-            if first.setdefault(record.key, part.file) != part.file:
+            if record.key in first:
+                places = "there twice" if first[record.key] == part.file else "in two splits"
                 raise DataError(
-                    f"The image {record.key!r} is in two splits.",
+                    f"The image {record.key!r} is {places}.",
                     where=f"{first[record.key]} and {part.file}",
                     fix="Remove it from one: a result on images that were trained on means "
                     "nothing. Different images need different names.",
                 )
+            first[record.key] = part.file

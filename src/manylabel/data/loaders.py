@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
+from itertools import islice
 from random import Random
-from typing import Final, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from manylabel.data.augment import Augment
+from manylabel.data.cache import ImageCache
 from manylabel.data.records import Records
+from manylabel.data.sampling import SamplerConfig, epoch_length, epoch_order, mix, repeats
 from manylabel.errors import ImageError
-from manylabel.images import open_image
+from manylabel.images import load_rgb
 from manylabel.preprocess import InputSpec, to_pixels
-
-MEMORY_LIMIT: Final = 2 * 2**30
-"""Bytes of decoded images that `ImageDataset` keeps at most."""
 
 
 class Draw(NamedTuple):
@@ -28,6 +27,13 @@ class Draw(NamedTuple):
 
     epoch: int
     record: int
+    repeat: int = 0
+    """How often the record came before in this epoch."""
+
+    def seed(self, run: int) -> int:
+        """Seeds the random view; a record that comes again is seen with another one."""
+        again = (self.repeat,) if self.repeat else ()
+        return mix(run, self.epoch, self.record, *again)
 
 
 class Batch(NamedTuple):
@@ -51,25 +57,35 @@ class Sample(NamedTuple):
 
 @final
 class EpochSampler(Sampler[Draw]):
-    """A shuffled epoch that can begin at any position: the same seed and epoch, the same order.
+    """An epoch's order, begun at any position: the same seed and epoch, the same order.
 
     Args:
-        size: Number of records.
+        targets: int8 [N, C] of the records; rare labels are what a sampler can favour.
+        config: How often each record is shown.
         seed: The run's.
         epoch: Counted over the whole run, so that no two epochs share an order.
-        skip: How many entries were used already; beyond `size`, nothing is left.
+        skip: How many entries were used already; beyond the epoch's length, nothing is left.
     """
 
-    def __init__(self, size: int, *, seed: int, epoch: int, skip: int = 0) -> None:
-        self.size, self.seed, self.epoch, self.skip = size, seed, epoch, skip
+    def __init__(
+        self,
+        targets: NDArray[np.int8],
+        config: SamplerConfig = SamplerConfig(),  # noqa: B008 (it is frozen)
+        *,
+        seed: int,
+        epoch: int,
+        skip: int = 0,
+    ) -> None:
+        self.targets, self.config = targets, config
+        self.seed, self.epoch, self.skip = seed, epoch, skip
 
     def __len__(self) -> int:
-        return max(0, self.size - self.skip)
+        return max(0, epoch_length(self.config, self.targets) - self.skip)
 
     def __iter__(self) -> Iterator[Draw]:
-        generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
-        order = torch.randperm(self.size, generator=generator).tolist()
-        return (Draw(self.epoch, index) for index in order[self.skip :])
+        order = epoch_order(self.config, self.targets, seed=self.seed, epoch=self.epoch)
+        entries = zip(order.tolist(), repeats(order).tolist(), strict=True)
+        return (Draw(self.epoch, *entry) for entry in islice(entries, self.skip, None))
 
 
 @final
@@ -88,14 +104,14 @@ class InOrder(Sampler[Draw]):
 
 @final
 class ImageDataset(Dataset[Sample | ImageError]):
-    """Records as samples of pixels; a bad image is yielded as its error, raised by `batches`.
+    """Records as batches of pixels; a bad image is yielded as its error, raised by `batches`.
 
     Args:
         records: What to read.
         spec: The model's input.
         augment: Random views for training; None for evaluation's one view.
         seed: Seeds each view together with epoch and record, whatever the workers.
-        keep: Keep decoded images in memory between epochs.
+        cache: The records' images at the size of `stage_of(spec, augment)`; None: files are read.
     """
 
     def __init__(
@@ -105,41 +121,51 @@ class ImageDataset(Dataset[Sample | ImageError]):
         *,
         augment: Augment | None = None,
         seed: int = 0,
-        keep: bool = False,
+        cache: ImageCache | None = None,
     ) -> None:
         self.records, self.spec, self.augment, self.seed = records, spec, augment, seed
-        width, height = augment.stage_size if augment else (spec.width, spec.height)
-        fits = 3 * width * height * len(records) <= MEMORY_LIMIT
-        self._kept: dict[int, Image.Image] | None = {} if keep and fits else None
+        self._stage, self._cache = stage_of(spec, augment), cache
+        self._targets = torch.from_numpy(records.targets())
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, draw: Draw) -> Sample | ImageError:
         """The view of one record in one epoch."""
-        record = self.records.items[draw.record]
         try:
-            staged = self._staged(draw.record)
+            view = self._view(draw)
         except ImageError as error:
             return error
-        if self.augment is not None:
-            random = Random(mix(self.seed, draw.epoch, draw.record))
-            pixels = _pixels(self.augment.vary(staged, random))
-        else:
-            pixels = _pixels(staged)
-        return Sample(pixels, torch.from_numpy(record.targets), draw.record)
+        return Sample(view, self._targets[draw.record], draw.record)
 
-    def _staged(self, index: int) -> Image.Image:
-        if self._kept is not None and index in self._kept:
-            return self._kept[index]
-        image = open_image(self.records.items[index].image)
-        if self.augment is not None:
-            staged = self.augment.stage(image)
+    def __getitems__(self, draws: list[Draw]) -> Batch | ImageError:
+        """The views of many records, each written where it lies in the batch; or the first error.
+
+        Pixels are [N, 3, H, W] in channels-last memory.
+        """
+        shape = (len(draws), self.spec.height, self.spec.width, 3)
+        pixels = torch.empty(shape, dtype=torch.uint8).permute(0, 3, 1, 2)
+        try:
+            for place, draw in zip(pixels, draws, strict=True):
+                place.copy_(self._view(draw))
+        except ImageError as error:
+            return error
+        positions = torch.tensor([draw.record for draw in draws])
+        return Batch(pixels, self._targets[positions], positions)
+
+    def _view(self, draw: Draw) -> Tensor:
+        if self._cache is not None:
+            staged = self._cache[draw.record]
         else:
-            staged = Image.fromarray(to_pixels(image, self.spec).permute(1, 2, 0).numpy())
-        if self._kept is not None:
-            self._kept[index] = staged
-        return staged
+            staged = to_pixels(load_rgb(self.records.items[draw.record].image), self._stage)
+        if self.augment is None:
+            return staged
+        return self.augment.vary(staged, Random(draw.seed(self.seed)))
+
+
+def stage_of(spec: InputSpec, augment: Augment | None) -> InputSpec:
+    """What images are squashed to before anything random: the size of what a cache keeps."""
+    return spec if augment is None else augment.stage_spec
 
 
 def batches(
@@ -171,7 +197,9 @@ def batches(
         yield Batch(*batch)
 
 
-def _collate(samples: list[Sample | ImageError]) -> Batch | ImageError:
+def _collate(samples: Batch | ImageError | list[Sample | ImageError]) -> Batch | ImageError:
+    if not isinstance(samples, list):
+        return samples  # what `__getitems__` gave
     good = [sample for sample in samples if isinstance(sample, Sample)]
     if len(good) < len(samples):
         return next(sample for sample in samples if isinstance(sample, ImageError))
@@ -187,13 +215,3 @@ def _stack(inputs: list[Tensor | tuple[Tensor, ...]]) -> Tensor | tuple[Tensor, 
     if isinstance(first, Tensor):
         return torch.stack([item for item in inputs if isinstance(item, Tensor)])
     return tuple(torch.stack(parts) for parts in zip(*inputs, strict=True))
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
-
-
-def mix(*numbers: int) -> int:
-    """A 63-bit seed that depends on every number and on their order."""
-    text = ",".join(map(str, numbers)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

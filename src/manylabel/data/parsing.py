@@ -175,6 +175,13 @@ class Entry:
             raise self.unfit(key, f"a list of {count} numbers")
         return known
 
+    def inner(self, key: str) -> Entry:
+        """A JSON object."""
+        value = self._get(key)
+        if not isinstance(value, dict):
+            raise self.unfit(key, "a JSON object")
+        return Entry(value, self.file, f"{self.place}.{key}")
+
     def unfit(self, key: str, wanted: str) -> DataError:
         """The error that says that a value is not what it has to be, `wanted`."""
         given = repr(self.values[key])

@@ -10,14 +10,42 @@ from typing import Any, Final, Literal, final
 from pydantic import Field
 
 from manylabel.config import Config
-from manylabel.data.coco import find_coco, read_coco
+from manylabel.data.celeba import find_celeba, read_celeba
+from manylabel.data.coco import Unlabelled, find_coco, read_coco
 from manylabel.data.folder import find_folder, read_folder
+from manylabel.data.huggingface import find_huggingface, read_huggingface
+from manylabel.data.label_sets import apply, read_label_set
+from manylabel.data.label_studio import find_label_studio, read_label_studio
+from manylabel.data.nus_wide import Truth, find_nus_wide, read_nus_wide
+from manylabel.data.openimages import find_openimages, read_openimages
+from manylabel.data.pa100k import find_pa100k, read_pa100k
+from manylabel.data.parquet import find_parquet, read_parquet
 from manylabel.data.records import Records
+from manylabel.data.srn_lists import find_srn_lists, read_srn_lists
 from manylabel.data.table import find_table, read_table
+from manylabel.data.visual_genome import find_visual_genome, read_visual_genome
 from manylabel.data.voc import Difficult, find_voc, read_voc
+from manylabel.data.webdataset import find_webdataset, read_webdataset
+from manylabel.data.wider_attribute import find_wider_attribute, read_wider_attribute
 from manylabel.errors import ConfigError, DataError
 
-Format = Literal["voc", "coco", "table", "folder"]
+Format = Literal[
+    "nus-wide",
+    "srn-lists",
+    "wider-attribute",
+    "visual-genome-500",
+    "openimages",
+    "celeba",
+    "pa100k",
+    "label-studio",
+    "voc",
+    "coco",
+    "table",
+    "parquet",
+    "huggingface",
+    "webdataset",
+    "folder",
+]
 
 
 class DataSource(Config):
@@ -30,15 +58,26 @@ class DataSource(Config):
     images: Path | None = None
     """The folder that image paths start from, where that is not beside the table or JSON."""
     image_column: str | None = Field(default=None, min_length=1)
-    """Table: header of the column of image paths."""
+    """Table: header of the column of image paths. Label Studio: the key of a task's image."""
     label_column: str | None = Field(default=None, min_length=1)
-    """Table: header of the column that holds all labels of an image."""
+    """Table: header of the column that holds all labels of an image. Label Studio: the labelling
+    control that is read."""
     label_delimiter: str | None = Field(default=None, min_length=1)
     """Table: what stands between two labels of that column."""
     split_column: str | None = Field(default=None, min_length=1)
     """Table: header of the column of splits."""
+    subset: str | None = Field(default=None, min_length=1)
+    """Hugging Face: the configuration of a data set on the hub that has several."""
     difficult: Difficult = "unknown"
     """Pascal VOC: the target of a label all of whose objects in an image are marked difficult."""
+    unlabelled: Unlabelled = "keep"
+    """COCO, NUS-WIDE: what becomes of images without any label: keep or drop."""
+    truth: Truth = "groundtruth"
+    """NUS-WIDE: which files say what is present, people's decisions or the owners' tags."""
+    label_names: Path | None = None
+    """SRN's lists, Visual Genome-500: a text file with the labels' names, a line each."""
+    label_set: Path | None = None
+    """A TOML file that renames, merges, implies, drops or orders labels; see docs/label-sets.md."""
 
 
 @final
@@ -59,13 +98,34 @@ class Reader:
 
 
 READERS: Final[Mapping[Format, Reader]] = {
+    "nus-wide": Reader(read_nus_wide, find_nus_wide, ("images", "truth", "unlabelled")),
+    "srn-lists": Reader(read_srn_lists, find_srn_lists, ("images", "label_names")),
+    "wider-attribute": Reader(read_wider_attribute, find_wider_attribute, ("images",)),
+    "visual-genome-500": Reader(read_visual_genome, find_visual_genome, ("images", "label_names")),
+    "openimages": Reader(read_openimages, find_openimages, ("images",)),
+    "celeba": Reader(read_celeba, find_celeba, ("images",)),
+    "pa100k": Reader(read_pa100k, find_pa100k, ("images",)),
+    "label-studio": Reader(
+        read_label_studio, find_label_studio, ("images", "image_column", "label_column")
+    ),
     "voc": Reader(read_voc, find_voc, ("difficult",)),
-    "coco": Reader(read_coco, find_coco, ("images",)),
+    "coco": Reader(read_coco, find_coco, ("images", "unlabelled")),
     "table": Reader(
         read_table,
         find_table,
         ("images", "image_column", "label_column", "label_delimiter", "split_column"),
     ),
+    "parquet": Reader(
+        read_parquet,
+        find_parquet,
+        ("images", "image_column", "label_column", "label_delimiter", "split_column"),
+    ),
+    "huggingface": Reader(
+        read_huggingface,
+        find_huggingface,
+        ("subset", "image_column", "label_column", "split_column"),
+    ),
+    "webdataset": Reader(read_webdataset, find_webdataset),
     "folder": Reader(read_folder, find_folder),
 }
 """The kinds by name, in the order in which they are looked for."""
@@ -90,7 +150,9 @@ def read(source: DataSource) -> Records:
     settings: dict[str, Any] = {name: getattr(source, name) for name in reader.settings}
     records = reader.read(path, **settings)
     _require_text(records)
-    return records
+    if source.label_set is None:
+        return records
+    return apply(read_label_set(source.label_set), records, where=str(source.label_set))
 
 
 def recognise(path: Path) -> tuple[Format, Path]:
@@ -118,7 +180,7 @@ def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) ->
     """A setting that would be passed over is a mistake, not a wish."""
     for name, declared in DataSource.model_fields.items():
         value = getattr(source, name)
-        if name in {"path", "format", *reader.settings} or value == declared.default:
+        if name in {"path", "format", "label_set", *reader.settings} or value == declared.default:
             continue
         raise ConfigError(
             f"The setting {name!r} does not apply to a data set of the kind {kind!r}.",

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,15 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.parsing import read_text
-from manylabel.data.records import Record, Records, Split
-from manylabel.data.split import split_of
+from manylabel.data.records import Record, Records
+from manylabel.data.tabular import (
+    Columns,
+    choose_columns,
+    guess_delimiter,
+    listed,
+    merge_rows,
+    path_key,
+    split_labels,
+    split_or_none,
+)
 from manylabel.errors import DataError
 from manylabel.images import EXTENSIONS
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 
 _ENDINGS: Final = (".csv", ".tsv")
-_IMAGE_NAMES: Final = ("image", "path", "file", "filename", "file_name", "img")
-_LABEL_NAMES: Final = ("labels", "label", "tags", "tag")
 
 _TARGETS: Final = {
     "1": PRESENT,
@@ -77,8 +84,8 @@ def read_table(
 
     Columns that are not named here are found by their headers: image, path, file, ... (else the
     first column); labels, label, tags or tag (else each column of 1, 0, -1 and gaps is a label);
-    split; group; mask. What was found and what was ignored is in the notes. Rows for one image
-    that say the same are merged.
+    split; group; mask; image_key, where an image is known by something else than its path. What
+    was found and what was ignored is in the notes. Rows for one image that say the same are merged.
 
     Args:
         path: The file, UTF-8. A .tsv is split at tabs, others at the comma, semicolon or tab
@@ -95,7 +102,9 @@ def read_table(
             named is not there; a value is no target or no split; rows contradict one another.
     """
     table = _load(path)
-    columns = _choose_columns(table, image_column, label_column, split_column)
+    columns = choose_columns(
+        table.header, str(path), image=image_column, label=label_column, split=split_column
+    )
     if columns.label is None:
         labels = _from_label_columns(table, columns.taken())
     else:
@@ -105,7 +114,11 @@ def read_table(
         _record(table, row, columns, root, targets)
         for row, targets in zip(table.rows, labels.targets, strict=True)
     ]
-    items = _merge(table, records)
+    items = merge_rows(
+        records,
+        [row.line for row in table.rows],
+        lambda one, two: f"{path}, lines {one} and {two}",
+    )
     notes = _told(table, columns, labels)
     if len(items) < len(records):
         notes.append(f"Rows that repeat another, merged with it: {len(records) - len(items):,}")
@@ -128,21 +141,6 @@ class _Table:
         """Where a cell stands, for messages."""
         name = "" if column is None else f", column {self.header[column]!r}"
         return f"{self.path}, line {line}{name}"
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Positions of the columns that are no single label's; None: there is none."""
-
-    image: int
-    label: int | None
-    split: int | None
-    group: int | None
-    mask: int | None
-
-    def taken(self) -> set[int]:
-        every = (self.image, self.label, self.split, self.group, self.mask)
-        return {column for column in every if column is not None}
 
 
 def _load(path: Path) -> _Table:
@@ -171,6 +169,8 @@ def _separator(path: Path, text: str) -> str:
     if path.suffix.lower() == ".tsv":
         return "\t"
     header = text.strip().partition("\n")[0]
+    if '"' in header:  # separators, and ends of lines, can be parts of quoted names
+        header = re.sub('"[^"]*"', "", text.strip()).partition("\n")[0]
     return max(",;\t", key=header.count)
 
 
@@ -212,45 +212,6 @@ def _check_header(table: _Table, line: int) -> None:
         )
 
 
-def _choose_columns(
-    table: _Table, image: str | None, label: str | None, split: str | None
-) -> _Columns:
-    columns = _Columns(
-        image=_named(table, image) if image else _found(table, _IMAGE_NAMES) or 0,
-        label=_named(table, label) if label else _found(table, _LABEL_NAMES),
-        split=_named(table, split) if split else _found(table, ("split",)),
-        group=_found(table, ("group",)),
-        mask=_found(table, ("mask",)),
-    )
-    others = (columns.label, columns.split, columns.group, columns.mask)
-    if columns.image in others:
-        raise DataError(
-            f"No column of image paths was found among {_listed(table.header)}.",
-            where=str(table.path),
-            fix="Call it 'image', or say which it is with image_column.",
-        )
-    return columns
-
-
-def _named(table: _Table, name: str) -> int:
-    """The column that the user asked for."""
-    if name in table.header:
-        return table.header.index(name)
-    close = get_close_matches(name, table.header, n=1)
-    fix = f"Did you mean {close[0]!r}?" if close else f"There are {_listed(table.header)}."
-    raise DataError(f"There is no column {name!r}.", where=str(table.path), fix=fix)
-
-
-def _found(table: _Table, names: Iterable[str]) -> int | None:
-    """The column with the first of these names that is there."""
-    header = [name.lower() for name in table.header]
-    return next((header.index(name) for name in names if name in header), None)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
-
-
 @dataclass(frozen=True)
 class _Labels:
     """What the label columns say: targets [N, C] follow the rows."""
@@ -263,8 +224,8 @@ class _Labels:
 
 def _from_one_column(table: _Table, column: int, delimiter: str | None) -> _Labels:
     cells = [row.cells[column] for row in table.rows]
-    mark = _guess_delimiter(cells) if delimiter is None else delimiter
-    lists = [_split_labels(cell, mark) for cell in cells]
+    mark = guess_delimiter(cells) if delimiter is None else delimiter
+    lists = [split_labels(cell, mark) for cell in cells]
     where = f"{table.path}, column {table.header[column]!r}"
     space = LabelSpace(sorted({name for names in lists for name in names}), where=where)
     shown = "one a row" if mark is None else f"separated by {mark!r}"
@@ -275,30 +236,11 @@ def _from_one_column(table: _Table, column: int, delimiter: str | None) -> _Labe
     return _Labels(space, [space.encode(names) for names in lists], {column}, notes)
 
 
-def _split_labels(cell: str, mark: str | None) -> list[str]:
-    if mark is None:
-        return [cell] if cell else []
-    parts = cell.split(mark) if mark.strip() else cell.split()
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _guess_delimiter(cells: Sequence[str]) -> str | None:
-    """The mark between labels, or None if each cell seems to be one label."""
-    for mark in "|;,":
-        if any(mark in cell for cell in cells):
-            return mark
-    # A blank may also be part of a name ("traffic light"). Where it separates labels, few labels
-    # make many combinations; where it is part of names, splitting makes more words than names.
-    wholes = {cell for cell in cells if cell}
-    words = {word for cell in wholes for word in cell.split()}
-    return " " if len(words) < len(wholes) else None
-
-
 def _from_label_columns(table: _Table, taken: set[int]) -> _Labels:
     columns = [i for i in range(len(table.header)) if i not in taken and _is_label(table, i)]
     if not columns:
         raise DataError(
-            f"No labels were found in the columns {_listed(table.header)}.",
+            f"No labels were found in the columns {listed(table.header)}.",
             where=str(table.path),
             fix="Name all labels of an image in a column 'labels' (or say which it is with "
             "label_column), or give each label a column of 1, 0 and -1.",
@@ -331,7 +273,7 @@ def _target(table: _Table, row: _Row, column: int) -> int:
 
 
 def _record(
-    table: _Table, row: _Row, columns: _Columns, root: Path, targets: NDArray[np.int8]
+    table: _Table, row: _Row, columns: Columns, root: Path, targets: NDArray[np.int8]
 ) -> Record:
     image = row.cells[columns.image]
     if not image:
@@ -340,15 +282,16 @@ def _record(
             where=table.at(row.line, columns.image),
             fix="Give the image's path or remove the row.",
         )
-    # A table that was written on Windows is read on any machine.
-    key = PurePosixPath(image.replace("\\", "/")).as_posix()
+    name = path_key(image)
     mask = _optional(row, columns.mask)
     return Record(
-        key=key,
-        image=root / key,
+        key=_optional(row, columns.key) or name,
+        image=root / name,
         targets=targets,
-        split=_split(table, row, columns.split),
-        mask=None if mask is None else table.path.parent / mask.replace("\\", "/"),
+        split=split_or_none(
+            _optional(row, columns.split), lambda: table.at(row.line, columns.split)
+        ),
+        mask=None if mask is None else table.path.parent / path_key(mask),
         group=_optional(row, columns.group),
     )
 
@@ -357,56 +300,11 @@ def _optional(row: _Row, column: int | None) -> str | None:
     return None if column is None else row.cells[column] or None
 
 
-def _split(table: _Table, row: _Row, column: int | None) -> Split | None:
-    cell = _optional(row, column)
-    if cell is None:
-        return None
-    split = split_of(cell)
-    if split is None:
-        raise DataError(
-            f"{cell!r} is no split.",
-            where=table.at(row.line, column),
-            fix="Write train, val or test, or leave the cell empty.",
-        )
-    return split
-
-
-def _merge(table: _Table, records: Sequence[Record]) -> tuple[Record, ...]:
-    """The records, those of one image only once."""
-    first: dict[str, tuple[int, Record]] = {}
-    for row, record in zip(table.rows, records, strict=True):
-        line, earlier = first.setdefault(record.key, (row.line, record))
-        differing = _difference(earlier, record)
-        if differing:
-            raise DataError(
-                f"The image {record.key!r} stands in two rows with different {differing}.",
-                where=f"{table.path}, lines {line} and {row.line}",
-                fix="Keep the row that is right.",
-            )
-    return tuple(record for _, record in first.values())
-
-
-def _difference(one: Record, other: Record) -> str | None:
-    if not np.array_equal(one.targets, other.targets):
-        return "labels"
-    for name in ("split", "group", "mask"):
-        if getattr(one, name) != getattr(other, name):
-            return f"{name}s"
-    return None
-
-
-def _told(table: _Table, columns: _Columns, labels: _Labels) -> list[str]:
+def _told(table: _Table, columns: Columns, labels: _Labels) -> list[str]:
     """Notes on what each column was taken for."""
-    roles = {
-        "images": columns.image,
-        "splits": columns.split,
-        "groups": columns.group,
-        "masks": columns.mask,
-    }
-    used = [f"{role} in {table.header[i]!r}" for role, i in roles.items() if i is not None]
     known = columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
-    notes = [f"Columns: {', '.join(used)}", *labels.notes]
+    notes = [columns.told(table.header), *labels.notes]
     if ignored:
         notes.append(f"Columns that are ignored: {', '.join(ignored)}")
     return notes

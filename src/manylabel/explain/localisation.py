@@ -14,7 +14,7 @@ from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
 from manylabel.explain.attention import evidence_maps, explained_by
 from manylabel.explain.cam import class_activation_maps
-from manylabel.images import open_image
+from manylabel.images import load_rgb
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.models.heads.base import main_of
 from manylabel.predict import Predictor
@@ -188,7 +188,7 @@ def _batches(items: Sequence[Record]) -> Iterator[Sequence[Record]]:
 def _peaks_by_method(
     predictor: Predictor, records: Sequence[Record]
 ) -> dict[str, NDArray[np.float64]]:
-    pixels = [to_pixels(open_image(record.image), predictor.spec) for record in records]
+    pixels = [to_pixels(load_rgb(record.image), predictor.spec) for record in records]
     maps, output = predictor.look(torch.stack(pixels))
     classifier = predictor.bundle.classifier
     found = {"cam": class_activation_maps(main_of(classifier.head), maps.final)}

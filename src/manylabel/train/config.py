@@ -10,12 +10,14 @@ from pydantic import Field, model_validator
 from manylabel.config import Config, override, parse, read_toml
 from manylabel.data.augment import AugmentConfig
 from manylabel.data.read import DataSource
+from manylabel.data.sampling import SamplerConfig
 from manylabel.errors import ConfigError
 from manylabel.losses import LossConfig
 from manylabel.models.backbones import BackboneConfig, pretrained_input
 from manylabel.models.classifier import ModelConfig
 from manylabel.models.heads import HeadConfig, LinearConfig
 from manylabel.preprocess import InputSpec
+from manylabel.train.mixing import MixingConfig
 from manylabel.train.steps import STEPS, StepKind
 
 
@@ -77,6 +79,10 @@ class RunConfig(Config):
     """The model's input; what is not given is what the backbone's weights were trained with."""
     augment: AugmentConfig = AugmentConfig()
     """Random views of training images."""
+    mixing: MixingConfig = MixingConfig()
+    """Two training images mixed into one."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How often an epoch shows each training image."""
     backbone: BackboneConfig = BackboneConfig()
     """The backbone."""
     head: HeadConfig = LinearConfig()
@@ -97,8 +103,10 @@ class RunConfig(Config):
     features: Literal["live", "cached"] = "live"
     """`cached`: run a backbone that no step trains once over every image (and its mirror image
     if `augment` is `flip`), keep its maps in memory in half precision, and train on them."""
-    images_in_memory: bool = False
-    """Keep decoded images between epochs, up to 2 GiB; only without workers."""
+    cache: bool = False
+    """Keep the squashed images on disk, decoded once, 3 bytes a pixel; no pixel is changed."""
+    cache_folder: Path | None = None
+    """Where `cache` keeps them; unset: `manylabel` in the user's folder for caches."""
     workers: int | None = Field(default=None, ge=0)
     """Processes that read images; unset: one less than the processors, at most 8."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -122,6 +130,15 @@ class RunConfig(Config):
                 raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
             if self.augment.name not in ("none", "flip"):
                 raise ValueError("features = 'cached' goes with augment 'none' or 'flip' only")
+            if self.augment.randaugment:
+                raise ValueError("features = 'cached' goes without augment.randaugment")
+            if self.cache:
+                raise ValueError("features = 'cached' keeps maps, not images: leave out cache")
+            if self.mixing.name != "none":
+                raise ValueError(
+                    f"features = 'cached' keeps the maps of single images; mixing "
+                    f"'{self.mixing.name}' needs features = 'live'"
+                )
         return self
 
     @property

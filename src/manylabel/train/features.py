@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from manylabel.data.loaders import Draw, ImageDataset, InOrder, Sample, batches, mix
+from manylabel.data.loaders import Draw, ImageDataset, InOrder, Sample, batches
 from manylabel.data.records import Records
 from manylabel.errors import ImageError
 from manylabel.models.backbones import FeatureMaps
@@ -46,7 +46,7 @@ class CachedFeatures(Dataset[Sample | ImageError]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         """The maps of one record in one epoch."""
-        view = Random(mix(self.seed, *draw)).randrange(len(self.views))
+        view = Random(draw.seed(self.seed)).randrange(len(self.views))
         mid, final_map = self.views[view]
         return Sample(
             (mid[draw.record], final_map[draw.record]), self._targets[draw.record], draw.record

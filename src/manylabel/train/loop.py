@@ -26,6 +26,7 @@ from manylabel.models.heads.base import HeadOutput
 from manylabel.preprocess import InputSpec, normalise
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
 from manylabel.train.config import step_parts
+from manylabel.train.mixing import Mixture, draw_mixture
 from manylabel.train.optim import Schedule, build_optimizer
 from manylabel.train.scoring import Scored, score
 from manylabel.train.signals import StopRequest
@@ -94,8 +95,9 @@ def _train_epoch(job: Job, state: RunState, tools: _Tools, stop: StopRequest) ->
     epochs = job.step(tools.number).epochs
     job.reporter.rename(f"{job.title(tools.number)}  epoch {began.epoch + 1}/{epochs}")
     for done, batch in enumerate(_training_batches(job, began), start=began.batch + 1):
-        output: HeadOutput = tools.module(tools.encode(batch))
-        loss = tools.loss_of(output, batch.targets.to(output.logits.device))
+        mixture = _mixture(job, began, done - 1, len(batch.targets))
+        output: HeadOutput = tools.module(mixture.inputs(tools.encode(batch)))
+        loss = mixture.loss(tools.loss_of, output, batch.targets.to(output.logits.device))
         tools.optimizer.zero_grad()
         job.fabric.backward(loss)
         _clip(job, tools)
@@ -132,7 +134,7 @@ def _prepare(job: Job, state: RunState, number: int) -> _Tools:
     schedule = Schedule(
         config,
         optimizer,
-        iterations=step.epochs * max(1, len(job.train.records) // job.run.batch_size),
+        iterations=step.epochs * max(1, job.epoch_images // job.run.batch_size),
         validated=job.val is not None and job.run.validate_every == 1,
     )
     if state.resumed is not None:
@@ -158,12 +160,11 @@ def _prepare(job: Job, state: RunState, number: int) -> _Tools:
 
 
 def _training_batches(job: Job, position: Position) -> Iterator[Batch]:
-    before = sum(step.epochs for step in job.run.steps[: position.step])
-    size = len(job.train.records)
     sampler = EpochSampler(
-        size,
+        job.train.targets,
+        job.run.sampler,
         seed=job.run.seed,
-        epoch=before + position.epoch,
+        epoch=_epochs_done(job, position),
         skip=position.batch * job.run.batch_size,
     )
     return batches(
@@ -171,8 +172,24 @@ def _training_batches(job: Job, position: Position) -> Iterator[Batch]:
         sampler,
         batch_size=job.run.batch_size,
         workers=job.workers,
-        drop_last=size >= job.run.batch_size,
+        drop_last=job.epoch_images >= job.run.batch_size,
     )
+
+
+def _mixture(job: Job, position: Position, batch: int, images: int) -> Mixture:
+    return draw_mixture(
+        job.run.mixing,
+        images=images,
+        size=(job.run.input.height, job.run.input.width),
+        seed=job.run.seed,
+        epoch=_epochs_done(job, position),
+        batch=batch,
+    )
+
+
+def _epochs_done(job: Job, position: Position) -> int:
+    """Epochs of the whole run that lie before a position."""
+    return sum(step.epochs for step in job.run.steps[: position.step]) + position.epoch
 
 
 def _validate(job: Job, tools: _Tools, epoch: int) -> Scored | None:
@@ -257,7 +274,7 @@ def _mean_ap(scored: Scored, branch: str) -> float:
 def _images_left(job: Job, number: int, position: Position) -> int:
     """Images that a step will still train on, but for those that short last batches drop."""
     epochs = job.step(number).epochs - position.epoch
-    return epochs * len(job.train.records) - position.batch * job.run.batch_size
+    return epochs * job.epoch_images - position.batch * job.run.batch_size
 
 
 def _clip(job: Job, tools: _Tools) -> None:

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from manylabel.bundle import BundleInfo, save_bundle, self_contained
 from manylabel.config import to_tables, write_toml
 from manylabel.data.augment import Augment
-from manylabel.data.loaders import ImageDataset, Sample
+from manylabel.data.cache import ImageCache, build_cache, default_folder, plan_cache
+from manylabel.data.loaders import ImageDataset, Sample, stage_of
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
 from manylabel.data.split import check_trainable, with_splits
@@ -27,6 +28,7 @@ from manylabel.data.verify import find_bad_images, require_good_images, without
 from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
 from manylabel.losses import LOSSES
 from manylabel.models.classifier import Classifier, build_classifier
+from manylabel.preprocess import InputSpec
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, compute_features
@@ -133,7 +135,7 @@ def run(
         reporter.say(f"Going on from {folder / CHECKPOINT}.")
     if config.features == "cached" and features is None:
         features = cache_features(config, records, classifier.backbone, fabric.device, reporter)
-    views = _views(config, records, features)
+    views = _views(config, records, features, reporter)
     job = Job(
         run=config,
         folder=folder,
@@ -246,7 +248,7 @@ def versions() -> dict[str, str]:
 def _identity(config: RunConfig, records: Records) -> str:
     """Of all that a checkpoint's meaning depends on; not of device or where the data lies."""
     tables = to_tables(config)
-    for key in ("data", "workers", "device", "images_in_memory"):
+    for key in ("data", "workers", "device", "cache", "cache_folder"):
         tables.pop(key, None)
     text = json.dumps(tables, sort_keys=True) + records.fingerprint()
     return hashlib.sha256(text.encode()).hexdigest()
@@ -336,7 +338,10 @@ def _start_from(classifier: Classifier, weights: Mapping[str, torch.Tensor]) -> 
 
 
 def _views(
-    config: RunConfig, records: Records, features: Mapping[Split, CachedFeatures] | None
+    config: RunConfig,
+    records: Records,
+    features: Mapping[Split, CachedFeatures] | None,
+    reporter: Reporter,
 ) -> dict[Split, View]:
     views: dict[Split, View] = {}
     for name in records.split_names():
@@ -345,20 +350,40 @@ def _views(
             assert features is not None
             samples = features[name].seeded(config.seed)
         else:
-            samples = _live(config, part, name)
+            samples = _live(config, part, name, reporter)
         views[name] = View(name, part, samples)
     return views
 
 
-def _live(config: RunConfig, part: Records, name: Split) -> Dataset[Sample | ImageError]:
+def _live(
+    config: RunConfig, part: Records, name: Split, reporter: Reporter
+) -> Dataset[Sample | ImageError]:
     augment = Augment(config.augment, config.input) if name == "train" else None
-    return ImageDataset(
-        part,
-        config.input,
-        augment=augment,
-        seed=config.seed,
-        keep=config.images_in_memory and _workers(config) == 0,
-    )
+    cache = None
+    if config.cache:
+        spec = stage_of(config.input, augment)
+        cache = _cached(part, name, spec, config.cache_folder or default_folder(), reporter)
+    return ImageDataset(part, config.input, augment=augment, seed=config.seed, cache=cache)
+
+
+def _cached(
+    part: Records, name: Split, spec: InputSpec, folder: Path, reporter: Reporter
+) -> ImageCache:
+    plan = plan_cache(part, spec, folder)
+    if not plan.is_whole():
+        reporter.say(
+            f"Keeping the {len(part):,} images of {name} at {spec.width}x{spec.height} pixels: "
+            f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
+        )
+        reporter.begin(f"images of {name}, once", len(part))
+        build_cache(
+            plan,
+            workers=_processors(),
+            on_progress=reporter.advance,
+            on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
+        )
+        reporter.end()
+    return ImageCache(plan)
 
 
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:

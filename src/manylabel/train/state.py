@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from manylabel.data.loaders import Sample
 from manylabel.data.records import Records, Split
+from manylabel.data.sampling import epoch_length
 from manylabel.errors import ImageError
 from manylabel.models.classifier import Classifier
 from manylabel.train.config import OptimConfig, RunConfig, StepConfig
@@ -29,6 +33,11 @@ class View:
     name: Split
     records: Records
     samples: Dataset[Sample | ImageError]
+
+    @cached_property
+    def targets(self) -> NDArray[np.int8]:
+        """All targets, int8 [N, C]."""
+        return self.records.targets()
 
 
 @final
@@ -59,6 +68,11 @@ class Job:
     held_out: View
     workers: int
     reporter: Reporter
+
+    @cached_property
+    def epoch_images(self) -> int:
+        """Images of each epoch; those that the sampler repeats count each time."""
+        return epoch_length(self.run.sampler, self.train.targets)
 
     def step(self, number: int) -> StepConfig:
         """The step at a position of the run."""

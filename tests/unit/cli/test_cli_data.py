@@ -59,7 +59,11 @@ def test_show_says_what_was_understood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "what"),
-    [("difficult=present", "does not apply"), ("difficlt=x", "difficult"), ("images", "Cannot read the setting")],
+    [
+        ("difficult=present", "does not apply"),
+        ("difficlt=x", "difficult"),
+        ("images", "Cannot read the setting"),
+    ],
 )
 def test_other_settings_are_checked(tmp_path: Path, option: str, what: str) -> None:
     table = tmp_path / "photos.csv"

@@ -99,6 +99,21 @@ def test_one_missing_image_stays_to_be_noticed_when_it_is_opened(write, tmp_path
     assert read_coco(path).keys == ["a.jpg", "b.jpg"]
 
 
+def test_images_without_an_object_can_be_dropped(write):
+    records = read_coco(write(document()), unlabelled="drop")
+    assert records.keys == ["a.jpg"]
+    assert "Images without an object, dropped: 1" in records.notes
+
+
+def test_nothing_is_left_where_no_image_has_an_object(write):
+    content = document()
+    content["annotations"] = []
+    path = write(content)
+    assert len(read_coco(path)) == 2
+    with pytest.raises(DataError, match="No image has an object"):
+        read_coco(path, unlabelled="drop")
+
+
 def test_a_box_outside_of_its_image_is_counted(write):
     content = document()
     content["annotations"] = [{"image_id": 1, "category_id": 7, "bbox": [300, 0, 5, 5]}]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from manylabel.data import loaders
 from manylabel.data.augment import Augment, AugmentConfig
+from manylabel.data.cache import ImageCache, build_cache, plan_cache
 from manylabel.data.loaders import (
     Batch,
     Draw,
@@ -22,10 +21,11 @@ from manylabel.data.loaders import (
     Sample,
     batches,
     mix,
+    stage_of,
 )
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
-from manylabel.images import ImageSource, open_image
+from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.preprocess import InputSpec, to_pixels
 
@@ -75,7 +75,7 @@ def global_states() -> tuple[object, ...]:
 
 
 def order(**settings: int) -> list[int]:
-    return [draw.record for draw in EpochSampler(50, **{"seed": 0, "epoch": 0} | settings)]
+    return [draw.record for draw in EpochSampler(of(50), **{"seed": 0, "epoch": 0} | settings)]
 
 
 def test_epoch_has_each_record_once() -> None:
@@ -84,7 +84,7 @@ def test_epoch_has_each_record_once() -> None:
 
 
 def test_epoch_names_itself_in_every_draw() -> None:
-    assert {draw.epoch for draw in EpochSampler(5, seed=0, epoch=8)} == {8}
+    assert {draw.epoch for draw in EpochSampler(of(5), seed=0, epoch=8)} == {8}
 
 
 @pytest.mark.parametrize("other", [{"epoch": 1}, {"epoch": 2}, {"seed": 1}], ids=str)
@@ -101,8 +101,8 @@ def test_orders_of_neighbouring_seeds_and_epochs_are_all_different() -> None:
 @pytest.mark.parametrize("skip", [0, 1, 24, 49, 50, 64])
 def test_skipping_goes_on_just_where_it_stopped(skip: int) -> None:
     """Beyond the end too: a short last batch counts as a whole one."""
-    rest = EpochSampler(50, seed=3, epoch=2, skip=skip)
-    assert list(rest) == list(EpochSampler(50, seed=3, epoch=2))[skip:]
+    rest = EpochSampler(of(50), seed=3, epoch=2, skip=skip)
+    assert list(rest) == list(EpochSampler(of(50), seed=3, epoch=2))[skip:]
     assert len(rest) == len(list(rest))
 
 
@@ -110,7 +110,7 @@ def test_skipping_goes_on_just_where_it_stopped(skip: int) -> None:
 def test_batches_after_a_stop_are_those_that_were_left(records: Records, done: int) -> None:
     source = dataset(records)
     whole, rest = (
-        list(batches(source, EpochSampler(IMAGES, seed=0, epoch=1, skip=skip), batch_size=3))
+        list(batches(source, EpochSampler(of(IMAGES), seed=0, epoch=1, skip=skip), batch_size=3))
         for skip in (0, 3 * done)
     )
     assert [batch.records.tolist() for batch in rest] == [b.records.tolist() for b in whole[done:]]
@@ -136,7 +136,7 @@ def test_mix_depends_on_every_number_and_their_order() -> None:
 
 @pytest.mark.parametrize("name", ["flip", "crop", "paper"])
 def test_view_depends_on_seed_epoch_and_record_alone(records: Records, name: str) -> None:
-    sampler = EpochSampler(IMAGES, seed=0, epoch=5)
+    sampler = EpochSampler(of(IMAGES), seed=0, epoch=5)
     expected = views(dataset(records, name, seed=4), sampler)
     assert sorted(expected) == list(range(IMAGES))
     for workers in (1, 2):
@@ -151,7 +151,7 @@ def test_view_depends_on_seed_epoch_and_record_alone(records: Records, name: str
 
 def test_other_epochs_and_seeds_show_other_views(records: Records) -> None:
     passes = [
-        views(dataset(records, seed=seed), EpochSampler(IMAGES, seed=0, epoch=epoch))
+        views(dataset(records, seed=seed), EpochSampler(of(IMAGES), seed=0, epoch=epoch))
         for seed, epoch in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1))
     ]
     for index in range(IMAGES):
@@ -168,13 +168,12 @@ def test_images_of_one_epoch_are_varied_apart(
 
 
 @pytest.mark.parametrize("name", [None, "none"])
-@pytest.mark.parametrize("keep", [False, True])
 def test_without_augmentation_it_is_what_evaluation_sees(
-    records: Records, name: str | None, keep: bool
+    records: Records, name: str | None
 ) -> None:
-    source = dataset(records, name, keep=keep)
+    source = dataset(records, name)
     for epoch in (0, 1):
-        shown = views(source, EpochSampler(IMAGES, seed=0, epoch=epoch))
+        shown = views(source, EpochSampler(of(IMAGES), seed=0, epoch=epoch))
         for index, record in enumerate(records.items):
             expected = to_pixels(open_image(record.image), SPEC)
             assert shown[index] == expected.numpy().tobytes()
@@ -183,7 +182,7 @@ def test_without_augmentation_it_is_what_evaluation_sees(
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_pass_leaves_all_global_generators_as_they_were(records: Records, workers: int) -> None:
     before = global_states()
-    views(dataset(records), EpochSampler(IMAGES, seed=0, epoch=0), workers=workers)
+    views(dataset(records), EpochSampler(of(IMAGES), seed=0, epoch=0), workers=workers)
     assert global_states() == before
 
 
@@ -198,7 +197,7 @@ def test_a_pass_leaves_all_global_generators_as_they_were(records: Records, work
 def test_batches_hold_images_with_their_truth(
     records: Records, workers: int, batch_size: int, drop_last: bool, sizes: list[int]
 ) -> None:
-    sampler = EpochSampler(IMAGES, seed=0, epoch=0)
+    sampler = EpochSampler(of(IMAGES), seed=0, epoch=0)
     stream = batches(
         dataset(records), sampler, batch_size=batch_size, workers=workers, drop_last=drop_last
     )
@@ -275,63 +274,65 @@ def test_first_of_two_bad_images_is_told(records: Records) -> None:
     assert caught.value.where == str(records.items[1].image)
 
 
-# Images kept in memory
+@pytest.mark.parametrize("how", ["truncated", "missing"])
+def test_bad_image_is_a_value_of_its_own(records: Records, how: str) -> None:
+    source = dataset(records)
+    spoil(records.items[0].image, how)
+    assert isinstance(source[Draw(0, 0)], ImageError)
+    assert isinstance(source[Draw(0, 1)], Sample)
+
+
+# A batch at once
+
+
+@pytest.mark.parametrize("name", [None, "none", "flip", "crop", "paper"])
+def test_a_batch_is_its_samples(records: Records, name: str | None) -> None:
+    source = dataset(records, name, seed=3)
+    draws = [Draw(2, index) for index in (4, 0, 4, 6)]
+    batch = source.__getitems__(draws)
+    assert isinstance(batch, Batch)
+    for position, draw in enumerate(draws):
+        sample = source[draw]
+        assert isinstance(sample, Sample)
+        assert torch.equal(pixels_of(batch)[position], sample.inputs)
+        assert torch.equal(batch.targets[position], sample.targets)
+        assert batch.records[position] == sample.record == draw.record
+    assert pixels_of(batch).is_contiguous(memory_format=torch.channels_last)
+
+
+# Images from a cache
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each file has been opened."""
-    counts: Counter[str] = Counter()
+def cached(records: Records, tmp_path: Path) -> Callable[..., ImageDataset]:
+    def make(name: str | None, seed: int = 0) -> ImageDataset:
+        augment = Augment(AugmentConfig(name=name), SPEC) if name else None
+        plan = plan_cache(records, stage_of(SPEC, augment), tmp_path / "cache")
+        build_cache(plan, workers=2)
+        return dataset(records, name, seed=seed, cache=ImageCache(plan))
 
-    def counting(source: ImageSource):
-        counts[Path(str(source)).name] += 1
-        return open_image(source)
-
-    monkeypatch.setattr(loaders, "open_image", counting)
-    return counts
+    return make
 
 
-def times(count: int) -> dict[str, int]:
-    return {f"{i}.png": count for i in range(IMAGES)}
-
-
-@pytest.mark.parametrize("name", [None, "flip", "crop", "paper"])
-def test_kept_images_give_the_same_pixels_and_are_opened_once(
-    records: Records, name: str | None, opened: Counter[str]
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", [None, "none", "flip", "crop", "paper"])
+def test_cached_views_have_the_bits_of_live_ones(
+    records: Records, cached: Callable[..., ImageDataset], name: str | None, workers: int
 ) -> None:
-    kept = dataset(records, name, seed=2, keep=True)
-    shown = [views(kept, EpochSampler(IMAGES, seed=0, epoch=epoch)) for epoch in range(3)]
-    assert opened == times(1)
-    opened.clear()
-    anew = dataset(records, name, seed=2)
-    assert shown == [views(anew, EpochSampler(IMAGES, seed=0, epoch=epoch)) for epoch in range(3)]
-    assert opened == times(3)
+    sampler = EpochSampler(of(IMAGES), seed=0, epoch=4)
+    expected = views(dataset(records, name, seed=2), sampler)
+    assert views(cached(name, seed=2), sampler, workers=workers) == expected
 
 
-@pytest.mark.parametrize(("name", "stage"), [(None, (24, 40)), ("paper", (27, 46))])
-@pytest.mark.parametrize(("spare", "openings"), [(0, 1), (-1, 2)])
-def test_images_are_kept_only_if_all_fit(
-    records: Records,
-    opened: Counter[str],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str | None,
-    stage: tuple[int, int],
-    spare: int,
-    openings: int,
-) -> None:
-    needed = IMAGES * 3 * stage[0] * stage[1]
-    monkeypatch.setattr(loaders, "MEMORY_LIMIT", needed + spare)
-    source = dataset(records, name, keep=True)
-    for _ in range(2):
-        views(source, InOrder(IMAGES))
-    assert opened == times(openings)
+def test_a_cache_is_all_that_is_read(records: Records, cached: Callable[..., ImageDataset]) -> None:
+    sampler = EpochSampler(of(IMAGES), seed=0, epoch=0)
+    expected = views(dataset(records), sampler)
+    source = cached("paper")
+    for record in records.items:
+        spoil(record.image, "missing")
+    assert views(source, sampler) == expected
 
 
-def test_bad_image_is_not_kept(records: Records) -> None:
-    path = records.items[0].image
-    whole = path.read_bytes()
-    source = dataset(records, keep=True)
-    path.write_bytes(b"")
-    assert isinstance(source[Draw(0, 0)], ImageError)
-    path.write_bytes(whole)
-    assert isinstance(source[Draw(0, 0)], Sample)
+def of(size):
+    """Targets of so many images."""
+    return np.zeros((size, 1), dtype=np.int8)

@@ -68,7 +68,7 @@ def test_settings_reach_their_reader(tmp_path):
 
 def test_every_setting_belongs_to_a_reader():
     taken = {name for reader in READERS.values() for name in reader.settings}
-    assert taken == set(DataSource.model_fields) - {"path", "format"}
+    assert taken == set(DataSource.model_fields) - {"path", "format", "label_set"}
 
 
 def test_every_setting_is_described():

@@ -8,6 +8,13 @@ from manylabel.cli.lazy import Entry, LazyGroup
 
 COMMANDS: Final[dict[str, Entry]] = {
     "show": Entry("manylabel.cli.data.show:show", "Say what a data set was understood to be."),
+    "check": Entry("manylabel.cli.data.check:check", "Find what is wrong with a data set."),
+    "convert": Entry(
+        "manylabel.cli.data.convert:convert", "Write a data set in another format, losing nothing."
+    ),
+    "split": Entry(
+        "manylabel.cli.data.split:split", "Draw splits in which every label has its share."
+    ),
     "draw": Entry("manylabel.cli.data.draw:draw", "Draw a data set of scenes to learn on."),
 }
 

@@ -1,0 +1,113 @@
+"""`manylabel data check`: what is wrong with a data set, before it is trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from manylabel.cli.shared import (
+    DataOptions,
+    data_options,
+    data_source,
+    output,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from manylabel.data.doctor.findings import Diagnosis, Finding
+
+_COLOURS: Final = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+@click.command(short_help="Find what is wrong with a data set.")
+@data_options(required=True, argument=True)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all findings as JSON, with every image they are about.",
+)
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page that shows the findings, duplicates side by side.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Threads that open images.  [default: one a processor]",
+)
+@click.option("--quick", is_flag=True, help="Look at names, labels and splits; open no image.")
+@click.option("--strict", is_flag=True, help="Exit with 1 after warnings, too.")
+@click.pass_context
+def check(
+    context: click.Context,
+    data: DataOptions,
+    json_path: Path | None,
+    html_path: Path | None,
+    workers: int | None,
+    quick: bool,
+    strict: bool,
+) -> None:
+    """Find what is wrong with DATA: damaged images, leaks between splits, labels in disarray.
+
+    Every image is opened once. Exit code: 1 if there are errors, or with --strict warnings; else 0.
+
+    \b
+    Example:
+      manylabel data check photos.csv --html check.html
+      manylabel data check coco/ --quick
+    """
+    from manylabel.data.doctor.check import check as run
+    from manylabel.data.read import read
+
+    records = read(data_source(data))
+    with progress("Opening", len(records), bar=not quick) as report:
+        found = run(
+            records,
+            workers=workers,
+            open_images=not quick,
+            on_progress=report.done,
+        )
+    click.echo(found.summary)
+    for finding in found.findings:
+        _print(finding)
+    click.echo(_last_line(found))
+    if json_path is not None:
+        with output(json_path) as stream:
+            stream.write(json.dumps(found.as_dict(), indent=2) + "\n")
+    if html_path is not None:
+        from manylabel.data.doctor.page import write_page
+
+        click.echo(f"Page: {write_page(html_path, found, records)}")
+    if found.count("error") or (strict and found.count("warning")):
+        context.exit(1)
+
+
+def _print(finding: Finding) -> None:
+    from manylabel.data.doctor.findings import SHOWN
+
+    name = click.style(finding.severity, fg=_COLOURS[finding.severity], bold=True)
+    click.echo(f"\n{name}  {finding.what}  [{finding.kind}]")
+    for example in finding.examples:
+        click.echo(f"    {example}")
+    if finding.count > len(finding.examples) == SHOWN:
+        click.echo(f"    ... {finding.count:,} in all")
+    click.echo(f"  fix:  {finding.fix}")
+
+
+def _last_line(found: Diagnosis) -> str:
+    from manylabel.data.doctor.findings import SEVERITIES, counted
+
+    counts = ", ".join(counted(found.count(severity), severity) for severity in SEVERITIES)
+    rate = found.images_per_second
+    how = (
+        f"{counted(found.opened, 'image')} opened in {found.seconds:.1f} s, {rate:,.0f} a second"
+        if rate
+        else "no image opened"
+    )
+    return f"\n{counts}; {how}."

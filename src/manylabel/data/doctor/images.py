@@ -1,0 +1,174 @@
+"""Findings about the images themselves: missing, damaged, of an unusual shape or size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted
+from manylabel.data.doctor.look import Looks
+from manylabel.data.records import Record, Records
+from manylabel.images import Crop, FilePart, Place
+
+MAX_ASPECT: Final = 3.0
+"""Longer side over shorter side above which the model's square input distorts a picture badly."""
+
+MIN_SIDE: Final = 112
+"""Pixels: half of the usual input of 224."""
+
+
+def missing_images(records: Records) -> list[Finding]:
+    """Images whose file is not there, judged without opening any."""
+    gone = [record for record in records.items if _missing(record.image)]
+    if not gone:
+        return []
+    return [
+        Finding(
+            kind="images.missing",
+            severity="error",
+            what=f"{_images(len(gone), len(records))} not where the data set says.",
+            count=len(gone),
+            examples=tuple(f"{record.key}: no {record.image}" for record in gone[:SHOWN]),
+            fix="Say with --images where they lie, fetch them, or drop their rows.",
+            data={"images": [record.key for record in gone]},
+        )
+    ]
+
+
+def image_findings(records: Records, looks: Looks) -> list[Finding]:
+    """Images that cannot be used, then those of an unusual shape or size."""
+    return [
+        *_unreadable(records, looks),
+        *_squashed(records, looks),
+        *_small(records, looks),
+        *_sizes(looks),
+    ]
+
+
+def _unreadable(records: Records, looks: Looks) -> list[Finding]:
+    bad = [
+        (records.items[i], error)
+        for i, error in looks.errors.items()
+        if not _missing(records.items[i].image)
+    ]
+    if not bad:
+        return []
+    reasons = [{"image": record.key, "what": error.what} for record, error in bad]
+    return [
+        Finding(
+            kind="images.unreadable",
+            severity="error",
+            what=f"{_images(len(bad), len(records))} there, but cannot be used.",
+            count=len(bad),
+            examples=tuple(f"{row['image']}: {row['what']}" for row in reasons[:SHOWN]),
+            fix="Fetch or export them again, or leave them out with --skip-bad-images.",
+            data={"images": reasons},
+        )
+    ]
+
+
+def _squashed(records: Records, looks: Looks) -> list[Finding]:
+    good = looks.good()
+    sides = looks.sizes[good]
+    long = good[sides.max(axis=1) > MAX_ASPECT * sides.min(axis=1)]
+    return _odd(
+        records,
+        looks,
+        long,
+        kind="images.aspect",
+        severity="note",
+        what=f"more than {MAX_ASPECT:g} times as wide as high, or as high as wide",
+        fix="Models squash a picture to a square: look whether it can still be told what is on "
+        "them; else cut them.",
+    )
+
+
+def _small(records: Records, looks: Looks) -> list[Finding]:
+    good = looks.good()
+    small = good[looks.sizes[good].min(axis=1) < MIN_SIDE]
+    return _odd(
+        records,
+        looks,
+        small,
+        kind="images.small",
+        severity="note",
+        what=f"less than {MIN_SIDE} pixels wide or high, half of the usual input of 224",
+        fix="Look whether these are thumbnails of pictures that can be had larger.",
+    )
+
+
+def _odd(
+    records: Records,
+    looks: Looks,
+    odd: NDArray[np.intp],
+    *,
+    kind: str,
+    severity: Severity,
+    what: str,
+    fix: str,
+) -> list[Finding]:
+    if not len(odd):
+        return []
+    sized = [_sized(records.items[i], *looks.sizes[i]) for i in odd]
+    return [
+        Finding(
+            kind=kind,
+            severity=severity,
+            what=f"{_images(len(odd), len(records))} {what}.",
+            count=len(odd),
+            examples=tuple(
+                f"{row['image']}: {row['width']}x{row['height']}" for row in sized[:SHOWN]
+            ),
+            fix=fix,
+            data={"images": sized},
+        )
+    ]
+
+
+def _sizes(looks: Looks) -> list[Finding]:
+    sizes = looks.sizes[looks.good()]
+    if not len(sizes):
+        return []
+    distinct, counts = np.unique(sizes, axis=0, return_counts=True)
+    width, height = distinct[counts.argmax()]
+    short, middle, long = np.percentile(np.sqrt(sizes.prod(axis=1, dtype=np.int64)), [0, 50, 100])
+    same = len(distinct) == 1
+    what = (
+        f"All images are {width}x{height} pixels."
+        if same
+        else f"There are {len(distinct):,} image sizes; {width}x{height} is the commonest, with "
+        f"{counts.max() / len(sizes):.0%} of the images. As squares they would have sides of "
+        f"{short:.0f} to {long:.0f} pixels, {middle:.0f} in the middle."
+    )
+    return [
+        Finding(
+            kind="images.sizes",
+            severity="note",
+            what=what,
+            count=len(distinct),
+            fix="Nothing to do; an input far larger than the images adds no detail.",
+            data={
+                "commonest": [int(width), int(height)],
+                "square_side": {"min": short, "median": middle, "max": long},
+            },
+        )
+    ]
+
+
+def _missing(place: Place) -> bool:
+    """Whether there is no file; of other kinds of storage it is not known without reading."""
+    if isinstance(place, Crop):
+        return _missing(place.image)
+    path = place.path if isinstance(place, FilePart) else place
+    return isinstance(path, Path) and not path.exists()
+
+
+def _images(count: int, total: int) -> str:
+    return f"{counted(count, 'image')} of {total:,} {'is' if count == 1 else 'are'}"
+
+
+def _sized(record: Record, width: int, height: int) -> dict[str, str | int]:
+    return {"image": record.key, "width": int(width), "height": int(height)}

@@ -1,0 +1,327 @@
+"""Findings about labels: without positives, rare, named alike, going together, drifting."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.doctor.findings import SHOWN, Finding, LabelRow, Severity, counted
+from manylabel.data.doctor.names import near_names
+from manylabel.data.records import Records
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN
+
+FEW: Final = 20
+"""Positives in train below which a label is called rare."""
+
+TOGETHER: Final = 0.95
+"""Images that have both of two labels, as a share of those that have either, from which on the two
+are said to go together."""
+
+_DRIFT: Final = 1.5
+"""Ratio of a label's shares in two splits from which on they are said to differ ..."""
+
+_SURE: Final = 5.0
+"""... if they also differ by so many standard errors: by chance, one in two million does."""
+
+_ROWS: Final = 8192
+
+Parts = Mapping[str, NDArray[np.int8]]
+"""Targets [n, C] by split; "all" where the data set gives no splits."""
+
+
+def parts_of(records: Records) -> Parts:
+    """The targets of each split; images without one go with train, where `train` puts them."""
+    targets, names = records.targets(), records.split_names()
+    if not names:
+        return {"all": targets}
+    splits = np.array([record.split or "train" for record in records.items])
+    order = dict.fromkeys(["train", *names])
+    return {name: targets[splits == name] for name in order if (splits == name).any()}
+
+
+def label_rows(records: Records, parts: Parts) -> tuple[LabelRow, ...]:
+    """How often each label is present."""
+    positives = {name: (targets == PRESENT).sum(axis=0) for name, targets in parts.items()}
+    known = sum((targets != UNKNOWN).sum(axis=0) for targets in parts.values())
+    return tuple(
+        LabelRow(
+            label,
+            {name: int(counts[i]) for name, counts in positives.items()},
+            int(np.asarray(known)[i]),
+            len(records),
+        )
+        for i, label in enumerate(records.labels)
+    )
+
+
+def label_findings(records: Records, parts: Parts) -> list[Finding]:
+    """All of them."""
+    return [
+        *_without_positives(records, parts),
+        *_always_present(records, parts),
+        *_rare(records, parts),
+        *_named_alike(records),
+        *_going_together(records),
+        *_drifting(records, parts),
+        *_empty_images(records),
+    ]
+
+
+def torn_groups(records: Records) -> list[Finding]:
+    """Groups that lie in several splits."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for record in records.items:
+        if record.group is not None and record.split is not None:
+            splits[record.group].add(record.split)
+    torn = {group: sorted(names) for group, names in splits.items() if len(names) > 1}
+    if not torn:
+        return []
+    return [
+        Finding(
+            kind="groups.torn",
+            severity="error",
+            what=f"{counted(len(torn), 'group')} of {len(splits):,} "
+            f"{'lies' if len(torn) == 1 else 'lie'} in more than one split: what is measured on is "
+            "akin to what was trained on.",
+            count=len(torn),
+            examples=tuple(f"{g}: {', '.join(names)}" for g, names in list(torn.items())[:SHOWN]),
+            fix="Make the splits anew: without a column of splits, groups are kept whole.",
+            data={"groups": torn},
+        )
+    ]
+
+
+def _without_positives(records: Records, parts: Parts) -> list[Finding]:
+    found = []
+    for part, targets in parts.items():
+        trains = part in {"train", "all"}
+        none = np.flatnonzero(~(targets == PRESENT).any(axis=0))
+        found += _about_labels(
+            records,
+            none,
+            kind="labels.no_positive",
+            severity="error" if trains else "warning",
+            what=f"{{n}} no positive image in {_place(part)}.",
+            fix="Drop the labels or add images of them: what is never present cannot be learned."
+            if trains
+            else "They count in no mAP there. Add images of them, or move some over from train.",
+            data={"split": part},
+        )
+    return found
+
+
+def _always_present(records: Records, parts: Parts) -> list[Finding]:
+    part, targets = next(iter(parts.items()))
+    present, absent = (targets == PRESENT).any(axis=0), (targets == ABSENT).any(axis=0)
+    complete = ~(targets == UNKNOWN).any(axis=0)  # the others are told among the unknowns
+    return _about_labels(
+        records,
+        np.flatnonzero(present & ~absent & complete),
+        kind="labels.always_present",
+        severity="warning",
+        what=f"{{n}} no image without it in {_place(part)}.",
+        fix="Drop them: a label that is always present tells nothing, and its AP is 1 for free.",
+        data={"split": part},
+    )
+
+
+def _rare(records: Records, parts: Parts) -> list[Finding]:
+    part, targets = next(iter(parts.items()))
+    positives = (targets == PRESENT).sum(axis=0)
+    rare = np.flatnonzero((positives > 0) & (positives < FEW))
+    rare = rare[np.argsort(positives[rare], kind="stable")]
+    counts = {records.labels[i]: int(positives[i]) for i in rare.tolist()}
+    most, least = int(positives.max(initial=0)), min(counts.values(), default=1)
+    return _about_labels(
+        records,
+        rare,
+        kind="labels.rare",
+        severity="warning",
+        what=f"{{n}} fewer than {FEW} positives in {_place(part)}; the commonest label has "
+        f"{most:,}, {most / least:,.0f} times as many as the rarest.",
+        fix="Add images, merge them into wider labels, or read their figures as what they are: "
+        "an AP over a handful of images.",
+        data={"split": part, "positives": counts},
+        shown=[f"{label}: {count}" for label, count in counts.items()][:SHOWN],
+    )
+
+
+def _named_alike(records: Records) -> list[Finding]:
+    same, close = near_names(records.labels.names)
+    return [
+        *_about_names(
+            same,
+            kind="labels.same_name",
+            severity="warning",
+            what="differ in case, blanks, punctuation or plural only",
+            fix="If they mean the same, merge them; else each is trained against the other.",
+        ),
+        *_about_names(
+            close,
+            kind="labels.close_name",
+            severity="note",
+            what="differ in one letter",
+            fix="Look whether one is a slip of the pen.",
+        ),
+    ]
+
+
+def _about_names(
+    pairs: list[tuple[str, str]], *, kind: str, severity: Severity, what: str, fix: str
+) -> list[Finding]:
+    if not pairs:
+        return []
+    return [
+        Finding(
+            kind=kind,
+            severity=severity,
+            what=f"{counted(len(pairs), 'pair')} of label names {what}.",
+            count=len(pairs),
+            examples=tuple(f"{a} / {b}" for a, b in pairs[:SHOWN]),
+            fix=fix,
+            data={"pairs": [list(pair) for pair in pairs]},
+        )
+    ]
+
+
+def _going_together(records: Records) -> list[Finding]:
+    """Labels that are present in nearly the same images, among those where both are known."""
+    targets = records.targets()
+    both, either = _overlaps(targets)
+    share = both / np.maximum(either, 1)
+    enough = np.diag(both) >= FEW  # of three images that go together nothing follows
+    share[~enough] = share[:, ~enough] = 0
+    i, j = np.nonzero(np.triu(share > TOGETHER, k=1))
+    order = np.argsort(-share[i, j], kind="stable")
+    pairs = [
+        (records.labels[a], records.labels[b], float(share[a, b]))
+        for a, b in zip(i[order].tolist(), j[order].tolist(), strict=True)
+    ]
+    if not pairs:
+        return []
+    return [
+        Finding(
+            kind="labels.together",
+            severity="warning",
+            what=f"{counted(len(pairs), 'pair')} of labels "
+            f"{'goes' if len(pairs) == 1 else 'go'} together: more than {TOGETHER:.0%} of the "
+            "images that have either have both.",
+            count=len(pairs),
+            examples=tuple(f"{a} + {b}: {part:.1%}" for a, b, part in pairs[:SHOWN]),
+            fix="Merge them if they are one thing; a model cannot learn to tell them apart.",
+            data={"pairs": [{"labels": [a, b], "share": part} for a, b, part in pairs]},
+        )
+    ]
+
+
+def _overlaps(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many images have both of two labels, and either, [C, C], where both are known."""
+    count = targets.shape[1]
+    both, first = np.zeros((count, count)), np.zeros((count, count))
+    for start in range(0, len(targets), _ROWS):
+        rows = targets[start : start + _ROWS]
+        present, known = (rows == PRESENT).astype(np.float32), (rows != UNKNOWN).astype(np.float32)
+        both += present.T @ present
+        first += present.T @ known
+    return both, first + first.T - both
+
+
+def _drifting(records: Records, parts: Parts) -> list[Finding]:
+    """Labels whose share differs between the first split and another by more than chance."""
+    names = list(parts)
+    rows = []
+    for name in names[1:]:
+        (p, n), (q, m) = (_shares(parts[part]) for part in (names[0], name))
+        pooled = (p * n + q * m) / np.maximum(n + m, 1)
+        error = np.sqrt(pooled * (1 - pooled) * (1 / np.maximum(n, 1) + 1 / np.maximum(m, 1)))
+        wide = np.maximum(p, q) >= _DRIFT * np.minimum(p, q)
+        sure = np.abs(p - q) > _SURE * error
+        for i in np.flatnonzero(wide & sure & (n > 0) & (m > 0)).tolist():
+            rows.append((records.labels[i], name, float(p[i]), float(q[i])))
+    if not rows:
+        return []
+    return [
+        Finding(
+            kind="labels.drift",
+            severity="note",
+            what=f"{counted(len(rows), 'share')} of labels differ between {names[0]} and another "
+            f"split by a factor of {_DRIFT:g} or more, and by more than chance.",
+            count=len(rows),
+            examples=tuple(
+                f"{label}: {p:.1%} of {names[0]}, {q:.1%} of {name}"
+                for label, name, p, q in rows[:SHOWN]
+            ),
+            fix="If the splits were drawn at random, find out why; else expect thresholds chosen "
+            "on one to be wrong on the other.",
+            data={
+                "labels": [
+                    {"label": label, names[0]: p, "split": name, "share": q}
+                    for label, name, p, q in rows
+                ]
+            },
+        )
+    ]
+
+
+def _shares(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The share of positives among the known, and how many are known, [C]."""
+    known = (targets != UNKNOWN).sum(axis=0)
+    return (targets == PRESENT).sum(axis=0) / np.maximum(known, 1), known
+
+
+def _empty_images(records: Records) -> list[Finding]:
+    empty = np.flatnonzero((records.targets() == ABSENT).all(axis=1))
+    if not len(empty):
+        return []
+    keys = [records.items[i].key for i in empty]
+    return [
+        Finding(
+            kind="labels.empty_images",
+            severity="note",
+            what=f"{counted(len(keys), 'image')} of {len(records):,} "
+            f"({len(keys) / len(records):.1%}) {'has' if len(keys) == 1 else 'have'} no label: "
+            "all are absent.",
+            count=len(keys),
+            examples=tuple(keys[:SHOWN]),
+            fix="Nothing to do if they were looked at and hold nothing; if they were never "
+            "labelled, drop them: they teach that everything is absent.",
+            data={"images": keys},
+        )
+    ]
+
+
+def _about_labels(
+    records: Records,
+    which: NDArray[np.intp],
+    *,
+    kind: str,
+    severity: Severity,
+    what: str,
+    fix: str,
+    data: Mapping[str, object],
+    shown: list[str] | None = None,
+) -> list[Finding]:
+    """A finding about the labels `which`, if there are any; `{n}` in `what` counts them."""
+    if not len(which):
+        return []
+    names = [records.labels[i] for i in which]
+    many = f"{counted(len(names), 'label')} of {len(records.labels):,} "
+    return [
+        Finding(
+            kind=kind,
+            severity=severity,
+            what=what.format(n=many + ("has" if len(names) == 1 else "have")),
+            count=len(names),
+            examples=tuple(shown or names[:SHOWN]),
+            fix=fix,
+            data={"labels": names, **data},
+        )
+    ]
+
+
+def _place(part: str) -> str:
+    return "the data set" if part == "all" else part

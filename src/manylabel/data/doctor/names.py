@@ -1,0 +1,80 @@
+"""Label names that may mean the same."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Final
+
+_LONG: Final = 5
+"""Letters from which on names that differ in one are called close: "cat" and "car" are not."""
+
+Names = list[tuple[str, str]]
+
+
+def near_names(names: Sequence[str]) -> tuple[Names, Names]:
+    """Pairs of names that are the same but for how they are written, and pairs one letter apart.
+
+    Case, accents, blanks, punctuation and a plural's s are how a name is written. Names that differ
+    in a digit ("level 1", "level 2") are different on purpose.
+
+    Example:
+        >>> near_names(["bag", "T-shirt", "bags", "t shirt", "glasses", "glases"])
+        ([('bag', 'bags'), ('T-shirt', 't shirt')], [('glasses', 'glases')])
+    """
+    bare = {name: _bare(name) for name in names}
+    written: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        written[_singular(bare[name])].append(name)
+    same = [pair for alike in written.values() for pair in combinations(alike, 2)]
+    known = set(same)
+    close = [
+        pair
+        for pair in _one_letter_apart(bare)
+        if pair not in known and _singular(bare[pair[0]]) != _singular(bare[pair[1]])
+    ]
+    return same, close
+
+
+def _bare(name: str) -> str:
+    """Letters and digits in lower case, without accents; the name itself if it has none."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(c for c in plain if c.isalnum()) or name
+
+
+def _singular(word: str) -> str:
+    if len(word) > 3 and word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in ("sses", "shes", "ches", "xes"):
+        if word.endswith(ending):
+            return word[:-2]
+    return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def _one_letter_apart(bare: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Pairs of long names of which one letter put in, left out or exchanged makes the other.
+
+    Such two agree once a letter of one or of both is left out, so only these are compared.
+    """
+    cut: dict[str, list[str]] = defaultdict(list)
+    for name, word in bare.items():
+        if len(word) >= _LONG:
+            for shorter in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
+                cut[shorter].append(name)
+    pairs = {pair: None for alike in cut.values() for pair in combinations(alike, 2)}
+    order = {name: i for i, name in enumerate(bare)}
+    for a, b in sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]])):
+        if _differ_by_a_letter(bare[a], bare[b]):
+            yield a, b
+
+
+def _differ_by_a_letter(a: str, b: str) -> bool:
+    short, long = sorted((a, b), key=len)
+    start = next((i for i, c in enumerate(short) if c != long[i]), len(short))
+    if len(short) == len(long):
+        odd, same = long[start : start + 1] + short[start : start + 1], short[start + 1 :]
+    else:
+        odd, same = long[start], short[start:]
+    return long[start + 1 :] == same and len(odd) > 0 and not odd.isdigit()

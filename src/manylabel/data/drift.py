@@ -1,0 +1,152 @@
+"""How far the labels of splits are from those of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.records import Records
+from manylabel.labels import PRESENT
+
+SHOWN: Final = 10
+"""Labels that the table shows, those that drift most."""
+
+
+@final
+@dataclass(frozen=True)
+class Drift:
+    """Where the images and the positives of each label went.
+
+    A label's drift is the largest difference, over the splits, between a split's share of the
+    label's positives and its share of the images: 0 where all splits show the label equally often.
+
+    Args:
+        labels: The C labels.
+        splits: The K splits.
+        images: int64 [K], images of each split.
+        positives: int64 [K, C], positives of each label in each split; unknown is none.
+    """
+
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    images: NDArray[np.int64]
+    positives: NDArray[np.int64]
+
+    @property
+    def of_labels(self) -> NDArray[np.float64]:
+        """The drift of each label, [C], 0..1; NaN where it has no positive at all."""
+        totals = self.positives.sum(axis=0)
+        shares = self.positives / np.where(totals > 0, totals, np.nan)
+        return np.abs(shares - (self.images / self.images.sum())[:, None]).max(axis=0)
+
+    @property
+    def mean(self) -> float:
+        """The mean over the labels that have positives; 0 if none has."""
+        known = self.of_labels[np.isfinite(self.of_labels)]
+        return float(known.mean()) if len(known) else 0.0
+
+    @property
+    def worst(self) -> float:
+        """The largest of a label; 0 if none has positives."""
+        return float(np.nanmax(self.of_labels, initial=0.0))
+
+    def missing(self) -> list[str]:
+        """Labels that have positives, but not in every split."""
+        torn = (self.positives == 0).any(axis=0) & (self.positives > 0).any(axis=0)
+        return [self.labels[c] for c in np.flatnonzero(torn)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "images": dict(zip(self.splits, self.images.tolist(), strict=True)),
+            "mean": self.mean,
+            "worst": self.worst,
+            "missing": self.missing(),
+            "labels": {
+                label: {
+                    "positives": dict(zip(self.splits, counts, strict=True)),
+                    "drift": drift if np.isfinite(drift) else None,
+                }
+                for label, counts, drift in zip(
+                    self.labels, self.positives.T.tolist(), self.of_labels.tolist(), strict=True
+                )
+            },
+        }
+
+    def table(self) -> str:
+        """The labels that drift most, with their positives in each split, and a line on all."""
+        drifts = self.of_labels
+        order = np.argsort(-drifts, kind="stable")[:SHOWN].tolist()  # NaN last
+        head = ("", *self.splits, "drift")
+        images = ("images", *(f"{count:,}" for count in self.images), "")
+        rows = [
+            (
+                self.labels[c],
+                *(f"{count:,}" for count in self.positives[:, c]),
+                f"{drifts[c]:.2%}" if np.isfinite(drifts[c]) else "-",
+            )
+            for c in order
+        ]
+        return "\n".join([*_aligned([head, images, *rows]), self._last_line()])
+
+    def _last_line(self) -> str:
+        more = len(self.labels) - SHOWN
+        told = f"Drift of {len(self.labels):,} labels: mean {self.mean:.2%}, worst {self.worst:.2%}"
+        told += f"; the {SHOWN} worst are shown." if more > 0 else "."
+        missing = self.missing()
+        if missing:
+            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            told += f"\nLabels that a split has no positive of: {len(missing):,} ({shown})."
+        return told
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *cells in rows:
+        line = name.ljust(widths[0])
+        for cell, width in zip(cells, widths[1:], strict=True):
+            line += f"  {cell:>{width}}"
+        lines.append(line.rstrip())
+    return lines
+
+
+def drift(
+    targets: NDArray[np.int8],
+    assignment: NDArray[np.integer],
+    *,
+    labels: Sequence[str],
+    splits: Sequence[str],
+) -> Drift:
+    """How evenly the labels are spread over splits.
+
+    Args:
+        targets: int8 [N, C] in {1, 0, -1}.
+        assignment: [N], positions in `splits`.
+        labels: Names [C].
+        splits: Names [K].
+    """
+    present = targets == PRESENT
+    kinds = range(len(splits))
+    return Drift(
+        labels=tuple(labels),
+        splits=tuple(splits),
+        images=np.bincount(assignment, minlength=len(splits)).astype(np.int64),
+        positives=np.stack([np.count_nonzero(present[assignment == k], axis=0) for k in kinds]),
+    )
+
+
+def drift_of(records: Records) -> Drift:
+    """How evenly the labels are spread over the splits that a data set has.
+
+    Records without a split are left out.
+    """
+    splits = records.split_names()
+    place = np.array([-1 if r.split is None else splits.index(r.split) for r in records.items])
+    known = place >= 0
+    return drift(records.targets()[known], place[known], labels=records.labels.names, splits=splits)

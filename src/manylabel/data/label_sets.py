@@ -1,0 +1,285 @@
+"""Label sets: labels renamed, merged, implied, dropped and ordered, as a small TOML file says.
+
+The parts act one after the other, so that each names labels as the ones before it left them:
+
+    rename -> merge -> parents -> drop or only -> order
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from manylabel.config import Config, parse
+from manylabel.data.parsing import read_text
+from manylabel.data.records import Box, Records
+from manylabel.errors import ConfigError, DataError
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+
+_Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+_LISTS: Final = frozenset({"drop", "only", "order"})
+
+
+class LabelSet(Config):
+    """What becomes of the labels of a data set."""
+
+    rename: Mapping[str, str] = {}
+    """New names of labels: `"old" = "new"`."""
+    merge: Mapping[str, _Names] = {}
+    """Labels that become one: `"new" = ["a", "b"]`."""
+    parents: Mapping[str, _Names] = {}
+    """Labels that a label implies: `"dog" = ["animal"]`. They may be new; their parents follow."""
+    drop: tuple[str, ...] = ()
+    """Labels that are left out."""
+    only: tuple[str, ...] = ()
+    """Labels that are not left out; not together with `drop`."""
+    order: tuple[str, ...] = ()
+    """Labels that come first, in this order; the others follow as they are."""
+
+    @model_validator(mode="after")
+    def _check(self) -> LabelSet:
+        if self.drop and self.only:
+            raise ValueError("drop and only say the same thing twice: give one of them")
+        for table in ("merge", "parents"):
+            # In TOML a list that stands below [merge] belongs to it.
+            below = sorted(_LISTS & getattr(self, table).keys())
+            if below:
+                raise ValueError(f"{below[0]!r} stands in [{table}]; write it above all tables")
+        for name in ("drop", "only", "order"):
+            _require_once(getattr(self, name), name)
+        merged = [label for labels in self.merge.values() for label in labels]
+        _require_once(merged, "merge")
+        _children_first(_children(self.parents))
+        return self
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """The label set that a TOML file says.
+
+    Raises:
+        DataError: The file is missing or is no text.
+        ConfigError: It is no TOML, or a key or value does not fit.
+    """
+    try:
+        tables = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"The label set is not valid TOML: {error}.", where=str(path), fix="Mend that line."
+        ) from None
+    return parse(LabelSet, tables, where=str(path))
+
+
+def apply(label_set: LabelSet, records: Records, *, where: str = "the label set") -> Records:
+    """The records with other labels, and a note on every change.
+
+    Unknown (-1) stays unknown unless something else decides: a merged label is present if any of
+    its parts is, absent if all are, else unknown. A parent is present if any of its children is;
+    else it is as the data set gives it, or if it is new, absent if all its children are, else
+    unknown. Boxes get the new names, and go with a label that is left out.
+
+    Args:
+        label_set: What to do.
+        records: As a reader gives them.
+        where: What the label set was read from, for messages.
+
+    Raises:
+        DataError: A label is named that is not there, or would be there twice; none is left.
+    """
+    before = records.targets()
+    labels = _Labels(records.labels.names, before, {name: name for name in records.labels})
+    notes: list[str] = []
+    for act in (_rename, _merge, _imply, _leave_out, _put_in_order):
+        labels, note = act(labels, label_set, where)
+        notes += note
+    space = LabelSpace(labels.names, where=where)
+    bare = (before == PRESENT).any(axis=1) & ~(labels.targets == PRESENT).any(axis=1)
+    if bare.any():
+        notes.append(f"Images that keep no label that is present: {np.count_nonzero(bare):,}")
+    kept = {old: new for old, new in labels.boxes.items() if new in space}
+    items = tuple(
+        replace(record, targets=targets, boxes=_relabelled(record.boxes, kept))
+        for record, targets in zip(records.items, labels.targets, strict=True)
+    )
+    lost = sum(len(old.boxes) for old in records.items) - sum(len(new.boxes) for new in items)
+    if lost:
+        notes.append(f"Boxes of labels that are left out, left out too: {lost:,}")
+    return Records(space, items, records.source, (*records.notes, *notes))
+
+
+def _relabelled(boxes: tuple[Box, ...], names: Mapping[str, str]) -> tuple[Box, ...]:
+    return tuple(replace(box, label=names[box.label]) for box in boxes if box.label in names)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels between two acts: names [C], targets int8 [N, C], and boxes' labels, old to new."""
+
+    names: tuple[str, ...]
+    targets: NDArray[np.int8]
+    boxes: Mapping[str, str]
+
+    def column(self, name: str) -> NDArray[np.int8]:
+        return self.targets[:, self.names.index(name)]
+
+    def renamed(self, names: Mapping[str, str]) -> Mapping[str, str]:
+        """`boxes`, with what some labels are called now."""
+        return {old: names.get(new, new) for old, new in self.boxes.items()}
+
+    def chosen(self, names: Sequence[str]) -> _Labels:
+        """These labels, in this order."""
+        at = {name: i for i, name in enumerate(self.names)}
+        return replace(self, names=tuple(names), targets=self.targets[:, [at[n] for n in names]])
+
+
+_Result = tuple[_Labels, list[str]]
+
+
+def _rename(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+    new = label_set.rename
+    _require_known(new, labels.names, f"{where}, [rename]")
+    names = tuple(new.get(name, name) for name in labels.names)
+    _require_distinct(names, f"{where}, [rename]")
+    changed = replace(labels, names=names, boxes=labels.renamed(new))
+    return changed, [f"Labels renamed: {len(new):,}"] if new else []
+
+
+def _merge(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+    merge = label_set.merge
+    if not merge:
+        return labels, []
+    for new, parts in merge.items():
+        _require_known(parts, labels.names, f"{where}, merge.{new!r}")
+    whole = {part: new for new, parts in merge.items() for part in parts}
+    # What is merged stands where the first of its parts stood.
+    wholes = [whole.get(name, name) for name in labels.names]
+    names = tuple(dict.fromkeys(wholes))
+    for new in merge:
+        if new in labels.names and new not in whole:
+            raise _twice(new, f"{where}, merge.{new!r}", f"Name {new!r} among its parts.")
+    targets = np.stack(
+        [
+            _any([labels.column(part) for part in merge[name]])
+            if name in merge
+            else labels.column(name)
+            for name in names
+        ],
+        axis=1,
+    )
+    told = f"Labels merged: {len(whole):,} into {len(merge):,} ({_listed(merge)})"
+    return _Labels(names, targets, labels.renamed(whole)), [told]
+
+
+def _imply(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+    children = _children(label_set.parents)
+    if not children:
+        return labels, []
+    known = dict.fromkeys((*labels.names, *children))
+    _require_known(label_set.parents, known, f"{where}, [parents]")
+    columns = dict(zip(labels.names, labels.targets.T, strict=True))
+    overruled: dict[str, int] = {}
+    for parent in _children_first(children):
+        implied = _any([columns[child] for child in children[parent]])
+        given = columns.get(parent, implied)
+        overruled[parent] = int(np.count_nonzero((given == ABSENT) & (implied == PRESENT)))
+        columns[parent] = np.where(implied == PRESENT, implied, given)
+    new = [name for name in known if name not in labels.names]
+    notes = [f"Labels that others imply, new: {_listed(new)}"] if new else []
+    if any(overruled.values()):
+        told = ", ".join(f"{name} {count:,}" for name, count in overruled.items() if count)
+        notes.append(f"Absent in the data set, but present since a child is: {told}")
+    names = tuple(known)
+    targets = np.stack([columns[name] for name in names], axis=1)
+    return replace(labels, names=names, targets=targets), notes
+
+
+def _leave_out(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+    drop, only = label_set.drop, label_set.only
+    _require_known(drop, labels.names, f"{where}, drop")
+    _require_known(only, labels.names, f"{where}, only")
+    out = set(drop) | (set(labels.names) - set(only) if only else set())
+    names = [name for name in labels.names if name not in out]
+    if not names:
+        raise DataError(
+            "No label is left.", where=f"{where}, drop", fix="Leave out fewer of the labels."
+        )
+    told = _listed(name for name in labels.names if name in out)
+    notes = [f"Labels left out: {len(out):,} ({told})"] if out else []
+    return labels.chosen(names), notes
+
+
+def _put_in_order(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+    _require_known(label_set.order, labels.names, f"{where}, order")
+    return labels.chosen(list(dict.fromkeys((*label_set.order, *labels.names)))), []
+
+
+def _any(columns: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+    """Present [N] if any is, absent if all are, else unknown."""
+    stacked = np.stack(columns)
+    some = np.where((stacked == ABSENT).all(axis=0), ABSENT, UNKNOWN)
+    return np.where((stacked == PRESENT).any(axis=0), PRESENT, some).astype(np.int8)
+
+
+def _children(parents: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The children of each parent."""
+    children: dict[str, list[str]] = {}
+    for child, above in parents.items():
+        for parent in above:
+            children.setdefault(parent, []).append(child)
+    return children
+
+
+def _children_first(children: Mapping[str, Sequence[str]]) -> list[str]:
+    """The parents in an order in which each comes after those of its children that are parents.
+
+    Raises:
+        ValueError: There is none.
+    """
+    try:
+        order = list(TopologicalSorter(children).static_order())
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise ValueError(f"labels imply one another in a circle: {circle}") from None
+    return [name for name in order if name in children]
+
+
+def _require_known(names: Iterable[str], known: Collection[str], where: str) -> None:
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=3)
+            shown = " or ".join(map(repr, close))
+            fix = f"Did you mean {shown}?" if close else f"There are {_listed(known)}."
+            raise DataError(f"There is no label {name!r}.", where=where, fix=fix)
+
+
+def _require_distinct(names: Sequence[str], where: str) -> None:
+    for name in _repeated(names):
+        raise _twice(name, where, "To make one label of several, use [merge].")
+
+
+def _twice(name: str, where: str, fix: str) -> DataError:
+    return DataError(f"The label {name!r} would be there twice.", where=where, fix=fix)
+
+
+def _require_once(names: Sequence[str], table: str) -> None:
+    for name in _repeated(names):
+        raise ValueError(f"{table} names {name!r} more than once")
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")

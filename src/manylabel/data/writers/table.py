@@ -1,0 +1,77 @@
+"""A CSV or TSV table with a column for each label: 1 present, 0 absent, -1 unknown."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+from manylabel.data.records import Record, Records
+from manylabel.data.tabular import KEY_NAME, LABEL_NAMES
+from manylabel.data.writers.places import Target, reference, references, unpadded
+from manylabel.errors import DataError
+from manylabel.images import EXTENSIONS
+
+_RESERVED: Final = frozenset({"image", KEY_NAME, "split", "group", "mask", *LABEL_NAMES})
+
+
+def write_table(records: Records, target: Target) -> None:
+    """Write the image column, the needed ones of image_key, split, group and mask, and the labels.
+
+    Raises:
+        DataError: A label cannot be the header of a column, or a text would be read back changed.
+        ImageError: An image that has to be copied cannot be read.
+        OSError: The file cannot be written.
+    """
+    _require_headers(records)
+    paths = references(records, target)
+    columns = _columns(records, paths, target)
+    used = [name for name, cells in columns.items() if name == "image" or any(cells)]
+    delimiter = "\t" if Path(target.name).suffix.lower() == ".tsv" else ","
+    with (target.built / target.name).open("w", encoding="utf-8", newline="") as file:
+        # Lines end as RFC 4180 has it: csv leaves a carriage return in a cell unquoted otherwise.
+        csv.writer(file, delimiter=delimiter, quoting=_header_quoting(records)).writerow(
+            [*used, *records.labels]
+        )
+        writer = csv.writer(file, delimiter=delimiter)
+        for row, record in enumerate(records.items):
+            writer.writerow([*(columns[name][row] for name in used), *record.targets.tolist()])
+
+
+def _header_quoting(records: Records) -> Literal[0, 1]:
+    """Readers guess the separator by counting each in the header, outside of quotes."""
+    separators = any(mark in label for label in records.labels for mark in ",;\t")
+    return csv.QUOTE_ALL if separators else csv.QUOTE_MINIMAL
+
+
+def _columns(records: Records, paths: list[str], target: Target) -> dict[str, list[str]]:
+    """Cells by header; where every key is its image's path no column of keys is needed."""
+    items = records.items
+    keys = [record.key for record in items]
+    return {
+        "image": [unpadded(path, records) for path in paths],
+        KEY_NAME: [] if keys == paths else [unpadded(key, records) for key in keys],
+        "split": [record.split or "" for record in items],
+        "group": [unpadded(record.group or "", records) for record in items],
+        "mask": [unpadded(_mask(record, target), records) for record in items],
+    }
+
+
+def _mask(record: Record, target: Target) -> str:
+    return "" if record.mask is None else reference(record.mask, target.home)
+
+
+def _require_headers(records: Records) -> None:
+    for label in records.labels:
+        unpadded(label, records)
+        if label.lower() in _RESERVED:
+            why = "has a meaning of its own there"
+        elif PurePosixPath(label).suffix.lower() in EXTENSIONS:
+            why = "would be taken for an image's name"
+        else:
+            continue
+        raise DataError(
+            f"The label {label!r} cannot be the header of a table's column: it {why}.",
+            where=records.source,
+            fix="Rename it, or convert to Parquet.",
+        )
