@@ -3,16 +3,13 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import mutated, quick, reads_or_tells
+from hypothesis import given
 from hypothesis import strategies as st
 
 from manylabel.data.coco import read_coco
-from manylabel.data.records import Records
 from manylabel.data.table import read_table
 from manylabel.data.voc import read_voc
-from manylabel.errors import DataError
-
-quick = settings(max_examples=150, deadline=None, database=None, derandomize=True)
 
 TABLE = b'image,labels,split,group\n"a.jpg",x|y,train,1\nb.jpg,y,val,\nc.jpg,,,2\n'
 WIDE = b"image,cat,dog,year\na.jpg,1,0,1999\nb.jpg,-1,,2001\n"
@@ -26,38 +23,6 @@ COCO = {
     "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 0}],
     "categories": [{"id": 3, "name": "cat"}],
 }
-
-
-def mutated(original: bytes):
-    """The bytes with a few replaced, then a few put in, then cut short."""
-    place = st.integers(0, len(original) - 1)
-    # Half of the bytes are ones that mean something to the formats.
-    byte = st.sampled_from(b',;|\t"\r\n <>/&[]{}:-0e\x00\xff') | st.integers(0, 255)
-    edits = st.lists(st.tuples(place, byte, st.booleans()), max_size=4)
-
-    def apply(edits, end):
-        content = bytearray(original)
-        for at, value, insert in edits:
-            content[at : at + (not insert)] = bytes([value])
-        return bytes(content[:end])
-
-    return st.builds(apply, edits, place | st.none())
-
-
-def reads_or_tells(reader, path) -> bool:
-    """Whether the file could be read."""
-    try:
-        records = reader(path)
-    except DataError:
-        return False
-    assert isinstance(records, Records)
-    assert len(records) > 0
-    assert set(records.targets().flatten().tolist()) <= {-1, 0, 1}
-    for record in records.items:
-        for box in record.boxes:
-            assert 0 <= box.left < box.right <= 1
-            assert 0 <= box.top < box.bottom <= 1
-    return True
 
 
 @pytest.fixture(scope="module")

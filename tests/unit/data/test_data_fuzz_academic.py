@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import mutated, quick, reads_or_tells
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
@@ -12,9 +13,6 @@ from manylabel.data.records import Records
 from manylabel.data.srn_lists import read_srn_lists
 from manylabel.data.visual_genome import read_visual_genome
 from manylabel.data.wider_attribute import read_wider_attribute
-from manylabel.errors import DataError
-
-quick = settings(max_examples=150, deadline=None, database=None, derandomize=True)
 
 WIDER = {
     "attribute_id_map": {"0": "Male", "1": "Hat"},
@@ -27,34 +25,6 @@ WIDER = {
     ],
 }
 GENOME = {"1.jpg": [0, 499], "2.jpg": [7], "3.jpg": []}
-
-
-def mutated(original: bytes):
-    """The bytes with a few replaced or put in, then cut short."""
-    place = st.integers(0, len(original) - 1)
-    # Half of the bytes are ones that mean something to the formats.
-    byte = st.sampled_from(b'01-,\t"\r\n /\\[]{}:e.\x00\xff') | st.integers(0, 255)
-    edits = st.lists(st.tuples(place, byte, st.booleans()), max_size=4)
-
-    def apply(edits, end):
-        content = bytearray(original)
-        for at, value, insert in edits:
-            content[at : at + (not insert)] = bytes([value])
-        return bytes(content[:end])
-
-    return st.builds(apply, edits, place | st.none())
-
-
-def reads_or_tells(reader, path) -> Records | None:
-    """The records, if they could be read."""
-    try:
-        records = reader(path)
-    except DataError:
-        return None
-    assert len(records) > 0
-    assert len(set(records.keys)) == len(records)
-    assert set(records.targets().flatten().tolist()) <= {-1, 0, 1}
-    return records
 
 
 class Files:
@@ -146,7 +116,7 @@ def test_srn_lists(srn, data):
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_a_mask_that_is_cut_short(srn, compressed):
-    """Cut short only: of a single byte changed, scipy's reader can end the whole process."""
+    """Few cases: each starts a process, since damage makes scipy's reader crash."""
     file = srn.root / "nus_test_accessible.mat"
     try:
         savemat(file, {"idx_final_test": [True, False, True]}, do_compression=compressed)

@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from fuzzing import mutated, quick, reads_or_tells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
@@ -15,9 +16,6 @@ from manylabel.data.celeba import read_celeba
 from manylabel.data.label_studio import read_label_studio
 from manylabel.data.openimages import read_openimages
 from manylabel.data.pa100k import read_pa100k
-from manylabel.errors import DataError
-
-quick = settings(max_examples=150, deadline=None, database=None, derandomize=True)
 
 CELEBA = {
     "list_attr_celeba.txt": b"3\nBald Young \n1.jpg -1  1\n2.jpg  1 -1\n3.jpg  1  1\n",
@@ -77,40 +75,6 @@ def matlab(*, compressed: bool) -> bytes:
     savemat(stream, variables, do_compression=compressed)
     # savemat writes the time into the text of the header: examples have to be the same each time.
     return b" " * 116 + stream.getvalue()[116:]
-
-
-def mutated(original: bytes):
-    """The bytes with a few replaced or put in, then cut short."""
-    place = st.integers(0, len(original) - 1)
-    # Half of the bytes are ones that mean something to the formats.
-    byte = st.sampled_from(b'012-,\t"\r\n /\\[]{}:%?e.\x00\xff') | st.integers(0, 255)
-    edits = st.lists(st.tuples(place, byte, st.booleans()), max_size=4)
-
-    def apply(edits, end):
-        content = bytearray(original)
-        for at, value, insert in edits:
-            content[at : at + (not insert)] = bytes([value])
-        return bytes(content[:end])
-
-    return st.builds(apply, edits, place | st.none())
-
-
-def reads_or_tells(reader, path):
-    """The records, if they could be read."""
-    try:
-        records = reader(path)
-    except DataError:
-        return None
-    assert len(records) > 0
-    assert len(set(records.keys)) == len(records)
-    assert set(records.targets().flatten().tolist()) <= {-1, 0, 1}
-    assert records.targets().shape == (len(records), len(records.labels))
-    for record in records.items:
-        for box in record.boxes:
-            assert box.label in records.labels
-            assert 0 <= box.left < box.right <= 1
-            assert 0 <= box.top < box.bottom <= 1
-    return records
 
 
 class Files:
