@@ -112,7 +112,29 @@ def _cell(text: str | None) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"cli.md": command_line, "recipe.md": recipe_keys}
+def profiles() -> str:
+    """The page about the definitions of each project."""
+    from manylabel.metrics import PROFILES
+
+    parts = [
+        "# Profiles: whose definitions",
+        "The same scores give figures that differ by as much as papers gain. `--profile` chooses "
+        "whose definitions are used; each was read in the project's own code. Figures are "
+        "fractions in all of them. [Metrics](metrics.md) has the formulas.",
+    ]
+    for profile in PROFILES.values():
+        rows = [f"| {name} | {_cell(words)} |" for name, words in profile.aspects.items()]
+        remark = [f"{profile.remark[0].upper()}{profile.remark[1:]}."] if profile.remark else []
+        parts += [
+            f"## {profile.name}",
+            f"{profile.source}.",
+            "\n".join(["| | |", "| --- | --- |", *rows]),
+            *remark,
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"cli.md": command_line, "recipe.md": recipe_keys, "profiles.md": profiles}
 
 
 def main() -> None:

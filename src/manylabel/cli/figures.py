@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from manylabel.metrics.decisions import Decisions
     from manylabel.metrics.profiles import Measures
 
-PROFILES: Final = ("manylabel", "srn")
+PROFILES: Final = (
+    "manylabel",
+    "srn",
+    "asl",
+    "ml-gcn",
+    "csra",
+    "q2l",
+    "c-tran",
+    "mmpretrain",
+    "paddle",
+    "sklearn",
+    "torchmetrics",
+    "voc07",
+)
 """Those of `manylabel.metrics`, which would import too much."""
 
 

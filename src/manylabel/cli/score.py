@@ -43,9 +43,7 @@ from manylabel.cli.shared import DATA_FORMATS, terminal
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Scores that reach it are decisions; profiles that fix their own do not look at it.",
+    help="For all labels: scores that reach it are decisions.  [default: the profile's own]",
 )
 @click.option("--per-label", is_flag=True, help="Print a table of all labels, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -59,7 +57,7 @@ def score(
     label_names: Path | None,
     common: bool,
     profile: str,
-    threshold: float,
+    threshold: float | None,
     per_label: bool,
     as_json: bool,
 ) -> None:

@@ -47,7 +47,7 @@ def score_predictions(
     label_names: Path | None = None,
     common: bool = False,
     profile: str = "manylabel",
-    threshold: float = 0.5,
+    threshold: float | None = None,
 ) -> Score:
     """The figures of predictions against a data set, matched by name of image and label.
 
@@ -61,7 +61,7 @@ def score_predictions(
         label_names: For lists: their labels.
         common: Measure the images that both have, where they differ.
         profile: The definitions, a key of `manylabel.metrics.PROFILES`.
-        threshold: For all labels, 0..1.
+        threshold: For all labels, 0..1; the profile's own if not given.
 
     Raises:
         ConfigError: No such profile.
@@ -92,9 +92,8 @@ def score_predictions(
     measures = measure(
         found.scores, truth.targets(), truth.labels, profile=profile, thresholds=threshold
     )
-    receipt = receipt_of(
-        measures, truth, thresholds=f"{threshold:g} for all", predictions=str(predictions)
-    )
+    rule = "the profile's own" if threshold is None else f"{threshold:g} for all"
+    receipt = receipt_of(measures, truth, thresholds=rule, predictions=str(predictions))
     return Score(measures, receipt, (*truth.notes, *found.notes))
 
 

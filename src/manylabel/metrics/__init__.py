@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.decisions import (
-    Decisions,
+    DecideRule,
     decide_above_threshold,
     decide_at_threshold,
     decide_top_k,
@@ -16,29 +16,43 @@ from manylabel.metrics.decisions import (
     precision_recall_f1,
     precision_recall_f1_srn,
 )
+from manylabel.metrics.definitions import PROFILES, Profile
+from manylabel.metrics.f1 import Decisions, F1Rule, decisions_by
 from manylabel.metrics.profiles import (
-    PROFILES,
     LabelMeasures,
     Measures,
-    Profile,
+    compare_profiles,
+    explain_gap,
     find_profile,
     measure,
 )
-from manylabel.metrics.ranking import average_precision, average_precision_interpolated
+from manylabel.metrics.ranking import (
+    APRule,
+    average_precision,
+    average_precision_by,
+    average_precision_interpolated,
+)
 
 __all__ = [
     "PROFILES",
+    "APRule",
+    "DecideRule",
     "Decisions",
+    "F1Rule",
     "LabelMeasures",
     "Measures",
     "Profile",
     "ScoreTable",
     "average_precision",
+    "average_precision_by",
     "average_precision_interpolated",
+    "compare_profiles",
     "decide_above_threshold",
     "decide_at_threshold",
     "decide_top_k",
     "decide_top_k_above",
+    "decisions_by",
+    "explain_gap",
     "find_profile",
     "measure",
     "precision_recall_f1",

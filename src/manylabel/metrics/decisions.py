@@ -1,68 +1,100 @@
-"""Precision, recall and F1 of yes-or-no decisions, and the ways to decide from scores.
+"""Ways to decide yes or no from scores, and the two commonest ways to measure what was decided.
 
 C stands for the mean over labels, O for all pairs of image and label pooled. Where papers differ
-there are two functions; which one a report used is in its profile (see `profiles`).
+there are two functions; `f1` has the rules of all projects, and which one a report used is in its
+profile (see `profiles`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Final, Literal, final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from manylabel.errors import ConfigError, DataError
-from manylabel.labels import PRESENT, UNKNOWN
-from manylabel.metrics.ranking import (
-    Scores,
-    check_same_shape,
-    check_scores,
-    check_targets,
-    mean_of_defined,
+from manylabel.errors import ConfigError
+from manylabel.labels import UNKNOWN
+from manylabel.metrics.f1 import Decided, Decisions, F1Rule, decisions_by
+from manylabel.metrics.ranking import Scores, Targets, check_scores
+
+MANYLABEL_F1: Final = F1Rule(
+    unknown="left out",
+    never_predicted="zero",
+    without_positive="skipped",
+    cf1="harmonic mean",
+    pooled="as a label",
+    both_zero="zero",
 )
-
-Decided = NDArray[np.bool_]
-
-_EPS = float(np.finfo(np.float64).eps)
+SRN_F1: Final = F1Rule(
+    unknown="absent",
+    never_predicted="one",
+    without_positive="one",
+    cf1="mean of F1",
+    pooled="as a label",
+    both_zero="zero",
+)
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class Decisions:
-    """How good the decisions are, in fractions 0..1, and the counts behind them.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecideRule:
+    """When projects say yes.
 
     Args:
-        CP: Precision, mean over labels.
-        CR: Recall, mean over labels.
-        CF1: F1 over labels; the function that made it says which of the two.
-        OP: Precision, all pairs pooled.
-        OR: Recall, all pairs pooled.
-        OF1: Harmonic mean of OP and OR.
-        precision: [C].
-        recall: [C].
-        f1: [C].
-        right: [C], images decided for the label that have it.
-        predicted: [C], images decided for the label.
-        positives: [C], images that have the label.
+        threshold: The project's own, 0..1, which holds where none are given.
+        reached: What a score has to be to its threshold.
+        top3: Which of an image's best labels top-3 figures are of: three, whatever their scores;
+            three of those whose truth is known; those of three that reach their thresholds; those
+            that score at least as high as the third and reach their thresholds; or that there are
+            no such figures.
     """
 
-    CP: float
-    CR: float
-    CF1: float
-    OP: float
-    OR: float
-    OF1: float
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
-    right: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    positives: NDArray[np.int64]
+    threshold: float
+    reached: Literal[">=", ">"]
+    top3: Literal["exactly three", "three known", "at most three", "third best", "none"]
 
-    def as_dict(self) -> dict[str, float]:
-        """The six figures by name."""
-        return {name: getattr(self, name) for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")}
+
+def decide_by(rule: DecideRule, scores: ArrayLike, thresholds: ArrayLike | None = None) -> Decided:
+    """Boolean [N, C]: what a project decides.
+
+    Args:
+        rule: How it decides.
+        scores: [N, C], 0..1.
+        thresholds: One for all labels, or [C]; the rule's own if not given.
+
+    Raises:
+        DataError: The scores cannot be used.
+        ConfigError: The thresholds cannot be used.
+    """
+    decide = decide_at_threshold if rule.reached == ">=" else decide_above_threshold
+    return decide(scores, rule.threshold if thresholds is None else thresholds)
+
+
+def decide_top3_by(
+    rule: DecideRule, scores: ArrayLike, targets: Targets, thresholds: ArrayLike | None = None
+) -> Decided | None:
+    """Boolean [N, C]: what a project's top-3 figures are of; None where it has none.
+
+    Args:
+        rule: How it decides.
+        scores: [N, C], 0..1.
+        targets: [N, C] of 1, 0 and -1.
+        thresholds: One for all labels, or [C]; the rule's own if not given.
+
+    Raises:
+        DataError: The scores cannot be used.
+        ConfigError: The thresholds cannot be used.
+    """
+    if rule.top3 == "none":
+        return None
+    if rule.top3 == "exactly three":
+        return decide_top_k(scores, 3)
+    if rule.top3 == "three known":
+        # -1 lies below every score: an unknown label takes no place of a known one.
+        return decide_top_k(np.where(targets == UNKNOWN, -1.0, scores), 3)
+    best = decide_top_k(scores, 3) if rule.top3 == "at most three" else decide_third_best(scores)
+    return best & decide_by(rule, scores, thresholds)
 
 
 def precision_recall_f1(decided: ArrayLike, targets: ArrayLike) -> Decisions:
@@ -83,44 +115,22 @@ def precision_recall_f1(decided: ArrayLike, targets: ArrayLike) -> Decisions:
         DataError: Decisions or targets cannot be used.
 
     Source:
-        ML-GCN (arXiv:1904.03582). Its code has no rule for a label without a positive.
+        ML-GCN (arXiv:1904.03582). Its code has no rule for a label without a positive, and in OP
+        it takes a label for which nothing is decided as decided once; both are left out here.
 
     Example:
         >>> both = precision_recall_f1([[True, True]], [[1, 1]])
         >>> both.OP, both.CF1
         (1.0, 1.0)
     """
-    decided, targets = _checked(decided, targets)
-    right, predicted, positives = _counts(decided & (targets != UNKNOWN), targets == PRESENT)
-    empty = positives == 0
-    precision = np.where(empty, np.nan, right / np.maximum(predicted, 1))
-    recall = np.where(empty, np.nan, right / np.maximum(positives, 1))
-    f1 = np.where(empty, np.nan, 2 * right / np.maximum(predicted + positives, 1))
-    cp, cr = mean_of_defined(precision), mean_of_defined(recall)
-    op = int(right.sum()) / max(int(predicted.sum()), 1)
-    o_r = int(right.sum()) / int(positives.sum()) if positives.any() else float("nan")
-    return Decisions(
-        CP=cp,
-        CR=cr,
-        CF1=_harmonic_mean(cp, cr),
-        OP=op,
-        OR=o_r,
-        OF1=_harmonic_mean(op, o_r),
-        precision=precision,
-        recall=recall,
-        f1=f1,
-        right=right,
-        predicted=predicted,
-        positives=positives,
-    )
+    return decisions_by(MANYLABEL_F1, decided, targets)
 
 
 def precision_recall_f1_srn(decided: ArrayLike, targets: ArrayLike) -> Decisions:
     """Precision, recall and F1 as SRN's published evaluation; CF1 is the mean of the labels' F1.
 
-    The smallest step of a double, eps, is added to every count. So a label for which nothing is
-    decided has precision 1, and one without a positive has recall 1. Unknown targets count as
-    absent.
+    A label for which nothing is decided has precision 1, and one without a positive has recall 1.
+    Unknown targets count as absent.
 
     Args:
         decided: Boolean [N, C].
@@ -130,32 +140,15 @@ def precision_recall_f1_srn(decided: ArrayLike, targets: ArrayLike) -> Decisions
         DataError: Decisions or targets cannot be used.
 
     Source:
-        The evaluation code of SRN (arXiv:1702.05891). Its recall has one more eps added outside
-        the fraction, which is left out here: it changes the sixteenth digit.
+        The evaluation code of SRN (arXiv:1702.05891). It adds the smallest step of a double to
+        every count, which makes 0 / 0 a 1 and changes the sixteenth digit of all others.
 
     Example:
         >>> never = precision_recall_f1_srn([[False]], [[1]])
         >>> never.CP, round(never.CR, 6)
         (1.0, 0.0)
     """
-    decided, targets = _checked(decided, targets)
-    right, predicted, positives = _counts(decided, targets == PRESENT)
-    precision, recall, f1 = _with_eps(right, predicted, positives)
-    op, o_r, of1 = _with_eps(right.sum(), predicted.sum(), positives.sum())
-    return Decisions(
-        CP=mean_of_defined(precision),
-        CR=mean_of_defined(recall),
-        CF1=mean_of_defined(f1),
-        OP=float(op),
-        OR=float(o_r),
-        OF1=float(of1),
-        precision=precision,
-        recall=recall,
-        f1=f1,
-        right=right,
-        predicted=predicted,
-        positives=positives,
-    )
+    return decisions_by(SRN_F1, decided, targets)
 
 
 def decide_at_threshold(scores: ArrayLike, thresholds: ArrayLike) -> Decided:
@@ -198,11 +191,27 @@ def decide_top_k(scores: ArrayLike, k: int) -> Decided:
         DataError: The scores cannot be used.
     """
     assert k >= 1, k
-    scores = check_scores(scores)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    decided = np.zeros(scores.shape, dtype=np.bool_)
-    np.put_along_axis(decided, best, True, axis=1)
+    left = check_scores(scores).copy()
+    decided = np.zeros(left.shape, dtype=np.bool_)
+    rows = np.arange(len(left))
+    for _ in range(min(k, left.shape[1])):  # a sort of each row takes ten times as long for small k
+        best = left.argmax(axis=1)
+        decided[rows, best] = True
+        left[rows, best] = -np.inf
     return decided
+
+
+def decide_third_best(scores: ArrayLike) -> Decided:
+    """Boolean [N, C]: the labels of each image that score at least as high as its third best.
+
+    More than three where scores are equal; all where there are no more than three labels.
+
+    Raises:
+        DataError: The scores cannot be used.
+    """
+    scores = check_scores(scores)
+    third = max(scores.shape[1] - 3, 0)
+    return scores >= np.partition(scores, third, axis=1)[:, [third]]
 
 
 def decide_top_k_above(scores: ArrayLike, k: int, thresholds: ArrayLike) -> Decided:
@@ -216,35 +225,6 @@ def decide_top_k_above(scores: ArrayLike, k: int, thresholds: ArrayLike) -> Deci
         SRN's figures on MS-COCO, where top-3 precision is higher than that of all labels.
     """
     return decide_top_k(scores, k) & decide_above_threshold(scores, thresholds)
-
-
-def _checked(decided: ArrayLike, targets: ArrayLike) -> tuple[Decided, NDArray[np.int8]]:
-    decided, targets = np.asarray(decided), check_targets(targets)
-    if decided.dtype != np.bool_:
-        raise DataError(
-            f"The decisions are {decided.dtype}, not boolean.",
-            where="decisions",
-            fix="Decide first, for instance with decide_at_threshold(scores, 0.5).",
-        )
-    check_same_shape("decisions", decided.shape, targets)
-    return decided, targets
-
-
-def _counts(decided: Decided, present: Decided) -> tuple[NDArray[np.int64], ...]:
-    """Right, predicted and positives, each [C]."""
-    return tuple(
-        table.sum(axis=0, dtype=np.int64) for table in (decided & present, decided, present)
-    )
-
-
-def _with_eps(right: Any, predicted: Any, positives: Any) -> tuple[Any, Any, Any]:
-    precision = (right + _EPS) / (predicted + _EPS)
-    recall = (right + _EPS) / (positives + _EPS)
-    return precision, recall, 2 * precision * recall / (precision + recall)
-
-
-def _harmonic_mean(a: float, b: float) -> float:
-    return 2 * a * b / (a + b) if a + b else 0.0
 
 
 def _check_thresholds(thresholds: ArrayLike, scores: Scores) -> Scores:

@@ -1,13 +1,14 @@
-"""Profiles: sets of definitions by name, and the figures of a data set under one of them.
+"""The figures of a data set under a profile, a set of definitions by name.
 
 The same scores give figures that differ by as much as papers gain; so a profile fixes every
-choice, and what it measured carries its name and its definition in words.
+choice, and what it measured carries its name and its definition in words. The profiles themselves
+are in `definitions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, Final, final
@@ -16,88 +17,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manylabel.errors import ConfigError, DataError
-from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
-from manylabel.metrics.decisions import (
-    Decided,
-    Decisions,
-    decide_above_threshold,
-    decide_at_threshold,
-    decide_top_k,
-    decide_top_k_above,
-    precision_recall_f1,
-    precision_recall_f1_srn,
-)
+from manylabel.labels import UNKNOWN, LabelSpace
+from manylabel.metrics.decisions import decide_by, decide_top3_by
+from manylabel.metrics.definitions import PROFILES, Profile
+from manylabel.metrics.f1 import Decisions, decisions_by, no_decisions
 from manylabel.metrics.ranking import (
-    average_precision,
-    average_precision_interpolated,
+    Scores,
+    Targets,
+    average_precision_by,
+    check_same_shape,
     check_scores,
     check_targets,
-    mean_of_defined,
+    mean_average_precision,
 )
 
+__all__ = [
+    "PROFILES",
+    "LabelMeasures",
+    "Measures",
+    "Profile",
+    "compare_profiles",
+    "explain_gap",
+    "find_profile",
+    "measure",
+]
 
-@final
-@dataclass(frozen=True)
-class Profile:
-    """One project's definitions.
-
-    Args:
-        name: What reports call it.
-        definition: The same in one sentence, printed beside the figures.
-        average_precision: Scores and targets [N, C] to AP [C], NaN without a positive.
-        decide: Scores and thresholds to decisions, for the figures of all labels.
-        decide_top3: Scores and thresholds to decisions, for the top-3 figures.
-        precision_recall_f1: Decisions and targets to the six figures.
-    """
-
-    name: str
-    definition: str
-    average_precision: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
-    decide: Callable[[ArrayLike, ArrayLike], Decided]
-    decide_top3: Callable[[ArrayLike, ArrayLike], Decided]
-    precision_recall_f1: Callable[[ArrayLike, ArrayLike], Decisions]
-
-
-def _exactly_three(scores: ArrayLike, _thresholds: ArrayLike) -> Decided:
-    return decide_top_k(scores, 3)
-
-
-def _at_most_three(scores: ArrayLike, thresholds: ArrayLike) -> Decided:
-    return decide_top_k_above(scores, 3, thresholds)
-
-
-PROFILES: Final[dict[str, Profile]] = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="manylabel",
-            definition=(
-                "AP not interpolated, tied scores grouped; labels without a positive are skipped "
-                "and unknown targets ignored in every figure; decided where score >= threshold; "
-                "CF1 is the harmonic mean of CP and CR, with precision 0 where nothing is "
-                "predicted; top-3 takes exactly three labels an image."
-            ),
-            average_precision=average_precision,
-            decide=decide_at_threshold,
-            decide_top3=_exactly_three,
-            precision_recall_f1=precision_recall_f1,
-        ),
-        Profile(
-            name="srn",
-            definition=(
-                "AP interpolated at all points, ties in the order of the data set, unknown "
-                "targets left out, labels without a positive skipped; decided where "
-                "score > threshold; CF1 is the mean of the labels' F1, with unknown targets as "
-                "absent and precision 1 where nothing is predicted; top-3 takes at most three "
-                "labels an image, each over its threshold."
-            ),
-            average_precision=average_precision_interpolated,
-            decide=decide_above_threshold,
-            decide_top3=_at_most_three,
-            precision_recall_f1=precision_recall_f1_srn,
-        ),
-    )
-}
+_NAMED: Final = 5
+"""Labels that a remark names."""
 
 
 @final
@@ -105,7 +51,7 @@ PROFILES: Final[dict[str, Profile]] = {
 class LabelMeasures:
     """The figures of one label; NaN where its profile does not define one.
 
-    `positives` counts images; `AP`, `precision`, `recall` and `F1` are fractions 0..1.
+    `positives` counts images; `AP`, `precision`, `recall`, `F1` and `threshold` are fractions 0..1.
     """
 
     label: str
@@ -125,12 +71,14 @@ class Measures:
     Args:
         profile: The definitions used.
         num_images: N.
-        mAP: Mean AP over the labels that are not skipped; NaN if all are.
+        mAP: Mean AP of the labels; NaN where the profile defines none.
         all: Decisions by threshold.
         top3: Decisions by the three best labels of each image.
-        skipped: The labels without a positive.
+        skipped: The labels without a positive, where the profile leaves them out of mAP.
         unknown: How many targets are unknown.
         per_label: One entry a label, in the label space's order.
+        remarks: Why figures have no value, and what labels without a positive count as: a
+            sentence each.
     """
 
     profile: Profile
@@ -141,6 +89,7 @@ class Measures:
     skipped: tuple[str, ...]
     unknown: int
     per_label: tuple[LabelMeasures, ...]
+    remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; None where a figure is not defined."""
@@ -154,6 +103,7 @@ class Measures:
             "mAP": self.mAP,
             **self.all.as_dict(),
             "top3": self.top3.as_dict(),
+            "remarks": list(self.remarks),
             "labels": [asdict(row) for row in self.per_label],
         }
         return _without_nan(tables)
@@ -165,7 +115,7 @@ def measure(
     labels: LabelSpace,
     *,
     profile: str = "manylabel",
-    thresholds: ArrayLike = 0.5,
+    thresholds: ArrayLike | None = None,
 ) -> Measures:
     """All figures of a data set.
 
@@ -174,8 +124,7 @@ def measure(
         targets: [N, C] of 1 present, 0 absent, -1 unknown.
         labels: The C labels.
         profile: A key of `PROFILES`.
-        thresholds: One for all labels, or [C]. The manylabel profile decides by them, srn also
-            its top-3.
+        thresholds: One for all labels, or [C]; the profile's own, mostly 0.5, if not given.
 
     Raises:
         ConfigError: No such profile, or the thresholds cannot be used.
@@ -189,22 +138,109 @@ def measure(
         (1.0, 0.75, ('owl',))
     """
     chosen = find_profile(profile)
-    scores, targets = check_scores(scores), check_targets(targets)
-    _check_columns(scores.shape[1], labels)
-    _check_range(scores)
-    ap = chosen.average_precision(scores, targets)
-    decisions = chosen.precision_recall_f1(chosen.decide(scores, thresholds), targets)
-    positives = (targets == PRESENT).sum(axis=0)
-    return Measures(
-        profile=chosen,
-        num_images=len(scores),
-        mAP=mean_of_defined(ap),
-        all=decisions,
-        top3=chosen.precision_recall_f1(chosen.decide_top3(scores, thresholds), targets),
-        skipped=tuple(name for name, count in zip(labels, positives, strict=True) if count == 0),
-        unknown=int((targets == UNKNOWN).sum()),
-        per_label=_rows(labels, ap, decisions, thresholds),
+    scores, targets = _checked(scores, targets, labels)
+    return _measure(chosen, scores, targets, labels, thresholds)
+
+
+def compare_profiles(
+    scores: ArrayLike,
+    targets: ArrayLike,
+    labels: LabelSpace,
+    *,
+    thresholds: ArrayLike | None = None,
+) -> list[Measures]:
+    """The figures of a data set under every profile, manylabel's own first.
+
+    Args:
+        scores: [N, C], after the sigmoid, 0..1, in the order of the data set.
+        targets: [N, C] of 1 present, 0 absent, -1 unknown.
+        labels: The C labels.
+        thresholds: One for all labels, or [C], for all profiles; each one's own if not given.
+
+    Raises:
+        ConfigError: The thresholds cannot be used.
+        DataError: As `measure`.
+    """
+    scores, targets = _checked(scores, targets, labels)
+    return [_measure(each, scores, targets, labels, thresholds) for each in PROFILES.values()]
+
+
+def explain_gap(a: Profile, b: Profile) -> str:
+    """What profile `b` does otherwise than `a`, in a few words; "" if nothing.
+
+    Example:
+        >>> explain_gap(PROFILES["mmpretrain"], PROFILES["sklearn"])
+        'tied scores grouped; no top-3 figures'
+    """
+    other = a.aspects
+    return "; ".join(
+        dict.fromkeys(words for name, words in b.aspects.items() if words != other[name])
     )
+
+
+def _measure(
+    profile: Profile,
+    scores: Scores,
+    targets: Targets,
+    labels: LabelSpace,
+    thresholds: ArrayLike | None,
+) -> Measures:
+    ap = average_precision_by(profile.ap, scores, targets)
+    mean_ap = mean_average_precision(profile.ap, ap)
+    decisions, top3 = _decisions(profile, scores, targets, thresholds)
+    empty = [name for name, has in zip(labels, decisions.positives, strict=True) if not has]
+    return Measures(
+        profile=profile,
+        num_images=len(scores),
+        mAP=mean_ap,
+        all=decisions,
+        top3=top3,
+        skipped=tuple(empty) if profile.ap.empty == "skipped" else (),
+        unknown=int((targets == UNKNOWN).sum()),
+        per_label=_rows(profile, labels, ap, decisions, thresholds),
+        remarks=tuple(_remarks(profile, empty, mean_ap, decisions, top3)),
+    )
+
+
+def _decisions(
+    profile: Profile, scores: Scores, targets: Targets, thresholds: ArrayLike | None
+) -> tuple[Decisions, Decisions]:
+    """Those by threshold and those of the top 3."""
+    if profile.decide is None or profile.f1 is None:
+        return no_decisions(targets), no_decisions(targets)
+    by_threshold = decide_by(profile.decide, scores, thresholds)
+    best = decide_top3_by(profile.decide, scores, targets, thresholds)
+    return (
+        decisions_by(profile.f1, by_threshold, targets),
+        no_decisions(targets) if best is None else decisions_by(profile.f1, best, targets),
+    )
+
+
+def _remarks(
+    profile: Profile, empty: Sequence[str], mean_ap: float, decisions: Decisions, top3: Decisions
+) -> list[str]:
+    """Why figures have no value, and what labels without a positive count as."""
+    said: list[str] = []
+    names = ", ".join(empty[:_NAMED]) + (" ..." if len(empty) > _NAMED else "")
+    without = f"{len(empty):,} label{'' if len(empty) == 1 else 's'}"
+    if empty and profile.ap.empty == "zero":
+        said.append(f"AP 0 in mAP, no positive: {without} ({names})")
+    if math.isnan(mean_ap):
+        said.append(f"mAP has no value, no positive: {without} ({names})")
+    if profile.f1 is None:
+        said.append(f"{profile.name} defines no precision, recall and F1")
+        return said
+    for title, found in (("", decisions), ("top-3 ", top3)):
+        undefined = [name for name, value in found.as_dict().items() if math.isnan(value)]
+        if found is top3 and profile.decide is not None and profile.decide.top3 == "none":
+            said.append(f"{profile.name} defines no top-3 figures")
+        elif undefined:
+            said.append(
+                f"{title}{', '.join(undefined)}: no value, divided by 0 "
+                f"({found.predicted.sum():,} predicted, {found.right.sum():,} right, "
+                f"{without} without a positive)"
+            )
+    return said
 
 
 def find_profile(name: str) -> Profile:
@@ -224,21 +260,36 @@ def find_profile(name: str) -> Profile:
 
 
 def _rows(
-    labels: LabelSpace, ap: NDArray[np.float64], decisions: Decisions, thresholds: ArrayLike
+    profile: Profile,
+    labels: LabelSpace,
+    ap: NDArray[np.float64],
+    decisions: Decisions,
+    thresholds: ArrayLike | None,
 ) -> tuple[LabelMeasures, ...]:
+    if profile.decide is None:
+        thresholds = np.nan
+    elif thresholds is None:
+        thresholds = profile.decide.threshold
     each = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), ap.shape)
-    return tuple(
-        LabelMeasures(
-            label=name,
-            positives=int(decisions.positives[i]),
-            AP=float(ap[i]),
-            precision=float(decisions.precision[i]),
-            recall=float(decisions.recall[i]),
-            F1=float(decisions.f1[i]),
-            threshold=float(each[i]),
-        )
-        for i, name in enumerate(labels)
+    columns = zip(
+        labels,
+        decisions.positives.tolist(),
+        ap.tolist(),
+        decisions.precision.tolist(),
+        decisions.recall.tolist(),
+        decisions.f1.tolist(),
+        each.tolist(),
+        strict=True,
     )
+    return tuple(LabelMeasures(*row) for row in columns)
+
+
+def _checked(scores: ArrayLike, targets: ArrayLike, labels: LabelSpace) -> tuple[Scores, Targets]:
+    scores, targets = check_scores(scores), check_targets(targets)
+    check_same_shape("scores", scores.shape, targets)
+    _check_columns(scores.shape[1], labels)
+    _check_range(scores)
+    return scores, targets
 
 
 def _check_columns(columns: int, labels: LabelSpace) -> None:

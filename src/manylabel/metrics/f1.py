@@ -1,0 +1,190 @@
+"""What decisions become: precision, recall and F1 by a rule, of labels and of all pairs pooled.
+
+Projects agree on the counts and differ in what they make of them: where nothing is predicted,
+where nothing is present, and in which order to average and to take F1. `F1Rule` holds all of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from manylabel.errors import DataError
+from manylabel.labels import PRESENT, UNKNOWN
+from manylabel.metrics.ranking import Targets, check_same_shape, check_targets, mean_of_defined
+
+Decided = NDArray[np.bool_]
+
+_VALUES: Final = {"zero": 0.0, "one": 1.0, "undefined": np.nan, "skipped": np.nan}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class F1Rule:
+    """What definitions of precision, recall and F1 differ in.
+
+    Args:
+        unknown: Unknown targets: counted nowhere, or taken as absent.
+        never_predicted: Precision of a label that is never predicted.
+        without_positive: Recall of a label without a positive; "skipped" leaves the label out of
+            the means of precision, recall and F1, "undefined" leaves CR and CF1 without a value.
+        cf1: The harmonic mean of CP and CR, or the mean of the labels' F1.
+        pooled: OP where nothing is predicted and OR where nothing is present: as for a label; no
+            value; or as for a label, with each label counted as predicted once at least in OP.
+        both_zero: A harmonic mean of two zeros, in CF1 and OF1. A label's own F1 is 0 then.
+    """
+
+    unknown: Literal["left out", "absent"]
+    never_predicted: Literal["zero", "one"]
+    without_positive: Literal["skipped", "zero", "one", "undefined"]
+    cf1: Literal["harmonic mean", "mean of F1"]
+    pooled: Literal["as a label", "undefined", "once a label"]
+    both_zero: Literal["zero", "undefined"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """How good the decisions are, in fractions 0..1, and the counts behind them.
+
+    Args:
+        CP: Precision, mean over labels.
+        CR: Recall, mean over labels.
+        CF1: F1 over labels; the rule says which of the two.
+        OP: Precision, all pairs pooled.
+        OR: Recall, all pairs pooled.
+        OF1: Harmonic mean of OP and OR.
+        precision: [C].
+        recall: [C].
+        f1: [C].
+        right: [C], images decided for the label that have it.
+        predicted: [C], images decided for the label.
+        positives: [C], images that have the label.
+    """
+
+    CP: float
+    CR: float
+    CF1: float
+    OP: float
+    OR: float
+    OF1: float
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    right: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    positives: NDArray[np.int64]
+
+    def as_dict(self) -> dict[str, float]:
+        """The six figures by name."""
+        return {name: getattr(self, name) for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")}
+
+
+def decisions_by(rule: F1Rule, decided: ArrayLike, targets: ArrayLike) -> Decisions:
+    """Precision, recall and F1 by a rule.
+
+    Args:
+        rule: The definitions.
+        decided: Boolean [N, C].
+        targets: [N, C] of 1, 0 and -1.
+
+    Returns:
+        The figures; NaN where the rule gives none.
+
+    Raises:
+        DataError: Decisions or targets cannot be used.
+    """
+    said, targets = check_decided(decided, targets)
+    if rule.unknown == "left out":
+        said = said & (targets != UNKNOWN)
+    present = targets == PRESENT
+    right, predicted, positives = (
+        table.sum(axis=0, dtype=np.int64) for table in (said & present, said, present)
+    )
+    precision = _ratio(right, predicted, _VALUES[rule.never_predicted])
+    recall = _ratio(right, positives, _VALUES[rule.without_positive])
+    if rule.without_positive == "skipped":
+        precision = np.where(positives == 0, np.nan, precision)
+    f1 = _harmonic_mean(precision, recall, both_zero=0.0)
+    both_zero = _VALUES[rule.both_zero]
+    mean = mean_of_defined if rule.without_positive == "skipped" else _mean
+    cp, cr = mean(precision), mean(recall)
+    op, o_r = _pooled(rule, right, predicted, positives)
+    by_labels = float(_harmonic_mean(cp, cr, both_zero))
+    return Decisions(
+        CP=cp,
+        CR=cr,
+        CF1=mean(f1) if rule.cf1 == "mean of F1" else by_labels,
+        OP=op,
+        OR=o_r,
+        OF1=float(_harmonic_mean(op, o_r, both_zero)),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        right=right,
+        predicted=predicted,
+        positives=positives,
+    )
+
+
+def no_decisions(targets: ArrayLike) -> Decisions:
+    """The figures where nothing is decided, as a project does that has none: NaN, and counts of 0.
+
+    Raises:
+        DataError: The targets cannot be used.
+    """
+    positives = (check_targets(targets) == PRESENT).sum(axis=0, dtype=np.int64)
+    nan, nans, zeros = float("nan"), np.full(len(positives), np.nan), np.zeros_like(positives)
+    return Decisions(nan, nan, nan, nan, nan, nan, nans, nans, nans, zeros, zeros, positives)
+
+
+def check_decided(decided: ArrayLike, targets: ArrayLike) -> tuple[Decided, Targets]:
+    """Decisions and targets as boolean and int8 [N, C].
+
+    Raises:
+        DataError: Decisions that are not boolean, targets that cannot be used, or other shapes.
+    """
+    said, targets = np.asarray(decided), check_targets(targets)
+    if said.dtype != np.bool_:
+        raise DataError(
+            f"The decisions are {said.dtype}, not boolean.",
+            where="decisions",
+            fix="Decide first, for instance with decide_at_threshold(scores, 0.5).",
+        )
+    check_same_shape("decisions", said.shape, targets)
+    return said, targets
+
+
+def _pooled(
+    rule: F1Rule,
+    right: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    positives: NDArray[np.int64],
+) -> tuple[float, float]:
+    """OP and OR."""
+    if rule.pooled == "once a label":
+        predicted = np.maximum(predicted, 1)
+    undefined = rule.pooled == "undefined"
+    of_none = np.nan if undefined else _VALUES[rule.never_predicted]
+    of_nothing = np.nan if undefined else _VALUES[rule.without_positive]
+    total = right.sum()
+    return (
+        float(_ratio(total, predicted.sum(), of_none)),
+        float(_ratio(total, positives.sum(), of_nothing)),
+    )
+
+
+def _ratio(part: Any, whole: Any, of_nothing: float) -> NDArray[np.float64]:
+    return np.where(whole == 0, of_nothing, part / np.maximum(whole, 1))
+
+
+def _harmonic_mean(a: Any, b: Any, both_zero: float) -> NDArray[np.float64]:
+    total = np.asarray(a) + np.asarray(b)
+    return np.where(total == 0, both_zero, 2 * a * b / np.where(total == 0, 1, total))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else float("nan")
