@@ -126,6 +126,7 @@ def render(report: Report) -> str:
         columns={"steps": STEP_COLUMNS, "results": RESULT_COLUMNS, "top3": TOP3_COLUMNS},
         labels=_label_rows(report.results),
         skipped=_skipped(report.results),
+        unknown=_unknown(report.results),
         plots=[(chart.title, Markup(draw(chart))) for chart in report.charts],
         definitions={**report.definitions, **_metric_definitions(report)},
     )
@@ -226,3 +227,8 @@ def _change(value: float | None) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _unknown(results: Sequence[Result]) -> int:
+    """How many targets of the last model's test are unknown."""
+    return int(results[-1].measures.get("num_unknown", 0)) if results else 0

@@ -230,3 +230,13 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="report cannot be written"):
         write_report(tmp_path / "file" / "report.html", Report(title="t"))
+
+
+@pytest.mark.parametrize("unknown", [0, 1])
+def test_unknown_targets_are_said(tmp_path, unknown):
+    targets = TARGETS.copy()
+    targets[0, 1] = -unknown
+    measures = measure(np.full(TARGETS.shape, 0.5), targets, LABELS).as_dict()
+    path = write_report(tmp_path / "r.html", Report(title="r", results=[Result("model", measures)]))
+    said = "1 targets are unknown" in Page(path.read_text(encoding="utf-8")).text
+    assert said == bool(unknown)
