@@ -25,7 +25,13 @@ from manylabel.cli.shared import DATA_FORMATS, terminal
     required=True,
     help="The truth: any data set; as a table a column 'image', then one column a label.",
 )
-@click.option("--format", "kind", type=click.Choice(DATA_FORMATS), help="The kind of the targets.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(DATA_FORMATS),
+    metavar="KIND",
+    help="The kind of data set of the targets.  [default: auto: by what lies there]",
+)
 @click.option("--split", type=click.Choice(("train", "val", "test")), help="Only these targets.")
 @click.option("--logits", is_flag=True, help="The numbers are logits, before the sigmoid.")
 @click.option(

@@ -93,7 +93,9 @@ def data_options(*, required: bool, argument: bool = False) -> Decorator:
         click.option(
             "--format",
             type=click.Choice(DATA_FORMATS),
-            help="The kind of data set.  [default: auto: by what lies there]",
+            metavar="KIND",
+            help="table, coco, voc, folder, ...: docs/data.md has all.  [default: auto: by what "
+            "lies there]",
         ),
         click.option(
             "--images",
