@@ -51,6 +51,8 @@ def print_figures(
     if measures.skipped:
         names = ", ".join(measures.skipped)
         console.print(f"skipped, no positive: {len(measures.skipped):,} labels ({names})")
+    for remark in measures.remarks:
+        console.print(f"note: {remark}")
     if measures.unknown:
         console.print(f"unknown targets: {measures.unknown:,}")
     for line in receipt.lines():

@@ -359,6 +359,7 @@ CASES = {
     "never predicted": never_predicted(),
     "all positive": (case()[0], np.ones((40, 7), np.int8)),
     "all absent": (case()[0], np.zeros((40, 7), np.int8)),
+    "nothing right": (np.where(case()[1] == 1, 0.1, 0.9).astype(np.float32), case()[1]),
     "all equal": (np.full((40, 7), 0.5, np.float32), case()[1]),
     "one image": case(images=1),
     "one label": case(labels=1),
