@@ -9,6 +9,7 @@ COCO results (.json)         objects of image_id, category_id and score, beside 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records
-from manylabel.errors import DataError
+from manylabel.errors import DataError, RunError
 from manylabel.evaluate.prediction_files import (
     WRITERS,
     read_coco_results,
@@ -104,7 +105,8 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
     """Write predictions as CSV, TSV, Parquet or NPZ, by the path's ending; scores keep every bit.
 
     Raises:
-        DataError: The ending is none of these, or the file cannot be written.
+        DataError: The ending is none of these.
+        RunError: The file cannot be written.
         MissingExtraError: Parquet without pyarrow.
     """
     write = WRITERS.get(path.suffix.lower())
@@ -120,13 +122,14 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
         write(unfinished, predictions.keys, predictions.labels.names, predictions.scores)
         unfinished.replace(path)
     except OSError as error:
-        raise DataError(
+        raise RunError(
             f"The predictions cannot be written: {error.strerror or error}.",
             where=str(path),
             fix="Make room or name another file.",
         ) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # there after a fault only, which was told already
+            unfinished.unlink()
     return path
 
 

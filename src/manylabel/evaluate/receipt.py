@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Final
 
 from manylabel.bundle import Bundle
 from manylabel.config import Config
@@ -102,8 +102,3 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a source tree
             continue
     return found
-
-
-def same_test(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two receipts, as JSON has them, are of the same images, labels and targets."""
-    return one["data_sha256"] == other["data_sha256"]

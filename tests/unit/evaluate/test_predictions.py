@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Record, Records
-from manylabel.errors import DataError
+from manylabel.errors import DataError, RunError
 from manylabel.evaluate.predictions import (
     Predictions,
     matched,
@@ -58,6 +58,14 @@ def test_what_is_written_is_read(tmp_path, predictions, ending):
     assert (found.keys, found.labels) == (predictions.keys, predictions.labels)
     np.testing.assert_array_equal(found.scores.astype(np.float32), predictions.scores)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_predictions_that_cannot_be_written(tmp_path, predictions):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        write_predictions(tmp_path / "file" / "scores.csv", predictions)
+    with pytest.raises(DataError, match="'.xlsx'"):
+        write_predictions(tmp_path / "scores.xlsx", predictions)
 
 
 def test_lists_hold_logits_of_listed_images(tmp_path):
