@@ -6,7 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -256,7 +256,8 @@ def output(path: Path | None) -> Iterator[TextIO]:
             fix="Make room or name another file; what lay there before is untouched.",
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)  # there after a fault only
+        with suppress(OSError):  # there after a fault only, which was told already
+            temporary.unlink()
 
 
 def _gathered(

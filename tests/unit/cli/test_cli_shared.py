@@ -161,3 +161,9 @@ def test_without_a_terminal_only_lines_are_said_and_on_stderr(capsys) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "Skipped [red]a.jpg: " + "x" * 200 + "\n"
+
+
+def test_a_path_through_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"), output(tmp_path / "file" / "x.csv"):
+        pass
