@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.common import processor, versions, write
-from benchmarks.real_photos.__main__ import SETS, WEIGHTS, PhotoSet, _frequent, _recipe
+from benchmarks.photographs import SETS, WEIGHTS, PhotoSet, frequent
+from benchmarks.real_photos.__main__ import _recipe
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.labels import PRESENT, UNKNOWN
@@ -120,7 +121,7 @@ def _options() -> argparse.Namespace:
 def _measure_set(
     photos: PhotoSet, options: argparse.Namespace, reporter: Reporter
 ) -> dict[str, Any]:
-    records = _frequent(load_records(DataSource(path=options.data / photos.path), reporter))
+    records = frequent(load_records(DataSource(path=options.data / photos.path), reporter))
     reporter.say(records.summary())
     began = time.monotonic()
     config = _recipe("linear", options.weights, seed=0)

@@ -15,17 +15,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, PhotoSet, frequent
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
-from manylabel.labels import PRESENT, LabelSpace
 from manylabel.models.backbones import Backbone
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
@@ -34,26 +32,6 @@ from manylabel.train.report import report_run
 from manylabel.train.run import Outcome, cache_features, load_records, run
 
 HERE = Path(__file__).parent
-BACKBONE = "densenet169"
-WEIGHTS = "weights/densenet169_fp16.safetensors"
-FEWEST_POSITIVES = 50
-"""Labels with fewer positives in the whole set are left out: fashion keeps 42 of 53."""
-
-
-@dataclass(frozen=True)
-class PhotoSet:
-    """A set of photographs, and what a plain script got on it (one seed), as test mAP."""
-
-    name: str
-    path: str
-    floor: Mapping[str, float]
-
-
-SETS = (
-    PhotoSet("street5", "street5", {"main net": 0.928, "SRN step 4": 0.941}),
-    PhotoSet("fashion", "fashion/labels.csv", {"main net": 0.287, "SRN step 4": 0.328}),
-)
-
 ROWS = ("main net, step 1", "main net, 29 epochs", "SRN step 2", "SRN step 3", "SRN step 4")
 
 
@@ -97,7 +75,7 @@ def _measure_set(
     photos: PhotoSet, options: argparse.Namespace, reporter: Reporter
 ) -> dict[str, Any]:
     source = DataSource(path=options.data / photos.path)
-    records = _frequent(load_records(source, reporter))
+    records = frequent(load_records(source, reporter))
     reporter.say(records.summary())
     began = time.monotonic()
     config = _recipe("srn", options.weights, seed=0)
@@ -155,13 +133,6 @@ def _recipe(name: str, weights: Path, seed: int) -> RunConfig:
     path = HERE / f"{name}.toml"
     values = {"seed": seed, "backbone.name": BACKBONE, "backbone.weights": str(weights)}
     return resolve(put(read_toml(path), values), where=str(path))
-
-
-def _frequent(records: Records) -> Records:
-    positives = (records.targets() == PRESENT).sum(0)
-    kept = np.flatnonzero(positives >= FEWEST_POSITIVES)
-    items = tuple(replace(item, targets=item.targets[kept]) for item in records.items)
-    return replace(records, labels=LabelSpace(records.labels[int(i)] for i in kept), items=items)
 
 
 def _print(results: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, final
@@ -27,9 +28,17 @@ from torch import Tensor
 from manylabel.config import Config, parse
 from manylabel.errors import BundleError, ConfigError, DataError, RunError
 from manylabel.labels import LabelSpace
-from manylabel.models.backbones import misfit
+from manylabel.metrics.calibration import Calibration
+from manylabel.metrics.thresholds import check_limits
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
-from manylabel.models.heads import SRNConfig, SRNHead
+from manylabel.models.heads import (
+    MLGCNConfig,
+    SRNConfig,
+    SRNHead,
+    SRNModernConfig,
+    SRNModernHead,
+)
+from manylabel.models.weights import misfit
 from manylabel.preprocess import InputSpec
 from manylabel.version import __version__
 
@@ -54,7 +63,16 @@ class BundleInfo(Config):
     input: InputSpec
     """The model's input."""
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    """One a label: a score that reaches it is a decision for the label."""
+    """One a label: a score, calibrated if there is a calibration, that reaches it is a decision
+    for the label."""
+    at_least: Annotated[int, Field(ge=0)] = 0
+    """How many labels each image is given at least, whatever the thresholds."""
+    at_most: Annotated[int, Field(ge=1)] | None = None
+    """How many at most; None: any number."""
+    calibration: Calibration | None = None
+    """What the scores go through; None: they are as the model gives them."""
+    tuned: dict[str, Any] = Field(default_factory=dict)
+    """How thresholds and calibration were found: rule, data, figures; empty if they were not."""
     scores_from: str = "final"
     """Which logits are the model's answer: `final`, or a branch of the head."""
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -64,10 +82,14 @@ class BundleInfo(Config):
     def _check(self) -> BundleInfo:
         try:
             LabelSpace(self.labels)
-        except DataError as error:
+            check_limits(self.at_least, self.at_most)
+        except (ConfigError, DataError) as error:
             raise ValueError(error.what) from None
         if len(self.thresholds) != len(self.labels):
             raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.labels)} labels")
+        if self.calibration is not None and self.calibration.num_labels != len(self.labels):
+            given = self.calibration.num_labels
+            raise ValueError(f"a calibration of {given} labels for {len(self.labels)}")
         return self
 
 
@@ -95,12 +117,15 @@ class Bundle:
 def self_contained(model: ModelConfig, classifier: Classifier) -> ModelConfig:
     """`model` as a bundle holds it: `classifier` can be built anew from it and its weights alone.
 
-    No weights are fetched for the backbone, and SRN's grid is the one that it was built with.
+    No weights are fetched for the backbone, SRN's grid is the one that it was built with, and
+    ML-GCN's vectors are in the weights: their file is not named.
     """
     backbone = model.backbone.model_copy(update={"pretrained": False, "weights": None})
     head = model.head
-    if isinstance(head, SRNConfig):
-        assert isinstance(classifier.head, SRNHead)
+    if isinstance(head, MLGCNConfig):
+        head = head.model_copy(update={"vector_file": None})
+    if isinstance(head, SRNConfig | SRNModernConfig):
+        assert isinstance(classifier.head, SRNHead | SRNModernHead)
         head = head.model_copy(update={"grid": classifier.head.regularisation.grid})
     return ModelConfig(backbone=backbone, head=head)
 
@@ -116,8 +141,58 @@ def save_bundle(folder: Path, classifier: Classifier, info: BundleInfo) -> Path:
         RunError: It cannot be written, for instance because the disk is full.
     """
     assert info.model == self_contained(info.model, classifier), "save self_contained(model)"
-    target = folder.resolve()  # a link stays, and what it names is replaced
     weights = tensors_to_bytes({key: _portable(t) for key, t in classifier.state_dict().items()})
+    return _put_in_place(folder, weights, info)
+
+
+def with_decisions(
+    folder: str | Path,
+    out: Path,
+    *,
+    thresholds: Sequence[float],
+    calibration: Calibration | None = None,
+    at_least: int = 0,
+    at_most: int | None = None,
+    tuned: Mapping[str, Any] | None = None,
+) -> Path:
+    """Save the bundle in `folder` as `out` with other decisions, and return `out`.
+
+    The weights stay as they are, bit by bit, and so does their SHA-256. What the bundle said of
+    its decisions before is gone, a calibration too if none is given.
+
+    Args:
+        folder: A bundle.
+        out: Where the new one is saved; `folder` itself is replaced when the new one is whole.
+        thresholds: [C], of the scores that come out: of calibrated ones if there is a calibration.
+        calibration: What the scores are to go through.
+        at_least: How many labels each image is given at least.
+        at_most: How many at most; None: any number.
+        tuned: How all of this was found.
+
+    Raises:
+        BundleError: There is no bundle, it is damaged, or something else lies at `out`.
+        ConfigError: The decisions do not fit the bundle.
+        RunError: The new one cannot be written.
+    """
+    folder = Path(folder)
+    tables = _read_info(folder)
+    digest = tables.pop("weights_sha256", None)
+    info = _parse_info(tables, folder)
+    weights = _read_file(folder / WEIGHTS_FILE)
+    _require_digest(weights, digest, folder / WEIGHTS_FILE)
+    decisions = {
+        "thresholds": tuple(thresholds),
+        "calibration": calibration,
+        "at_least": at_least,
+        "at_most": at_most,
+        "tuned": dict(tuned or {}),
+    }
+    decided = parse(BundleInfo, {**dict(info), **decisions}, where="the new decisions")
+    return _put_in_place(out, weights, decided)
+
+
+def _put_in_place(folder: Path, weights: bytes, info: BundleInfo) -> Path:
+    target = folder.resolve()  # a link stays, and what it names is replaced
     tables = {**info.model_dump(mode="json"), "weights_sha256": hashlib.sha256(weights).hexdigest()}
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -251,19 +326,27 @@ def _parse_info(tables: dict[str, Any], folder: Path) -> BundleInfo:
 
 
 def _read_weights(path: Path, digest: object) -> dict[str, Tensor]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise _missing(path.parent, WEIGHTS_FILE) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    data = _read_file(path)
     try:
         state = tensors_from_bytes(data)
     except SafetensorError as error:
         raise _damaged(f"it is cut short or no safetensors file ({error})", path) from None
+    _require_digest(data, digest, path)
+    return state
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _missing(path.parent, path.name) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _require_digest(data: bytes, digest: object, path: Path) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise _damaged(f"its SHA-256 is not the one that {INFO_FILE} gives", path)
-    return state
 
 
 def _build(info: BundleInfo, folder: Path) -> Classifier:

@@ -22,6 +22,7 @@ from manylabel.data.records import Records
 from manylabel.data.synthetic import COUNTS, draw_scenes
 from manylabel.evaluate.report import Result
 from manylabel.explain.localisation import PointingGame, score_localisation
+from manylabel.models.heads import SRNConfig
 from manylabel.predict import Predictor
 from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
@@ -102,6 +103,7 @@ def _train_main_net_on(
     first, *rest = config.steps
     longer = first.model_copy(update={"epochs": sum(step.epochs for step in rest)})
     tables = config.model_dump(mode="json", exclude_none=True)
+    assert isinstance(config.head, SRNConfig), config.head.name
     tables["head"] = {"name": "linear", "pool": config.head.pool}
     tables["steps"] = [longer.model_dump(mode="json", exclude_none=True)]
     baseline = resolve(tables, where="the demo's baseline")

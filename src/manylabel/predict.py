@@ -24,6 +24,7 @@ from manylabel.bundle import Bundle, choose_device, load_bundle
 from manylabel.errors import BundleError, ConfigError, ImageError
 from manylabel.images import ImageSource, load_rgb
 from manylabel.labels import LabelSpace
+from manylabel.metrics.thresholds import decide
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.heads.base import HeadOutput
 from manylabel.preprocess import InputSpec, normalise, to_pixels
@@ -40,19 +41,27 @@ class Prediction:
     Args:
         key: The image's name.
         labels: The C labels.
-        scores: float32 [C], 0..1, after the sigmoid.
+        scores: float32 [C], 0..1, after the sigmoid and the bundle's calibration, if it has one.
         thresholds: float32 [C], 0..1: a score that reaches its label's is a decision for it.
+        at_least: How many labels are decided for at least, whatever the thresholds.
+        at_most: How many at most; None: any number.
+        calibrated: The scores went through a calibration.
     """
 
     key: str
     labels: LabelSpace
     scores: NDArray[np.float32]
     thresholds: NDArray[np.float32]
+    at_least: int = 0
+    at_most: int | None = None
+    calibrated: bool = False
 
     @property
     def names(self) -> list[str]:
         """The labels that are decided for, highest score first."""
-        decided = self.scores >= self.thresholds
+        decided = decide(
+            self.scores[None], self.thresholds, at_least=self.at_least, at_most=self.at_most
+        )[0]
         return [self.labels[i] for i in self._order() if decided[i]]
 
     def top(self, k: int) -> list[tuple[str, float]]:
@@ -60,9 +69,13 @@ class Prediction:
         return [(self.labels[i], float(self.scores[i])) for i in self._order()[:k]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON: `image`, `labels` as `names` gives them, `scores` by name."""
+        """Ready for JSON: `image`, `labels` as `names` gives them, `scores` by name.
+
+        `calibrated` is there, and true, only if they are.
+        """
         scores = dict(zip(self.labels, self.scores.tolist(), strict=True))
-        return {"image": self.key, "labels": self.names, "scores": scores}
+        told = {"calibrated": True} if self.calibrated else {}
+        return {"image": self.key, "labels": self.names, "scores": scores, **told}
 
     def _order(self) -> list[int]:
         """Columns by falling score; of equal ones the first label first."""
@@ -119,7 +132,7 @@ class Predictor:
         """
         pixels = to_pixels(load_rgb(source), self.spec)
         scores = self._scores_of([pixels])
-        return Prediction(_key(source), self.labels, scores[0], self._thresholds)
+        return self._prediction(_key(source), scores[0])
 
     def predict_many(
         self, sources: Iterable[tuple[str, ImageSource]]
@@ -139,7 +152,7 @@ class Predictor:
                 if isinstance(pixels, ImageError):
                     yield pixels
                 else:
-                    yield Prediction(key, self.labels, next(scores), self._thresholds)
+                    yield self._prediction(key, next(scores))
 
     def forward(self, pixels: Tensor) -> HeadOutput:
         """The head's whole output for pixels as `to_pixels` gives them, uint8 [N, 3, H, W]."""
@@ -154,6 +167,8 @@ class Predictor:
     def scores(self, output: HeadOutput) -> Tensor:
         """Scores float32 [N, C], 0..1, of the logits that are the bundle's answer.
 
+        They are calibrated if the bundle has a calibration, and then without a gradient.
+
         Raises:
             BundleError: The head has no logits of that name.
         """
@@ -164,7 +179,23 @@ class Predictor:
                 where="scores_from",
                 fix=f"Known: {', '.join(['final', *output.branches])}.",
             )
-        return output.select(name).float().sigmoid()
+        scores = output.select(name).float().sigmoid()
+        calibration = self.bundle.info.calibration
+        if calibration is None:
+            return scores
+        return torch.from_numpy(calibration.apply(scores.numpy(force=True))).to(scores.device)
+
+    def _prediction(self, key: str, scores: NDArray[np.float32]) -> Prediction:
+        info = self.bundle.info
+        return Prediction(
+            key,
+            self.labels,
+            scores,
+            self._thresholds,
+            at_least=info.at_least,
+            at_most=info.at_most,
+            calibrated=info.calibration is not None,
+        )
 
     def _scores_of(self, pixels: list[Tensor]) -> NDArray[np.float32]:
         if not pixels:

@@ -12,7 +12,7 @@ from docs.generate import DOCS
 from manylabel.cli.main import cli
 
 FORMATS = sorted((DOCS / "formats").glob("*.md"))
-PAGES = [*FORMATS, DOCS / "scoring.md", DOCS / "splits.md"]
+PAGES = [*FORMATS, DOCS / "scoring.md", DOCS / "comparing.md", DOCS / "splits.md"]
 BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from manylabel.cli.figures import PROFILES, print_figures
+from manylabel.cli.figures import PROFILES, print_figures, print_json
 from manylabel.cli.shared import (
     DataOptions,
     ModelOptions,
@@ -18,9 +21,12 @@ from manylabel.cli.shared import (
     progress,
     terminal,
 )
+from manylabel.errors import ManylabelError
 
 if TYPE_CHECKING:
     from manylabel.data.records import Records
+    from manylabel.evaluate.processes import Processes
+    from manylabel.predict import Predictor
 
 
 @click.command(short_help="Measure a bundle on a data set.")
@@ -41,6 +47,12 @@ if TYPE_CHECKING:
 @click.option("--per-label", is_flag=True, help="Print a table of all labels, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
+@click.option(
+    "--save-predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Save the scores (.csv .tsv .parquet .npz), and beside them targets and receipt.",
+)
 def evaluate(
     model: ModelOptions,
     data: DataOptions,
@@ -49,41 +61,89 @@ def evaluate(
     per_label: bool,
     as_json: bool,
     skip_bad_images: bool,
+    save_predictions: Path | None,
 ) -> None:
     """Measure BUNDLE on a data set: mAP, precision, recall and F1, by threshold and of the top 3.
 
-    The data set's labels are matched with the model's by name.
+    The data set's labels are matched with the model's by name. Under torchrun the processes share
+    the work; the figures are the same to the last bit.
 
     \b
     Example:
       manylabel evaluate runs/demo/bundle --data photos.csv
       manylabel evaluate bundle --data coco/instances_val2014.json --images val2014 --profile srn
       manylabel evaluate bundle --data VOC2007 --split test --json > test.json
+      manylabel evaluate bundle --data photos.csv --save-predictions scores.csv
+      torchrun --standalone --nproc-per-node 4 -m manylabel evaluate bundle --data photos.csv
     """
-    from manylabel.data.read import read
+    from manylabel.evaluate.processes import agreed, joined
     from manylabel.evaluate.run import evaluate as run
+    from manylabel.evaluate.saving import save_evaluation
 
-    predictor = load_predictor(model)
+    with joined() as together, _told_once(together):
+        job = agreed(lambda: _prepare(model, data, split, save_predictions, together))
+        with progress("scoring", len(job.records), bar=together.leads) as report:
+            found = run(
+                job.predictor,
+                job.records,
+                profile=profile,
+                skip_bad=skip_bad_images,
+                on_progress=report.done,
+            )
+        if not together.leads:
+            return
+        if save_predictions is not None:
+            save_evaluation(save_predictions, found, job.predictor.labels)
+        about = {
+            "bundle": str(model.bundle),
+            "weights_sha256": job.predictor.bundle.weights_sha256,
+            "split": job.part,
+        }
+        if as_json:
+            print_json({**about, **found.as_dict()})
+        else:
+            terminal().print(f"{about['bundle']} on {found.source}, split: {job.part}")
+            print_figures(found.measures, found.notes, found.receipt, per_label=per_label)
+
+
+class _Job(NamedTuple):
+    """What is to be measured."""
+
+    predictor: Predictor
+    records: Records
+    part: str
+
+
+def _prepare(
+    model: ModelOptions,
+    data: DataOptions,
+    split: str | None,
+    save_predictions: Path | None,
+    together: Processes,
+) -> _Job:
+    """The model and the images to measure, once it is known that the predictions can be saved."""
+    from manylabel.data.read import read
+    from manylabel.evaluate.saving import rehearse_saving
+
+    predictor = load_predictor(replace(model, device=together.device(model.device)))
     trained_on = predictor.bundle.info.provenance.get("trained_on")
     records, part = _part(read(data_source(data)), split, trained_on)
-    with progress("scoring", len(records)) as report:
-        found = run(
-            predictor,
-            records,
-            profile=profile,
-            skip_bad=skip_bad_images,
-            on_progress=report.done,
-        )
-    about = {
-        "bundle": str(model.bundle),
-        "weights_sha256": predictor.bundle.weights_sha256,
-        "split": part,
-    }
-    if as_json:
-        click.echo(json.dumps({**about, **found.as_dict()}, indent=2))
-    else:
-        terminal().print(f"{about['bundle']} on {found.source}, split: {part}")
-        print_figures(found.measures, found.notes, found.receipt, per_label=per_label)
+    if save_predictions is not None and together.leads and len(records):
+        rehearse_saving(save_predictions, records, read_from=[data.path])
+    return _Job(predictor, records, part)
+
+
+@contextmanager
+def _told_once(together: Processes) -> Iterator[None]:
+    """Errors are told by the process that leads; the others end quietly and with success.
+
+    A launcher kills all when one of them ends otherwise: the one that leads could not say why.
+    """
+    try:
+        yield
+    except ManylabelError:
+        if together.leads:
+            raise
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _METHODS = {
     "attention": "SRN's weighted attention U",
+    "queries": "where each label's query looked, present or not",
     "cam": "class activation maps (the bundle's head has no attention of its own)",
 }
 
@@ -80,7 +81,7 @@ def _shown(
         return [predictor.labels.index(name) for name in dict.fromkeys(names)]
     if top:
         return (-found.scores).argsort(kind="stable")[:top].tolist()
-    return choose_labels(found.scores, found.thresholds)
+    return choose_labels(found.scores, found.decided)
 
 
 def _table(
@@ -92,7 +93,7 @@ def _table(
     width = max(5, *(len(predictor.labels[i]) for i in shown))
     lines = [f"{'label':{width}}  score  predicted  highest at x, y"]
     for i, (x, y) in zip(shown, peaks(found.maps[shown]), strict=True):
-        predicted = "yes" if found.scores[i] >= found.thresholds[i] else "no"
+        predicted = "yes" if found.decided[i] else "no"
         lines.append(
             f"{predictor.labels[i]:{width}}  {found.scores[i]:.3f}  {predicted:9}  "
             f"{x * size[0]:.0f}, {y * size[1]:.0f}"

@@ -30,10 +30,19 @@ COMMANDS: Final[dict[str, Entry]] = {
     ),
     "evaluate": Entry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
     "score": Entry("manylabel.cli.score:score", "Measure predictions that were made anywhere."),
+    "compare": Entry("manylabel.cli.compare:compare", "Set profiles, or two models, side by side."),
+    "tune": Entry(
+        "manylabel.cli.tune:tune", "Fit a bundle's thresholds and calibration to a data set."
+    ),
+    "report": Entry(
+        "manylabel.cli.report:report",
+        "Write a report of a model, or of two side by side, as one HTML file.",
+    ),
     "predict": Entry("manylabel.cli.predict:predict", "Label images with a bundle."),
     "explain": Entry(
         "manylabel.cli.explain:explain", "Draw where a bundle saw the labels of one image."
     ),
+    "models": Entry("manylabel.cli.models:models", "List backbones and heads with their costs."),
     "data": Entry("manylabel.cli.data.group:data", "Look at data sets, or draw one to learn on."),
 }
 """The subcommands, in the order of the work."""

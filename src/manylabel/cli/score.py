@@ -2,13 +2,76 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from manylabel.cli.figures import PROFILES, print_figures
-from manylabel.cli.shared import DATA_FORMATS, terminal
+from manylabel.cli.figures import (
+    PROFILES,
+    print_figures,
+    print_intervals,
+    print_json,
+    print_more,
+)
+from manylabel.cli.shared import DATA_FORMATS, progress, terminal
+
+Command = Callable[..., Any]
+
+
+def inputs_options(command: Command) -> Command:
+    """Adds what says how truth and predictions are read: the fields of `evaluate.score.Inputs`."""
+    path = click.Path(path_type=Path)
+    options = (
+        click.option(
+            "--targets",
+            type=path,
+            required=True,
+            help="The truth: any data set; as a table a column 'image', then one column a label.",
+        ),
+        click.option(
+            "--format",
+            "kind",
+            type=click.Choice(DATA_FORMATS),
+            metavar="KIND",
+            help="The kind of data set of the targets.  [default: auto: by what lies there]",
+        ),
+        click.option(
+            "--split", type=click.Choice(("train", "val", "test")), help="Only these targets."
+        ),
+        click.option("--logits", is_flag=True, help="The numbers are logits, before the sigmoid."),
+        click.option("--image-list", type=path, help="Lists: the images, a path a line."),
+        click.option("--label-names", type=path, help="Lists: a label a line."),
+    )
+    return _with(options, command)
+
+
+def draws_options(command: Command) -> Command:
+    """Adds --resamples and --seed of the bootstrap."""
+    options = (
+        click.option(
+            "--resamples",
+            type=click.IntRange(100, 10_000),
+            default=1000,
+            show_default=True,
+            help="How often the images are drawn for the intervals.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Of these draws.",
+        ),
+    )
+    return _with(options, command)
+
+
+def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command(short_help="Measure predictions that were made anywhere.")
@@ -19,25 +82,7 @@ from manylabel.cli.shared import DATA_FORMATS, terminal
     required=True,
     help="Scores: a table (.csv .tsv .parquet), .npz, COCO results (.json) or lists (.txt).",
 )
-@click.option(
-    "--targets",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The truth: any data set; as a table a column 'image', then one column a label.",
-)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(DATA_FORMATS),
-    metavar="KIND",
-    help="The kind of data set of the targets.  [default: auto: by what lies there]",
-)
-@click.option("--split", type=click.Choice(("train", "val", "test")), help="Only these targets.")
-@click.option("--logits", is_flag=True, help="The numbers are logits, before the sigmoid.")
-@click.option(
-    "--image-list", type=click.Path(path_type=Path), help="Lists: the images, a path a line."
-)
-@click.option("--label-names", type=click.Path(path_type=Path), help="Lists: a label a line.")
+@inputs_options
 @click.option("--common", is_flag=True, help="Measure the images that both sides have.")
 @click.option(
     "--profile",
@@ -52,20 +97,26 @@ from manylabel.cli.shared import DATA_FORMATS, terminal
     help="For all labels: scores that reach it are decisions.  [default: the profile's own]",
 )
 @click.option("--per-label", is_flag=True, help="Print a table of all labels, too.")
+@click.option("--more", is_flag=True, help="Print the figures that no profile has, too.")
+@click.option(
+    "--intervals",
+    is_flag=True,
+    help="Print how far mAP, CF1, OF1 and each label's AP would move with other images, too.",
+)
+@draws_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def score(
     predictions_path: Path,
-    targets: Path,
-    kind: str | None,
-    split: str | None,
-    logits: bool,
-    image_list: Path | None,
-    label_names: Path | None,
     common: bool,
     profile: str,
     threshold: float | None,
     per_label: bool,
+    more: bool,
+    intervals: bool,
+    resamples: int,
+    seed: int,
     as_json: bool,
+    **inputs: Any,
 ) -> None:
     """Measure predictions that were made anywhere, by name of image and label.
 
@@ -73,25 +124,29 @@ def score(
     Example:
       manylabel score --predictions scores.csv --targets truth.csv
       manylabel score --predictions results.json --targets instances_val2014.json --profile asl
+      manylabel score --predictions scores.npz --targets truth.csv --more --intervals --per-label
       manylabel score --predictions pred.txt --image-list test_imglist.txt --logits \\
         --targets truth.csv --profile srn --json
     """
-    from manylabel.evaluate.score import score_predictions
+    from manylabel.evaluate.score import Inputs, score_predictions
 
-    found = score_predictions(
-        predictions_path,
-        targets,
-        kind=kind,
-        split=split,
-        logits=logits,
-        image_list=image_list,
-        label_names=label_names,
-        common=common,
-        profile=profile,
-        threshold=threshold,
-    )
+    with progress("resampling, %", 100, bar=intervals) as bar:
+        found = score_predictions(
+            predictions_path,
+            Inputs(**inputs),
+            common=common,
+            profile=profile,
+            threshold=threshold,
+            draws=resamples if intervals else 0,
+            seed=seed,
+            on_progress=lambda done, total: bar.done(100 * done // total),
+        )
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
+        print_json(found.as_dict())
         return
     terminal().print(f"{found.receipt.predictions} against {found.receipt.data}")
     print_figures(found.measures, found.notes, found.receipt, per_label=per_label)
+    if found.intervals:
+        print_intervals(found.intervals, per_label=per_label)
+    if more:
+        print_more(found.more(), found.threshold)

@@ -87,7 +87,7 @@ def receipt_of(
         scores_from=info.scores_from if info else None,
         input=info.input if info else None,
         ema=bool(info.provenance.get("ema", False)) if info else None,
-        calibrated=False if info else None,
+        calibrated=info.calibration is not None if info else None,
         thresholds=thresholds,
         versions=package_versions(),
     )

@@ -5,17 +5,15 @@ A `Report` is plain data: whoever ran something fills in what there is and leave
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
-import jinja2
 from markupsafe import Markup
 
-from manylabel.errors import RunError
 from manylabel.evaluate.charts import Chart, draw
+from manylabel.evaluate.templating import environment, write_html
 
 Measured = Mapping[str, Any]
 """The figures of one model, as `Measures.as_dict()` gives them."""
@@ -95,40 +93,26 @@ def write_report(path: Path, report: Report) -> Path:
     Raises:
         RunError: The file cannot be written.
     """
-    page = render(report)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"The report cannot be written: {error.strerror or error}.",
-            where=str(path),
-            fix="Make room, or name a folder that can be written to.",
-        ) from None
-    return path
+    return write_html(path, render(report))
 
 
 def render(report: Report) -> str:
     """The report as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manylabel.evaluate"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "change": _change, "base64": _base64}
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        steps=_table(report.steps, STEP_COLUMNS),
-        gains=_gains(report.steps),
-        results=_table(report.results, RESULT_COLUMNS, TOP3_COLUMNS),
-        columns={"steps": STEP_COLUMNS, "results": RESULT_COLUMNS, "top3": TOP3_COLUMNS},
-        labels=_label_rows(report.results),
-        skipped=_skipped(report.results),
-        unknown=_unknown(report.results),
-        plots=[(chart.title, Markup(draw(chart))) for chart in report.charts],
-        definitions={**report.definitions, **_metric_definitions(report)},
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            steps=_table(report.steps, STEP_COLUMNS),
+            gains=_gains(report.steps),
+            results=_table(report.results, RESULT_COLUMNS, TOP3_COLUMNS),
+            columns={"steps": STEP_COLUMNS, "results": RESULT_COLUMNS, "top3": TOP3_COLUMNS},
+            labels=_label_rows(report.results),
+            skipped=_skipped(report.results),
+            unknown=_unknown(report.results),
+            plots=[(chart.title, Markup(draw(chart))) for chart in report.charts],
+            definitions={**report.definitions, **_metric_definitions(report)},
+        )
     )
 
 
@@ -214,19 +198,6 @@ def _metric_definitions(report: Report) -> dict[str, str]:
         for result in [*report.steps, *report.results]
         if "definition" in result.measures
     }
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _change(value: float | None) -> str:
-    """A difference in points with its sign, a real minus among them."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
 
 
 def _unknown(results: Sequence[Result]) -> int:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.records import Records, Split
+from manylabel.bundle import BundleInfo
+from manylabel.data.records import Record, Records, Split
 from manylabel.data.split import with_splits
 from manylabel.data.verify import refusal, without
 from manylabel.errors import DataError, ImageError
+from manylabel.evaluate.processes import in_turns, processes, require_same
 from manylabel.evaluate.receipt import Receipt, receipt_of
+from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.profiles import Measures, find_profile, measure
 from manylabel.predict import Predictor
 
+UNTUNED: Final = 0.5
+"""The threshold of every label that training leaves in a bundle."""
+
 _HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
+
+_Scored = tuple[Record, NDArray[np.float32] | ImageError]
+"""An image with its scores [C], or with what is wrong with it."""
 
 
 @final
@@ -27,7 +37,8 @@ class Evaluation:
 
     Args:
         measures: The figures.
-        scores: float32 [N, C], 0..1, in the order of `keys` and of the model's labels.
+        scores: float32 [N, C], 0..1, in the order of `keys` and of the model's labels; in a file
+            if they are more than `metrics.accumulate.IN_MEMORY`.
         targets: int8 [N, C] in {1, 0, -1}, likewise.
         keys: The N images.
         data_fingerprint: SHA-256 of labels, keys and targets: equal ones are the same test.
@@ -64,7 +75,11 @@ def evaluate(
     skip_bad: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """The figures of a model on all of `records`, decided by the bundle's thresholds.
+    """The figures of a model on all of `records`.
+
+    Decided by the bundle's thresholds; where these are 0.5 and were not tuned, by the profile's
+    own. Of several processes (see `processes`) each scores its share, and each gets all
+    figures, equal to the last bit to those of one.
 
     Args:
         predictor: The model.
@@ -77,19 +92,30 @@ def evaluate(
         ConfigError: No such profile.
         DataError: Other labels than the model's, no image, or images that cannot be used; all of
             these are counted before it is raised.
+        RunError: Another process failed or is gone, or there is no room for the scores.
     """
     find_profile(profile)  # a wrong name is met before the work, not after it
     records = records.relabelled(predictor.labels)
     _require_images(records)
-    scores, bad = _score(predictor, records, on_progress)
+    require_same((records.fingerprint(), predictor.batch_size), "data set and batch size")
+    require_same(predictor.bundle.weights_sha256, "bundle")
+    table, bad = _score(predictor, records, on_progress)
     if bad and not skip_bad:
         raise refusal(records, bad)
     good = without(records, bad)
     _require_images(good)
-    targets = good.targets()
-    thresholds = np.array(predictor.bundle.info.thresholds)
-    measures = measure(scores, targets, predictor.labels, profile=profile, thresholds=thresholds)
-    rule = f"{thresholds[0]:g} for all" if np.ptp(thresholds) == 0 else "the bundle's, per label"
+    scores, targets = table.finish(good.keys)
+    info = predictor.bundle.info
+    thresholds, rule = _decided_by(info, profile)
+    measures = measure(
+        scores,
+        targets,
+        predictor.labels,
+        profile=profile,
+        thresholds=thresholds,
+        at_least=info.at_least,
+        at_most=info.at_most,
+    )
     return Evaluation(
         measures=measures,
         scores=scores,
@@ -163,19 +189,57 @@ def _require_images(records: Records) -> None:
         )
 
 
+def _decided_by(info: BundleInfo, profile: str) -> tuple[NDArray[np.float64] | None, str]:
+    """The thresholds that decide, None for the profile's own, and that in words for the receipt."""
+    thresholds = np.array(info.thresholds)
+    limits = ""
+    if info.at_least or info.at_most is not None:
+        limits = f", {info.at_least} to {info.at_most or 'any number of'} labels an image"
+    if info.tuned or (thresholds != UNTUNED).any():
+        each = "per label" if np.ptp(thresholds) else f"{thresholds[0]:g} for all"
+        return thresholds, f"the bundle's, {each}{limits}"
+    decide = find_profile(profile).decide
+    own = "none" if decide is None else f"the profile's own, {decide.threshold:g} for all{limits}"
+    return None, own
+
+
 def _score(
     predictor: Predictor, records: Records, on_progress: Callable[[int], None] | None
-) -> tuple[NDArray[np.float32], list[ImageError]]:
-    """Scores [N, C] of the images that can be used, in order, and the errors of the rest."""
-    rows: list[NDArray[np.float32]] = []
+) -> tuple[ScoreTable, list[ImageError]]:
+    """Scores of the images that can be used, and the errors of the rest in order."""
+    table = ScoreTable(len(records), repeats="refuse")
     bad: list[ImageError] = []
-    sources = ((record.key, record.image) for record in records.items)
-    for done, result in enumerate(predictor.predict_many(sources), start=1):
-        if isinstance(result, ImageError):
-            bad.append(result)
-        else:
-            rows.append(result.scores)
-        if on_progress is not None:
-            on_progress(done)
-    scores = np.stack(rows) if rows else np.zeros((0, len(predictor.labels)), np.float32)
-    return scores, bad
+    done = 0
+    for batch in in_turns(_own_batches(predictor, records)):
+        good = [(record, found) for record, found in batch if not isinstance(found, ImageError)]
+        bad += [found for _, found in batch if isinstance(found, ImageError)]
+        if good:
+            table.add(
+                [record.key for record, _ in good],
+                np.stack([scores for _, scores in good]),
+                np.stack([record.targets for record, _ in good]),
+            )
+        for _ in batch:
+            done += 1
+            if on_progress is not None:
+                on_progress(done)
+    assert done == len(records), f"{done} of {len(records)} images were seen"
+    return table, bad
+
+
+def _own_batches(predictor: Predictor, records: Records) -> Iterator[list[_Scored]]:
+    """What this process makes of its share of the batches.
+
+    The predictor cuts the images of the share into batches anew, and they come out as they were:
+    all are full but the data set's last one, which is the last of its process, too.
+    """
+    size = predictor.batch_size
+    starts = processes().share(range(0, len(records), size))
+    own = [record for start in starts for record in records.items[start : start + size]]
+    found = predictor.predict_many((record.key, record.image) for record in own)
+    results = (
+        (record, result if isinstance(result, ImageError) else result.scores)
+        for record, result in zip(own, found, strict=True)
+    )
+    while batch := list(islice(results, size)):
+        yield batch

@@ -15,16 +15,18 @@ from PIL import Image
 from torch import Tensor
 
 from manylabel.explain.cam import class_activation_maps
+from manylabel.metrics.thresholds import decide
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.classifier import Classifier
-from manylabel.models.heads.base import HeadOutput, main_of
+from manylabel.models.heads.base import HeadOutput
 from manylabel.predict import Predictor
 from manylabel.preprocess import to_pixels
 
-Method = Literal["attention", "cam"]
-"""`attention`: U, what the head itself looked with. `cam`: class activation maps."""
+Method = Literal["attention", "queries", "cam"]
+"""`attention`: U, what the head itself looked with. `queries`: where each label's query looked.
+`cam`: class activation maps."""
 
-_WEIGHTED: Final = "weighted"
+_MAP_OF: Final[dict[Method, str]] = {"attention": "weighted", "queries": "attention"}
 
 
 @final
@@ -34,13 +36,13 @@ class Explanation:
 
     Args:
         scores: [C], 0..1.
-        thresholds: [C], 0..1: a label is predicted where score >= threshold.
+        decided: [C], which labels the model decides for.
         maps: Evidence [C, H, W] over the whole image; what its numbers are, `method` tells.
         method: Which maps these are.
     """
 
     scores: NDArray[np.float32]
-    thresholds: NDArray[np.float32]
+    decided: NDArray[np.bool_]
     maps: NDArray[np.float32]
     method: Method
 
@@ -50,9 +52,12 @@ def explain_image(predictor: Predictor, image: Image.Image) -> Explanation:
     pixels = to_pixels(image, predictor.spec).unsqueeze(0)
     maps, output = predictor.look(pixels)
     evidence = evidence_maps(predictor.bundle.classifier, maps, output)
+    scores, info = predictor.scores(output).numpy(force=True), predictor.bundle.info
+    thresholds = np.array(info.thresholds, dtype=np.float32)
+    decided = decide(scores, thresholds, at_least=info.at_least, at_most=info.at_most)
     return Explanation(
-        scores=predictor.scores(output)[0].numpy(force=True),
-        thresholds=np.array(predictor.bundle.info.thresholds, dtype=np.float32),
+        scores=scores[0],
+        decided=decided[0],
         maps=evidence[0].float().numpy(force=True),
         method=explained_by(output),
     )
@@ -61,8 +66,9 @@ def explain_image(predictor: Predictor, image: Image.Image) -> Explanation:
 def evidence_maps(classifier: Classifier, maps: FeatureMaps, output: HeadOutput) -> Tensor:
     """The evidence [N, C, H, W] for each label of N images, on the method's own scale.
 
-    Of SRN it is U = sigmoid(S) * A, which sums to at most 1 over the positions; of a head without
-    such a map it is the class activation map, in logits. Only within one label's map do the
+    Of SRN it is U = sigmoid(S) * A, which sums to at most 1 over the positions; of a head whose
+    queries look at the map, the attention of each label's query, which sums to 1, present or not;
+    of any other head the class activation map, in logits. Only within one label's map do the
     numbers compare.
 
     Args:
@@ -70,14 +76,20 @@ def evidence_maps(classifier: Classifier, maps: FeatureMaps, output: HeadOutput)
         maps: What its backbone yielded.
         output: What its head said of `maps`.
     """
-    if explained_by(output) == "attention":
-        return output.maps[_WEIGHTED]
-    return class_activation_maps(main_of(classifier.head), maps.final)
+    method = explained_by(output)
+    if method != "cam":
+        return output.maps[_MAP_OF[method]]
+    weights = classifier.head.label_weights()
+    assert weights is not None, type(classifier.head)  # such a head has an attention of its own
+    return class_activation_maps(weights, maps.final)
 
 
 def explained_by(output: HeadOutput) -> Method:
     """Which maps `evidence_maps` gives for a head's output."""
-    return "attention" if _WEIGHTED in output.maps else "cam"
+    if "weighted" in output.maps:
+        return "attention"
+    # Beside a map of logits, attention is only a part of what was seen; CAM shows those logits.
+    return "queries" if "attention" in output.maps and "confidence" not in output.maps else "cam"
 
 
 def scaled(maps: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from manylabel.explain.attention import evidence_maps, explained_by
 from manylabel.explain.cam import class_activation_maps
 from manylabel.images import load_rgb
 from manylabel.labels import PRESENT, LabelSpace
-from manylabel.models.heads.base import main_of
 from manylabel.predict import Predictor
 from manylabel.preprocess import to_pixels
 
@@ -102,7 +101,8 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     """The pointing game of a predictor's maps, each image seen once.
 
     Returns:
-        `cam`: class activation maps of the main net; and `srn`: U, if the head has it.
+        `cam`: class activation maps, if the head has weights for them; `srn`: U, or `queries`:
+        where each label's query looked, if the head has that.
 
     Raises:
         DataError: The records' labels are not the predictor's, or no present label has a box.
@@ -191,7 +191,10 @@ def _peaks_by_method(
     pixels = [to_pixels(load_rgb(record.image), predictor.spec) for record in records]
     maps, output = predictor.look(torch.stack(pixels))
     classifier = predictor.bundle.classifier
-    found = {"cam": class_activation_maps(main_of(classifier.head), maps.final)}
-    if explained_by(output) == "attention":
-        found["srn"] = evidence_maps(classifier, maps, output)
+    found = {}
+    if (weights := classifier.head.label_weights()) is not None:
+        found["cam"] = class_activation_maps(weights, maps.final)
+    if (method := explained_by(output)) != "cam":
+        name = "srn" if method == "attention" else method
+        found[name] = evidence_maps(classifier, maps, output)
     return {name: peaks(each.float().numpy(force=True)) for name, each in found.items()}

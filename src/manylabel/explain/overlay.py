@@ -70,19 +70,18 @@ def blend(image: Image.Image, one_map: NDArray[Any]) -> Image.Image:
 
 
 def choose_labels(
-    scores: NDArray[Any], thresholds: NDArray[Any], *, least: int = 3, most: int = 11
+    scores: NDArray[Any], decided: NDArray[np.bool_], *, least: int = 3, most: int = 11
 ) -> list[int]:
     """The labels worth showing: the predicted ones, then the best of the others.
 
     Args:
         scores: [C], 0..1.
-        thresholds: [C], 0..1; a label is predicted where score >= threshold.
+        decided: [C], which labels are predicted.
         least: How many to show even if fewer are predicted.
         most: How many to show at most; 11 and the photo fill three rows.
     """
-    present = scores >= thresholds
-    ranked = np.lexsort((-scores, ~present))
-    return ranked[: np.clip(present.sum(), least, most)].tolist()
+    ranked = np.lexsort((-scores, ~decided))
+    return ranked[: np.clip(decided.sum(), least, most)].tolist()
 
 
 def to_png(image: Image.Image) -> bytes:

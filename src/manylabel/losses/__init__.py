@@ -1,16 +1,70 @@
-"""The losses by name."""
+"""The losses by name. To add one: a file with its config and loss, and a line in each place here.
+
+Two shapes of loss stand behind one call, `loss(logits, targets)`. Most are losses of entries (one
+image, one label): they say what an entry with a known target costs, and `partial.py` does the
+rest, unknown targets and reduction. `two-way` compares the entries of an image and of a label, and
+so does both itself.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from manylabel.config import Config
+from manylabel.losses.asymmetric import Asymmetric, AsymmetricConfig
 from manylabel.losses.bce import BCE, BCEConfig
+from manylabel.losses.counts import LabelCounts
+from manylabel.losses.distribution_balanced import (
+    DistributionBalanced,
+    DistributionBalancedConfig,
+)
+from manylabel.losses.focal import Focal, FocalConfig
 from manylabel.losses.partial import UnknownConfig
+from manylabel.losses.two_way import TwoWay, TwoWayConfig
 
-LOSSES: Final = {"bce": (BCEConfig, BCE)}
-"""Name to (config, loss)."""
 
-LossConfig = BCEConfig
+def _named(tables: Any) -> Any:
+    """A table without a name is one of cross-entropy, as recipes were before there was a choice."""
+    return {"name": "bce", **tables} if isinstance(tables, dict) else tables
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From logits [N, C] and targets [N, C] in {1, 0, -1} to a scalar in 32 bits or more."""
+
+LOSSES: Final[dict[str, tuple[type[Config], Callable[[Any, LabelCounts | None], Loss]]]] = {
+    "bce": (BCEConfig, BCE),
+    "asymmetric": (AsymmetricConfig, Asymmetric),
+    "focal": (FocalConfig, Focal),
+    "two-way": (TwoWayConfig, TwoWay),
+    "distribution-balanced": (DistributionBalancedConfig, DistributionBalanced),
+}
+"""Name to (config, loss); a loss is built from (config, counts of the training targets)."""
+
+LossConfig = Annotated[
+    BCEConfig | AsymmetricConfig | FocalConfig | TwoWayConfig | DistributionBalancedConfig,
+    Field(discriminator="name"),
+    BeforeValidator(_named),
+]
 """The settings of any loss, told apart by `name`."""
 
-__all__ = ["BCE", "LOSSES", "BCEConfig", "LossConfig", "UnknownConfig"]
+__all__ = [
+    "BCE",
+    "LOSSES",
+    "Asymmetric",
+    "AsymmetricConfig",
+    "BCEConfig",
+    "DistributionBalanced",
+    "DistributionBalancedConfig",
+    "Focal",
+    "FocalConfig",
+    "LabelCounts",
+    "Loss",
+    "LossConfig",
+    "TwoWay",
+    "TwoWayConfig",
+    "UnknownConfig",
+]

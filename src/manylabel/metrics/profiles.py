@@ -30,6 +30,7 @@ from manylabel.metrics.ranking import (
     check_targets,
     mean_average_precision,
 )
+from manylabel.metrics.thresholds import decide
 
 __all__ = [
     "PROFILES",
@@ -116,6 +117,8 @@ def measure(
     *,
     profile: str = "manylabel",
     thresholds: ArrayLike | None = None,
+    at_least: int = 0,
+    at_most: int | None = None,
 ) -> Measures:
     """All figures of a data set.
 
@@ -125,6 +128,9 @@ def measure(
         labels: The C labels.
         profile: A key of `PROFILES`.
         thresholds: One for all labels, or [C]; the profile's own, mostly 0.5, if not given.
+        at_least: Labels that each image is given whatever the thresholds, 0..C; the top-3 figures
+            take no notice of it.
+        at_most: Labels that each image is given at most; None: any number.
 
     Raises:
         ConfigError: No such profile, or the thresholds cannot be used.
@@ -139,7 +145,7 @@ def measure(
     """
     chosen = find_profile(profile)
     scores, targets = _checked(scores, targets, labels)
-    return _measure(chosen, scores, targets, labels, thresholds)
+    return _measure(chosen, scores, targets, labels, thresholds, (at_least, at_most))
 
 
 def compare_profiles(
@@ -184,10 +190,11 @@ def _measure(
     targets: Targets,
     labels: LabelSpace,
     thresholds: ArrayLike | None,
+    limits: tuple[int, int | None] = (0, None),
 ) -> Measures:
     ap = average_precision_by(profile.ap, scores, targets)
     mean_ap = mean_average_precision(profile.ap, ap)
-    decisions, top3 = _decisions(profile, scores, targets, thresholds)
+    decisions, top3 = _decisions(profile, scores, targets, thresholds, limits)
     empty = [name for name, has in zip(labels, decisions.positives, strict=True) if not has]
     return Measures(
         profile=profile,
@@ -203,12 +210,19 @@ def _measure(
 
 
 def _decisions(
-    profile: Profile, scores: Scores, targets: Targets, thresholds: ArrayLike | None
+    profile: Profile,
+    scores: Scores,
+    targets: Targets,
+    thresholds: ArrayLike | None,
+    limits: tuple[int, int | None],
 ) -> tuple[Decisions, Decisions]:
     """Those by threshold and those of the top 3."""
     if profile.decide is None or profile.f1 is None:
         return no_decisions(targets), no_decisions(targets)
     by_threshold = decide_by(profile.decide, scores, thresholds)
+    if limits != (0, None):
+        own = profile.decide.threshold if thresholds is None else thresholds
+        by_threshold = decide(scores, own, at_least=limits[0], at_most=limits[1])
     best = decide_top3_by(profile.decide, scores, targets, thresholds)
     return (
         decisions_by(profile.f1, by_threshold, targets),

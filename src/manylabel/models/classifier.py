@@ -42,7 +42,7 @@ def build_classifier(config: ModelConfig, num_labels: int, spec: InputSpec) -> C
     Raises:
         ConfigError: The backbone or its weights cannot be had.
     """
-    backbone = Backbone(config.backbone)
+    backbone = Backbone(config.backbone, (spec.height, spec.width))
     _, build_head = HEADS[config.head.name]
     shapes = backbone.shapes(spec.height, spec.width)
     return Classifier(backbone, build_head(config.head, shapes, num_labels))

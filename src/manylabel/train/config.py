@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +13,18 @@ from manylabel.data.augment import AugmentConfig
 from manylabel.data.read import DataSource
 from manylabel.data.sampling import SamplerConfig
 from manylabel.errors import ConfigError
-from manylabel.losses import LossConfig
-from manylabel.models.backbones import BackboneConfig, pretrained_input
+from manylabel.losses import BCEConfig, LossConfig
+from manylabel.models.backbones import (
+    BackboneConfig,
+    count_stages,
+    pretrained_input,
+    require_stages,
+)
 from manylabel.models.classifier import ModelConfig
 from manylabel.models.heads import HeadConfig, LinearConfig
 from manylabel.preprocess import InputSpec
 from manylabel.train.mixing import MixingConfig
-from manylabel.train.steps import STEPS, StepKind
+from manylabel.train.steps import STEPS, StepKind, steps_of
 
 
 class ScheduleConfig(Config):
@@ -49,6 +55,9 @@ class OptimConfig(Config):
     """`sgd` only."""
     weight_decay: float = Field(default=5e-4, ge=0)
     """On everything that is trained. What is frozen does not decay."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of each layer of the backbone is this times that of the layer above it;
+    the head has `lr`. 1: the whole net has `lr`. Around 0.7 suits pre-trained transformers."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm; unset: never."""
     schedule: ScheduleConfig = ScheduleConfig()
@@ -59,11 +68,16 @@ class StepConfig(Config):
     """One step of a run."""
 
     kind: StepKind
-    """`main`, `attention`, `regularisation`, `joint` (the paper's loss) or `joint-released`."""
+    """`main`, `attention`, `regularisation`, `joint` (the paper's loss) or `joint-released` train
+    SRN; `whole` trains any head at once, `whole-branches` SRN's heads with a loss on each
+    branch, too."""
     epochs: int = Field(ge=1)
     """Passes over the training images."""
     freeze: tuple[str, ...] = ()
     """Parts that this step holds although its kind would train them, for instance `backbone`."""
+    freeze_stages: int | None = Field(default=None, ge=0)
+    """Hold the backbone's stem and so many stages after it, batch statistics included: 0 is the
+    stem alone, 2 of a ResNet goes up to conv3_x; each block of a plain transformer is a stage."""
     optim: OptimConfig | None = None
     """This step's optimiser; unset: the run's."""
 
@@ -87,12 +101,12 @@ class RunConfig(Config):
     """The backbone."""
     head: HeadConfig = LinearConfig()
     """The head."""
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = BCEConfig()
     """The loss of each branch; a step adds up those of its branches."""
     optim: OptimConfig = OptimConfig()
     """The optimiser of steps that name none."""
     steps: tuple[StepConfig, ...] = Field(min_length=1)
-    """SRN has four, the linear head one."""
+    """SRN has four, other heads one."""
     batch_size: int = Field(default=32, ge=2)
     """Images an iteration."""
     keep: Literal["last", "best"] = "last"
@@ -117,14 +131,14 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         for step in self.steps:
-            if step.kind != "main" and self.head.name == "linear":
-                raise ValueError(f"the linear head has no step '{step.kind}', only 'main'")
-            for part in step.freeze:
-                if part not in STEPS[step.kind].trains:
-                    trained = ", ".join(STEPS[step.kind].trains)
-                    raise ValueError(
-                        f"step '{step.kind}' does not train '{part}'; it trains {trained}"
-                    )
+            kinds = steps_of(self.head.name)
+            if step.kind not in kinds:
+                known = " and ".join(f"'{kind}'" for kind in kinds)
+                raise ValueError(
+                    f"the head '{self.head.name}' has no step '{step.kind}', only {known}"
+                )
+            _check_freezing(step)
+        self._check_stages()
         if self.features == "cached":
             if any("backbone" in step_parts(step) for step in self.steps):
                 raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
@@ -141,6 +155,18 @@ class RunConfig(Config):
                 )
         return self
 
+    def _check_stages(self) -> None:
+        """Ask the backbone for its stages, if need be, before a run gets to the step in question.
+
+        Raises:
+            ConfigError: timm does not know its stages, or there are not so many.
+        """
+        held = [step.freeze_stages for step in self.steps if step.freeze_stages is not None]
+        decayed = any(self.optim_of(step).layer_decay < 1 for step in self.steps)
+        if not held and not decayed:
+            return
+        require_stages(self.backbone.name, max(held, default=0), count_stages(self.backbone))
+
     @property
     def model(self) -> ModelConfig:
         """The backbone and the head."""
@@ -149,6 +175,23 @@ class RunConfig(Config):
     def optim_of(self, step: StepConfig) -> OptimConfig:
         """The optimiser that a step runs with."""
         return step.optim or self.optim
+
+
+def _check_freezing(step: StepConfig) -> None:
+    trained = STEPS[step.kind].trains
+    for part in step.freeze:
+        if part not in trained:
+            close = get_close_matches(part, trained, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            if part.startswith("backbone."):
+                hint = "; freeze_stages holds a part of the backbone"
+            raise ValueError(
+                f"step '{step.kind}' does not train '{part}'; it trains {', '.join(trained)}{hint}"
+            )
+    if step.freeze_stages is not None and "backbone" not in step_parts(step):
+        raise ValueError(
+            f"step '{step.kind}' does not train the backbone: leave out its freeze_stages"
+        )
 
 
 def step_parts(step: StepConfig) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from manylabel.preprocess import InputSpec, normalise
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
 from manylabel.train.config import step_parts
 from manylabel.train.mixing import Mixture, draw_mixture
-from manylabel.train.optim import Schedule, build_optimizer
+from manylabel.train.optim import Schedule, build_optimizer, parameter_groups
 from manylabel.train.scoring import Scored, score
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Job, Position, RunState, View
@@ -90,7 +90,7 @@ def _train_step(job: Job, state: RunState, number: int, stop: StopRequest) -> _T
 def _train_epoch(job: Job, state: RunState, tools: _Tools, stop: StopRequest) -> float:
     """Train on what is left of an epoch and give its mean loss."""
     began = state.position
-    train_only(state.classifier, tools.parts)
+    train_only(state.classifier, tools.parts, job.step(tools.number).freeze_stages)
     watch = LossWatch(job, began, state.losses)
     epochs = job.step(tools.number).epochs
     job.reporter.rename(f"{job.title(tools.number)}  epoch {began.epoch + 1}/{epochs}")
@@ -129,8 +129,8 @@ def encoder(spec: InputSpec, device: torch.device) -> Callable[[Batch], object]:
 def _prepare(job: Job, state: RunState, number: int) -> _Tools:
     """Freeze, and build what trains a step; go on from its middle if that was saved."""
     step, plan, config = job.step(number), job.plan(number), job.optim(number)
-    parameters = train_only(state.classifier, step_parts(step))
-    optimizer = build_optimizer(config, parameters)
+    train_only(state.classifier, step_parts(step), step.freeze_stages)
+    optimizer = build_optimizer(config, parameter_groups(config, state.classifier))
     schedule = Schedule(
         config,
         optimizer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import final
+from typing import Any, final
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -16,11 +16,44 @@ from torch.optim.lr_scheduler import (
 )
 
 from manylabel.errors import ConfigError
+from manylabel.models.classifier import Classifier
 from manylabel.train.config import OptimConfig
 
+Group = dict[str, Any]
+"""Parameters (`params`) of one learning rate (`lr`), as torch's optimisers take them."""
 
-def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """A new optimiser over `parameters`, which are all that will ever decay."""
+
+def parameter_groups(config: OptimConfig, classifier: Classifier) -> list[Group]:
+    """What a classifier trains now, in groups of one learning rate each, the highest rate first.
+
+    The head has `lr`, the backbone's last layer `lr * layer_decay`, the layer below that
+    `lr * layer_decay ** 2`, and so on down to the stem, whether or not a layer is held.
+
+    Raises:
+        ConfigError: The rate is to decay over the layers of a backbone that timm knows none of.
+    """
+    layers = classifier.backbone.layers() if config.layer_decay < 1 else {}
+    top = max(layers.values(), default=0) + 1
+    depths = {f"backbone.{name}": top - layer for name, layer in layers.items()}
+    groups: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in classifier.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(depths.get(name, 0), []).append(parameter)
+    return [
+        {"params": groups[depth], "lr": config.lr * config.layer_decay**depth}
+        for depth in sorted(groups)
+    ]
+
+
+def build_optimizer(
+    config: OptimConfig, parameters: Iterable[nn.Parameter] | list[Group]
+) -> Optimizer:
+    """A new optimiser over `parameters`, which are all that will ever decay.
+
+    Args:
+        config: Its settings.
+        parameters: All of one learning rate, or `parameter_groups`.
+    """
     if config.name == "adamw":
         return AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     return SGD(
@@ -33,7 +66,9 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
 
 @final
 class Schedule:
-    """A step's learning rate: moved after each iteration or after each epoch, as its kind needs.
+    """A step's learning rates: moved after each iteration or after each epoch, as its kind needs.
+
+    The rates of all groups keep their proportions.
 
     Raises:
         ConfigError: `plateau` without a validation split to look at.
@@ -43,11 +78,12 @@ class Schedule:
         self, config: OptimConfig, optimizer: Optimizer, *, iterations: int, validated: bool
     ) -> None:
         schedule = config.schedule
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._by_iteration: LRScheduler | None = None
         self._by_epoch: LRScheduler | None = None
         self._by_loss: ReduceLROnPlateau | None = None
         if schedule.name == "one-cycle":
-            self._by_iteration = OneCycleLR(optimizer, config.lr, total_steps=iterations + 1)
+            self._by_iteration = OneCycleLR(optimizer, rates, total_steps=iterations + 1)
         elif schedule.name == "cosine":
             self._by_iteration = CosineAnnealingLR(optimizer, iterations)
         elif schedule.name == "milestones":
@@ -64,7 +100,7 @@ class Schedule:
                 optimizer,
                 factor=schedule.factor,
                 patience=schedule.patience,
-                min_lr=schedule.smallest,
+                min_lr=[schedule.smallest * rate / config.lr for rate in rates],
             )
 
     def after_iteration(self) -> None:

@@ -11,6 +11,7 @@ from manylabel.config import to_tables
 from manylabel.data.records import Record, Records
 from manylabel.errors import RunError
 from manylabel.evaluate.charts import Chart, Line
+from manylabel.evaluate.receipt import package_versions
 from manylabel.evaluate.report import Headline, Picture, Report, Result, write_report
 from manylabel.explain.attention import explain_image
 from manylabel.explain.overlay import Panels, attention_gallery, choose_labels, to_png
@@ -18,7 +19,7 @@ from manylabel.images import open_image
 from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig
-from manylabel.train.run import Outcome, versions
+from manylabel.train.run import Outcome
 from manylabel.train.steps import STEPS
 
 REPORT: Final = "report.html"
@@ -77,7 +78,7 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
         pictures=pictures,
         recipe=_recipe(config),
         definitions=_DEFINITIONS,
-        versions=versions(),
+        versions=package_versions(),
     )
     return write_report(outcome.folder / REPORT, report)
 
@@ -116,7 +117,7 @@ def _worth_showing(records: Records) -> Sequence[Record]:
 def _panels(predictor: Predictor, record: Record) -> Panels:
     image = open_image(record.image)
     found = explain_image(predictor, image)
-    chosen = choose_labels(found.scores, found.thresholds, least=3, most=5)
+    chosen = choose_labels(found.scores, found.decided, least=3, most=5)
     titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in chosen]
     return Panels(image, found.maps[chosen], titles)
 

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle import BundleInfo, load_bundle, save_bundle, self_contained
 from manylabel.config import to_tables, write_toml
 from manylabel.data.augment import Augment
 from manylabel.data.cache import ImageCache, build_cache, default_folder, plan_cache
@@ -26,17 +26,18 @@ from manylabel.data.records import Records, Split
 from manylabel.data.split import check_trainable, with_splits
 from manylabel.data.verify import find_bad_images, require_good_images, without
 from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
-from manylabel.losses import LOSSES
+from manylabel.evaluate.receipt import Receipt, package_versions
+from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.preprocess import InputSpec
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, compute_features
+from manylabel.train.graph import fill_graph
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Job, RunState, View
-from manylabel.version import __version__
 
 RECIPE: Final = "recipe.toml"
 METRICS: Final = "metrics.json"
@@ -55,6 +56,7 @@ class Outcome:
         results: What each step brought, as `metrics.json` has it.
         history: What each epoch brought.
         held_out: The split that steps were measured on.
+        val: The split that epochs were measured on, if there is one.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Outcome:
     results: list[dict[str, Any]]
     history: list[dict[str, Any]]
     held_out: Records
+    val: Records | None = None
 
 
 def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = False) -> Records:
@@ -125,6 +128,8 @@ def run(
     fabric = _fabric(config)
     torch.manual_seed(config.seed)
     classifier = build_classifier(config.model, len(records.labels), config.input)
+    if checkpoint is None:  # else the graph is in it
+        fill_graph(classifier.head, config.head, records)
     if weights is not None:
         _start_from(classifier, weights)
     fabric.to_device(classifier)
@@ -141,7 +146,7 @@ def run(
         folder=folder,
         identity=identity,
         fabric=fabric,
-        loss=LOSSES[config.loss.name][1](config.loss),
+        loss=LOSSES[config.loss.name][1](config.loss, LabelCounts.of(views["train"].targets)),
         train=views["train"],
         val=views.get("val"),
         held_out=views["test"] if "test" in views else views["val"],
@@ -151,7 +156,9 @@ def run(
 
     def keep_step(number: int) -> None:
         info = _bundle_info(job, classifier, state.results[number])
-        save_bundle(_step_folder(folder, job, number), classifier, info)
+        saved = save_bundle(_step_folder(folder, job, number), classifier, info)
+        receipt = _receipt(saved, job.held_out.records, state.results[number]["profile"])
+        state.results[number]["receipt"] = receipt.model_dump(mode="json", exclude_none=True)
 
     with StopRequest() as stop:
         train(job, state, stop=stop, step_done=keep_step)
@@ -166,6 +173,7 @@ def run(
         state.results,
         state.history,
         job.held_out.records,
+        job.val.records if job.val else None,
     )
     write_metrics(folder, metrics_of(outcome, config, seconds=time.monotonic() - began))
     return outcome
@@ -203,7 +211,7 @@ def cache_features(
 
 def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[str, Any]:
     """What `metrics.json` holds: each step's measures by its number, and what they are of."""
-    return {
+    metrics = {
         "steps": {str(result["number"]): result for result in outcome.results},
         "history": outcome.history,
         "seed": config.seed,
@@ -214,8 +222,12 @@ def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[s
             "images": len(outcome.held_out),
             "fingerprint": outcome.held_out.fingerprint(),
         },
-        "versions": versions(),
+        "versions": package_versions(),
     }
+    if outcome.val is not None:
+        receipt = _history_receipt(outcome.val, config)
+        metrics["history_receipt"] = receipt.model_dump(mode="json", exclude_none=True)
+    return metrics
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -234,15 +246,38 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
         ) from error
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    import timm
+def _receipt(bundle: Path, records: Records, profile: str) -> Receipt:
+    """What the figures of a step are of, whose bundle was just saved."""
+    saved = load_bundle(bundle)
+    return Receipt(
+        profile=profile,
+        data=records.source,
+        images=len(records),
+        labels=len(records.labels),
+        data_sha256=records.fingerprint(),
+        bundle_sha256=saved.weights_sha256,
+        scores_from=saved.info.scores_from,
+        input=saved.info.input,
+        ema=bool(saved.info.provenance.get("ema", False)),
+        calibrated=False,
+        thresholds="the profile's own, 0.5 for all",
+        versions=package_versions(),
+    )
 
-    return {
-        "manylabel": __version__,
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-    }
+
+def _history_receipt(val: Records, config: RunConfig) -> Receipt:
+    """What the history's figures are of: weights that changed with each epoch and are not kept."""
+    return Receipt(
+        profile="manylabel",
+        data=val.source,
+        images=len(val),
+        labels=len(val.labels),
+        data_sha256=val.fingerprint(),
+        input=config.input,
+        calibrated=False,
+        thresholds="none",
+        versions=package_versions(),
+    )
 
 
 def _identity(config: RunConfig, records: Records) -> str:
@@ -399,7 +434,7 @@ def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) ->
             "seed": config.seed,
             "recipe": to_tables(config),
             "trained_on": records.fingerprint(),
-            "versions": versions(),
+            "versions": package_versions(),
         },
     )
 

@@ -1,4 +1,4 @@
-"""SRN's four training steps, as data.
+"""The training steps, as data: SRN's four, and one that trains any head whole.
 
 Each step trains some parts of the classifier and holds the rest still: no gradient, no weight
 decay, batch statistics untouched. Its loss is the sum of the run's loss over the logits it names.
@@ -9,6 +9,9 @@ decay, batch statistics untouched. Its loss is the sum of the run's loss over th
     3 regularisation  conv2..4, fc               y (the aggregate)    y
     4 joint           everything                 y + y_att            y
       joint-released  everything                 y_cls + y_att + y_sr y
+      joint-attention everything (srn-att)       y + y_att            y
+    1 whole           everything (any head)      y                    y
+      whole-branches  everything (SRN's heads)   y and every branch   y
 
 Source: arXiv:1702.05891, section 3.4. That step 3's loss is on the aggregate and step 4's on
 y + y_att is recalled from the text (not confirmed); the authors' released training sums the
@@ -22,7 +25,18 @@ from typing import Final, Literal, final
 
 from torch import nn
 
-StepKind = Literal["main", "attention", "regularisation", "joint", "joint-released"]
+from manylabel.models.classifier import Classifier
+
+StepKind = Literal[
+    "main",
+    "attention",
+    "regularisation",
+    "joint",
+    "joint-released",
+    "joint-attention",
+    "whole",
+    "whole-branches",
+]
 
 
 @final
@@ -55,15 +69,43 @@ STEPS: Final[dict[StepKind, StepPlan]] = {
     ),
     "joint": StepPlan(4, "joint", _EVERYTHING, ("final", "att"), "final"),
     "joint-released": StepPlan(4, "joint", _EVERYTHING, ("cls", "att", "sr"), "final"),
+    "joint-attention": StepPlan(
+        4, "joint", ("backbone", "head.main", "head.attention"), ("final", "att"), "final"
+    ),
+    "whole": StepPlan(1, "whole net", ("backbone", "head"), ("final",), "final"),
+    "whole-branches": StepPlan(
+        1, "whole net", ("backbone", "head"), ("final", "cls", "att", "sr"), "final"
+    ),
 }
 """Kind of step to plan."""
 
+_OF_SRN: Final[tuple[StepKind, ...]] = tuple(k for k in STEPS if k != "joint-attention")
+_OWN: Final[dict[str, tuple[StepKind, ...]]] = {
+    "linear": ("main", "whole"),
+    "srn": _OF_SRN,
+    "srn-modern": _OF_SRN,
+    "semantic": ("main", "regularisation", "whole"),
+    "srn-att": ("main", "attention", "joint-attention", "whole"),
+}
 
-def train_only(classifier: nn.Module, parts: tuple[str, ...]) -> list[nn.Parameter]:
+
+def steps_of(head: str) -> tuple[StepKind, ...]:
+    """The kinds of steps that train a head; any head can be trained whole, in one step."""
+    return _OWN.get(head, ("whole",))
+
+
+def train_only(
+    classifier: Classifier, parts: tuple[str, ...], freeze_stages: int | None = None
+) -> list[nn.Parameter]:
     """The parameters of `parts`, now trainable; the rest of the classifier is held still.
 
     A part that is held is in evaluation mode, so that its batch statistics do not move either.
     Evaluating puts every part into that mode: call this again before training goes on.
+
+    Args:
+        classifier: The classifier.
+        parts: Modules of it, by name.
+        freeze_stages: Hold the backbone's stem and so many stages after it, too.
     """
     classifier.eval()
     classifier.requires_grad_(False)
@@ -71,4 +113,6 @@ def train_only(classifier: nn.Module, parts: tuple[str, ...]) -> list[nn.Paramet
         module = classifier.get_submodule(part)
         module.train()
         module.requires_grad_(True)
+    if freeze_stages is not None:
+        classifier.backbone.hold(freeze_stages)
     return [parameter for parameter in classifier.parameters() if parameter.requires_grad]

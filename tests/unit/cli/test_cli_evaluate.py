@@ -177,4 +177,81 @@ def test_the_flags_are_these() -> None:
         *("--image-column", "--label-column", "--label-delimiter", "--split-column"),
         "--option",
         *("--split", "--profile", "--per-label", "--json", "--skip-bad-images"),
+        "--save-predictions",
     ]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".npz"])
+@pytest.mark.parametrize("profile", ["manylabel", "asl", "q2l"])
+def test_saved_predictions_scored_again_give_the_very_same_figures(
+    tiny_bundle, photos: Path, capsys, tmp_path: Path, ending: str, profile: str
+) -> None:
+    path = tmp_path / "out" / f"scores{ending}"
+    asked = ("--profile", profile)
+    found = run_json(capsys, tiny_bundle, "--data", photos, *asked, "--save-predictions", path)
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted(
+        [path.name, "scores.targets.csv", "scores.receipt.json"]
+    )
+    targets = path.with_name("scores.targets.csv")
+    with pytest.raises(SystemExit):
+        main(["score", "--predictions", str(path), "--targets", str(targets), *asked, "--json"])
+    again = json.loads(capsys.readouterr().out)
+    for name in ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "top3", "labels", "profile"):
+        assert again[name] == found[name], name
+    assert again["receipt"]["data_sha256"] == found["receipt"]["data_sha256"]
+    assert again["receipt"]["thresholds"].split(",")[0] == "the profile's own"
+    kept = json.loads(path.with_name("scores.receipt.json").read_text())
+    assert kept["receipt"] == found["receipt"]
+    assert list(kept["thresholds"]) == ["cat", "dog", "owl"]
+
+
+def test_predictions_take_the_place_of_older_ones(tiny_bundle, photos, capsys) -> None:
+    path = photos.with_name("scores.csv")
+    path.write_text("old")
+    found = run_json(capsys, tiny_bundle, "--data", photos, "--save-predictions", path)
+    assert len(path.read_text().splitlines()) == 1 + found["num_images"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scores.xls", "ending '.xls'"),
+        ("photos.csv", "would replace a file"),
+        ("there.csv/scores.csv", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_saved_is_told_before_the_work(
+    tiny_bundle, photos: Path, capsys, monkeypatch, name: str, said: str
+) -> None:
+    monkeypatch.setattr("manylabel.evaluate.run.evaluate", None)
+    photos.with_name("there.csv").write_text("a file")
+    before = photos.read_text()
+    assert run(tiny_bundle, "--data", photos, "--save-predictions", photos.parent / name) != 0
+    assert said in capsys.readouterr().err
+    assert photos.read_text() == before
+    assert not list(photos.parent.glob(".*"))
+
+
+def test_a_label_that_no_table_can_head_is_told(make_bundle, photos, capsys, tmp_path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", labels=("cat", "dog", "group"))
+    photos.write_text(photos.read_text().replace("owl", "group"))
+    # The table itself cannot have such a label: COCO's file can.
+    document = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 9, "height": 9} for i in range(4)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(("cat", "dog", "group"))],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": i % 3, "bbox": [0, 0, 4, 4], "iscrowd": 0}
+            for i in range(4)
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    path = tmp_path / "scores.csv"
+    assert (
+        run(
+            *(bundle, "--data", tmp_path / "instances.json", "--images", tmp_path),
+            *("--save-predictions", path),
+        )
+        == 2
+    )
+    assert "cannot be a column's header" in capsys.readouterr().err
+    assert not path.exists()

@@ -55,7 +55,15 @@ def heavy_after(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["evaluate", "--help"], ["predict", "--help"], ["nonsense"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["evaluate", "--help"],
+        ["score", "--help"],
+        ["compare", "--help"],
+        ["predict", "--help"],
+        ["nonsense"],
+    ],
     ids=" ".join,
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
@@ -76,7 +84,19 @@ def test_help_lists_the_commands_in_the_order_of_the_work(capsys) -> None:
     listed = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
     names = [line.split()[0] for line in listed if not line.startswith("   ")]
     assert names == list(COMMANDS)
-    assert list(COMMANDS) == ["demo", "train", "evaluate", "score", "predict", "explain", "data"]
+    assert list(COMMANDS) == [
+        "demo",
+        "train",
+        "evaluate",
+        "score",
+        "compare",
+        "tune",
+        "report",
+        "predict",
+        "explain",
+        "models",
+        "data",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

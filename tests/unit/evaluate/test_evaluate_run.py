@@ -11,6 +11,7 @@ from manylabel.data.split import with_splits
 from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.run import evaluate, held_out, take_split
 from manylabel.labels import LabelSpace
+from manylabel.metrics import measure
 from manylabel.predict import Predictor
 
 LABELS = LabelSpace(["cat", "dog", "owl"])
@@ -72,6 +73,48 @@ def test_the_bundles_thresholds_decide(make_bundle, tmp_path: Path, records: Rec
     rows = evaluate(never, records).measures.per_label
     assert [row.recall for row in rows] == [0, 0, 1]
     assert [row.threshold for row in rows] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "profile", "each", "rule"),
+    [
+        ((0.5, 0.5, 0.5), "manylabel", 0.5, "the profile's own, 0.5 for all"),
+        ((0.5, 0.5, 0.5), "asl", 0.8, "the profile's own, 0.8 for all"),
+        ((0.5, 0.5, 0.5), "voc07", None, "none"),
+        ((0.3, 0.3, 0.3), "asl", 0.3, "the bundle's, 0.3 for all"),
+        ((0.5, 0.25, 0.5), "asl", (0.5, 0.25, 0.5), "the bundle's, per label"),
+    ],
+)
+def test_tuned_thresholds_decide_else_the_profiles_own(
+    make_bundle, tmp_path: Path, records: Records, thresholds, profile: str, each, rule: str
+) -> None:
+    bundle = make_bundle(tmp_path / "tuned", thresholds=thresholds)
+    found = evaluate(Predictor.load(bundle), records, profile=profile)
+    assert found.receipt.thresholds == rule
+    if rule.startswith("the profile's"):
+        tuned = make_bundle(tmp_path / "half", thresholds=thresholds, tuned={"rule": "f1"})
+        kept = evaluate(Predictor.load(tuned), records, profile=profile)
+        assert kept.receipt.thresholds == "the bundle's, 0.5 for all"
+        assert {row.threshold for row in kept.measures.per_label} == {0.5}
+    wanted = measure(found.scores, found.targets, LABELS, profile=profile, thresholds=each)
+    assert found.measures.as_dict() == wanted.as_dict()
+
+
+def test_the_bundles_limits_decide(make_bundle, tmp_path: Path, records: Records) -> None:
+    bundle = make_bundle(tmp_path / "one", thresholds=(0.0, 0.0, 0.0), at_most=1)
+    found = evaluate(Predictor.load(bundle), records)
+    assert found.measures.all.predicted.sum() <= len(records)
+    assert found.receipt.thresholds == "the bundle's, 0 for all, 0 to 1 labels an image"
+
+
+def test_the_receipt_says_what_the_figures_depend_on(predictor, records: Records) -> None:
+    receipt = evaluate(predictor, records, profile="csra").receipt
+    assert (receipt.profile, receipt.images, receipt.labels) == ("csra", 10, 3)
+    assert receipt.data_sha256 == records.fingerprint()
+    assert receipt.bundle_sha256 == predictor.bundle.weights_sha256
+    assert receipt.input == predictor.spec
+    assert (receipt.scores_from, receipt.ema) == ("final", False)
+    assert {"manylabel", "torch", "numpy", "timm"} <= set(receipt.versions)
 
 
 def test_bad_images_are_counted_after_the_whole_pass(predictor, records: Records) -> None:

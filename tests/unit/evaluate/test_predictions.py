@@ -18,7 +18,7 @@ from manylabel.evaluate.predictions import (
     read_predictions,
     write_predictions,
 )
-from manylabel.evaluate.score import score_predictions
+from manylabel.evaluate.score import Inputs, score_predictions
 from manylabel.labels import LabelSpace
 
 LABELS = ("cat", "dog, small", "owl")
@@ -132,7 +132,8 @@ def test_common_images_are_kept_when_asked(predictions):
 def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
     truth = truth_of(predictions)
     scores = write_predictions(tmp_path / "scores.csv", predictions)
-    found = score_predictions(scores, write_truth(tmp_path / "truth.csv", truth))
+    targets = write_truth(tmp_path / "truth.csv", truth)
+    found = score_predictions(scores, Inputs(targets=targets))
     known = truth.targets() >= 0
     each = [
         average_precision_score(truth.targets()[known[:, c], c], predictions.scores[known[:, c], c])

@@ -154,7 +154,7 @@ def test_a_predictor_is_scored_for_both_maps(records):
     with torch.no_grad():
         maps = model.backbone(normalise(pixels, SPEC))
         u = evidence_maps(model, maps, model.head(maps)).numpy()
-        cam = class_activation_maps(main_of(model.head), maps.final).numpy()
+        cam = class_activation_maps(main_of(model.head).fc.weight, maps.final).numpy()
     for name, each in (("srn", u), ("cam", cam)):
         columns = each[:, 0].reshape(39, -1).argmax(1) % each.shape[3]
         assert games[name].hits == (columns < each.shape[3] / 2).sum()

@@ -51,14 +51,14 @@ def test_cam_is_the_weighted_sum_of_channels(pool):
     main = MainNet(7, LABELS, pool)
     final = torch.randn(2, 7, 3, 4)
     expected = cam_by_loops(main.fc.weight.numpy(), final.numpy())
-    assert_allclose(class_activation_maps(main, final), expected, atol=1e-5)
+    assert_allclose(class_activation_maps(main.fc.weight, final), expected, atol=1e-5)
 
 
 @torch.no_grad()
 def test_mean_of_cam_and_bias_is_the_logit():
     model = classifier(LinearConfig())
     maps = backbone_maps(model)
-    cam = class_activation_maps(main_of(model.head), maps.final)
+    cam = class_activation_maps(main_of(model.head).fc.weight, maps.final)
     logits = cam.mean((2, 3)) + main_of(model.head).fc.bias
     assert_allclose(logits, model.head(maps).logits, atol=1e-5)
 

@@ -108,4 +108,4 @@ def test_to_png_gives_a_png_of_the_same_pixels():
 )
 def test_labels_worth_showing(scores, thresholds, most, expected):
     limits = np.broadcast_to(np.array(thresholds), len(scores))
-    assert choose_labels(np.array(scores), limits, most=most) == expected
+    assert choose_labels(np.array(scores), np.array(scores) >= limits, most=most) == expected

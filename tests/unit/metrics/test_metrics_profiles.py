@@ -255,6 +255,21 @@ def test_thresholds_by_label_decide_and_are_reported():
     assert found.top3.OF1 == measure(SCORES, TARGETS, ABCD).top3.OF1
 
 
+def test_limits_of_labels_an_image_decide_beside_the_thresholds():
+    """At most one: the score farthest above the threshold, in logits; at least one likewise."""
+    thresholds, (at_least, at_most) = np.array([0.1, 0.85, 0.35, 0.9]), (1, 1)
+    found = measure(
+        SCORES, TARGETS, ABCD, thresholds=thresholds, at_least=at_least, at_most=at_most
+    )
+    margins = np.log(SCORES / (1 - SCORES)) - np.log(thresholds / (1 - thresholds))
+    only = np.zeros_like(SCORES, dtype=int)
+    only[np.arange(len(SCORES)), margins.argmax(1)] = 1
+    known = TARGETS != -1
+    assert found.all.predicted.tolist() == (only * known).sum(0).tolist()
+    assert (only & (TARGETS == 1)).sum() / (TARGETS == 1).sum() == found.all.OR
+    assert found.mAP == measure(SCORES, TARGETS, ABCD).mAP
+
+
 def test_profiles_differ_on_the_same_scores_as_documented():
     rng = np.random.default_rng(0)
     targets = (rng.random((500, 4)) < 0.3).astype(np.int8)

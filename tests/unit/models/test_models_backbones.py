@@ -163,7 +163,6 @@ def test_a_size_for_transformers():
         ("resnet50.a1_in2k", "resnet50.a1_in1k"),
         ("zzzzqq", "Name a model that timm has"),
         ("", "Name a model that timm has"),
-        ("vit_small_patch32_224", "Take a ResNet"),
     ],
 )
 def test_names_that_do_not_fit(name, fix):

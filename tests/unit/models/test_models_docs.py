@@ -12,7 +12,7 @@ import torch
 from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.heads import SRNConfig, SRNHead
 from manylabel.train.config import load_recipe
-from manylabel.train.steps import STEPS
+from manylabel.train.steps import STEPS, steps_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "srn.md").read_text("utf-8")
 
@@ -39,7 +39,7 @@ def test_recipe(tmp_path):
     assert run.steps[1].freeze == ("backbone",)
 
 
-@pytest.mark.parametrize("kind", STEPS)
+@pytest.mark.parametrize("kind", steps_of("srn"))
 def test_every_step_is_in_the_table(kind):
     assert f"| {STEPS[kind].number} " in next(row for row in rows() if f"`{kind}`" in row)
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.srn import SRNConfig, SRNHead, WholeMapConv2d, _resample
+from manylabel.models.blocks import WholeMapConv2d, pooled_onto
+from manylabel.models.heads.srn import SRNConfig, SRNHead
 
 Array = NDArray[np.float64]
 
@@ -325,14 +326,14 @@ SIZES = [
 def test_resampling_shares_out_by_area_and_keeps_the_sum(size, grid):
     rng = np.random.default_rng(5)
     weighted = rng.dirichlet(np.full(size[0] * size[1], 0.2), (2, 3)).reshape(2, 3, *size)
-    found = _resample(torch.from_numpy(weighted), grid).numpy()
+    found = pooled_onto(grid, torch.from_numpy(weighted)).numpy()
     np.testing.assert_allclose(found.sum((2, 3)), weighted.sum((2, 3)), rtol=1e-6)
     np.testing.assert_allclose(found, by_area(weighted, grid), rtol=1e-6, atol=1e-9)
 
 
 def test_nothing_is_resampled_on_the_grid_itself():
     weighted = torch.rand(2, 3, *GRID)
-    assert _resample(weighted, GRID) is weighted
+    assert pooled_onto(GRID, weighted) is weighted
 
 
 @over_topologies

@@ -77,7 +77,7 @@ def test_mean_and_std_default_to_those_of_the_backbones_weights():
         ),
         (
             {"head": {"name": "linear"}, "steps": [{"kind": "joint", "epochs": 1}]},
-            "the linear head has no step 'joint'",
+            "the head 'linear' has no step 'joint', only 'main' and 'whole'",
         ),
         ({"features": "cached"}, "features = 'cached' needs freeze"),
         ({"batch_size": 1}, "'batch_size' does not fit"),

@@ -26,7 +26,7 @@ OPTIMISERS = [
     OptimConfig(name="adamw", lr=0.01, weight_decay=0.1),
 ]
 
-over_kinds = pytest.mark.parametrize("kind", STEPS)
+over_kinds = pytest.mark.parametrize("kind", STEPS)  # SRN has the parts of every kind
 over_topologies = pytest.mark.parametrize("topology", ["paper", "released"])
 
 
@@ -207,6 +207,9 @@ def test_the_steps_are_those_of_the_paper():
         "regularisation": (3, ("head.regularisation",), ("final",)),
         "joint": (4, PARTS, ("final", "att")),
         "joint-released": (4, PARTS, ("cls", "att", "sr")),
+        "joint-attention": (4, PARTS[:3], ("final", "att")),
+        "whole": (1, ("backbone", "head"), ("final",)),
+        "whole-branches": (1, ("backbone", "head"), ("final", "cls", "att", "sr")),
     }
     assert {kind: plan.scores for kind, plan in STEPS.items()} == {
         "main": "cls",
@@ -214,4 +217,7 @@ def test_the_steps_are_those_of_the_paper():
         "regularisation": "final",
         "joint": "final",
         "joint-released": "final",
+        "joint-attention": "final",
+        "whole": "final",
+        "whole-branches": "final",
     }

@@ -15,7 +15,8 @@ class LinearConfig(Config):
     name: Literal["linear"] = "linear"
     """Which head."""
     pool: Pool = "avg"
-    """How the final map is pooled over its positions: `avg` (the paper's) or `max`."""
+    """How the final map is pooled over its positions: `avg` (the paper's), `max`, or `gem`, a mean
+    between them whose power is learned."""
 
 
 @final

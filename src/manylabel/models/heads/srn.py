@@ -1,4 +1,4 @@
-"""SRN, the Spatial Regularization Network: all of it but the backbone.
+"""SRN, the Spatial Regularization Network: all of it but the backbone, and its ablation `srn-att`.
 
     backbone ─┬─ final map ── MainNet ─────────────────────────────── y_cls ─┐
               └─ mid map X ── LabelAttention ─┬─ A, S ─ sum(A*S) ──── y_att  ├─ logits
@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from manylabel.config import Config
 from manylabel.models.backbones import FeatureMaps, MapShapes
+from manylabel.models.blocks import WholeMapConv2d, pooled_onto
 from manylabel.models.heads.base import Head, HeadOutput, MainNet, Pool
 
 Topology = Literal["paper", "released"]
@@ -37,7 +38,7 @@ class SRNConfig(Config):
     """`paper`: as the text says. `released`: batch normalisation after every convolution, two
     further pre-activation bottlenecks before the attention, a two-layer conv1."""
     pool: Pool = "avg"
-    """How the main net pools the final map: `avg` (the paper's) or `max`."""
+    """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
     extra_blocks: int = Field(default=2, ge=0)
     """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
     attention_channels: int = Field(default=512, ge=1)
@@ -55,6 +56,24 @@ class SRNConfig(Config):
     grid: tuple[int, int] | None = None
     """Height and width of conv4's kernels; by default the mid map's at the model's input size
     (14x14 at 224x224)."""
+
+
+class SRNAttConfig(Config):
+    """The settings of SRN with attention only; the defaults are the paper's."""
+
+    name: Literal["srn-att"] = "srn-att"
+    """Which head."""
+    topology: Topology = "paper"
+    """`paper`: as the text says. `released`: batch normalisation after every convolution, two
+    further pre-activation bottlenecks before the attention, a two-layer conv1."""
+    pool: Pool = "avg"
+    """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
+    extra_blocks: int = Field(default=2, ge=0)
+    """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
+    attention_channels: int = Field(default=512, ge=1)
+    """Channels of the attention estimator's hidden layers."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Weight of y_cls in the answer; y_att has the rest."""
 
 
 class Attention(NamedTuple):
@@ -101,6 +120,36 @@ class SRNHead(Head):
 
 
 @final
+class SRNAttHead(Head):
+    """SRN with attention only, its ablation: main net and label attention; any map size works.
+
+    Branches `cls` and `att`; maps `attention` (A), `confidence` (S) and `weighted` (U).
+
+    Source: the row "SRN-att" of section 4: section 3.2's attention without section 3.3. That its
+    answer weighs y_cls and y_att as SRN weighs y_cls and y_sr is not confirmed.
+    """
+
+    def __init__(self, config: SRNAttConfig, shapes: MapShapes, num_labels: int) -> None:
+        super().__init__()
+        self.alpha = config.alpha
+        self.main = MainNet(shapes.final_channels, num_labels, config.pool)
+        self.attention = LabelAttention(config, shapes.mid_channels, num_labels)
+
+    def forward(self, maps: FeatureMaps) -> HeadOutput:
+        """The output for N images: logits = alpha * y_cls + (1 - alpha) * y_att."""
+        attention, confidence = self.attention(maps.mid)
+        y_cls = self.main(maps.final)
+        y_att = (attention * confidence).sum((2, 3))
+        # U (Eq. 8) has no part in the answer: it is what SRN's heads are explained by.
+        weighted = torch.sigmoid(confidence) * attention
+        return HeadOutput(
+            logits=self.alpha * y_cls + (1 - self.alpha) * y_att,
+            branches={"cls": y_cls, "att": y_att},
+            maps={"attention": attention, "confidence": confidence, "weighted": weighted},
+        )
+
+
+@final
 class LabelAttention(nn.Module):
     """f_att and conv1: where each label is, learned from image-level labels alone.
 
@@ -108,7 +157,7 @@ class LabelAttention(nn.Module):
     absent; that is why SRN weights it with the confidence.
     """
 
-    def __init__(self, config: SRNConfig, channels: int, num_labels: int) -> None:
+    def __init__(self, config: SRNConfig | SRNAttConfig, channels: int, num_labels: int) -> None:
         super().__init__()
         hidden, released = config.attention_channels, config.topology == "released"
         self.shared = (
@@ -162,37 +211,11 @@ class SpatialRegularisation(nn.Module):
 
     def forward(self, weighted: Tensor) -> tuple[Tensor, Tensor]:
         """Logits y_sr [N, C] and conv4's units [N, K] of U [N, C, H, W]."""
-        on_grid = _resample(weighted, self.grid)
+        on_grid = pooled_onto(self.grid, weighted)
         if self.scale_weighted:
             on_grid = on_grid * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
         return self.fc(units), units
-
-
-@final
-class WholeMapConv2d(nn.Module):
-    """A grouped convolution whose kernels cover the whole map, one input channel a group.
-
-    Equal to `nn.Conv2d(channels, channels * per_channel, grid, groups=channels)` without padding,
-    with weights of the same shape, but computed as one batched matrix product: several times
-    faster, and without that convolution's slow paths in channels_last and bf16.
-    """
-
-    def __init__(
-        self, channels: int, per_channel: int, grid: tuple[int, int], *, bias: bool
-    ) -> None:
-        super().__init__()
-        like = nn.Conv2d(channels, channels * per_channel, grid, groups=channels, bias=bias)
-        self.weight, self.bias = like.weight, like.bias
-        self.channels = channels
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Units [N, channels * per_channel] of features [N, channels, *grid]."""
-        # Laid out by channel first: strided rows would halve the product's speed.
-        by_channel = features.contiguous().flatten(2).transpose(0, 1)  # [channels, N, positions]
-        kernels = self.weight.view(self.channels, -1, by_channel.shape[2]).transpose(1, 2)
-        units = torch.bmm(by_channel, kernels).transpose(0, 1).flatten(1)
-        return units if self.bias is None else units + self.bias
 
 
 @final
@@ -220,23 +243,3 @@ def _layer(channels: int, outputs: int, kernel: int, *, norm: bool) -> list[nn.M
     conv = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=not norm)
     normalisation = [nn.BatchNorm2d(outputs)] if norm else []
     return [conv, *normalisation, nn.ReLU(inplace=True)]
-
-
-def _resample(weighted: Tensor, grid: tuple[int, int]) -> Tensor:
-    """U [N, C, H, W] on another grid, its sum kept: entries are shares of a label's attention."""
-    height, width = weighted.shape[-2:]
-    if (height, width) == grid:
-        return weighted
-    rows, columns = _shares(height, grid[0], weighted), _shares(width, grid[1], weighted)
-    return rows @ weighted @ columns.T
-
-
-def _shares(old: int, new: int, like: Tensor) -> Tensor:
-    """The part of each of `old` cells of a line that lies in each of `new` ones: [new, old]."""
-    # Adaptive pooling would count a cell in two bins where sizes do not divide. In whole numbers,
-    # the line being old * new long: an old cell is `new` long and a new one `old`.
-    starts_old = torch.arange(old, device=like.device) * new
-    starts_new = torch.arange(new, device=like.device)[:, None] * old
-    ends = torch.minimum(starts_new + old, starts_old + new)
-    shared = (ends - torch.maximum(starts_new, starts_old)).clamp(min=0)
-    return shared.to(like.dtype) / new

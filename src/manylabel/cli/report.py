@@ -1,0 +1,177 @@
+"""`manylabel report`: figures, curves and mistakes of a model as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manylabel.cli.shared import (
+    DataOptions,
+    ModelOptions,
+    data_options,
+    data_source,
+    load_predictor,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from manylabel.data.records import Records
+    from manylabel.evaluate.page.content import Page
+    from manylabel.evaluate.page.pictures import Overlay
+    from manylabel.predict import Predictor
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(short_help="Write a report of a model, or of two side by side, as one HTML file.")
+@click.argument("bundles", metavar="[BUNDLE [BUNDLE2]]", nargs=-1, type=_PATH)
+@data_options(required=False)
+@click.option(
+    "--split",
+    type=click.Choice(("test", "val", "train", "all")),
+    help="The images to measure.  [default: test if the data set has it, else val, else all]",
+)
+@click.option(
+    "--predictions", type=_PATH, help="Instead of a bundle: scores, as `manylabel score` takes."
+)
+@click.option("--predictions2", type=_PATH, help="The scores of a second model.")
+@click.option("--targets", type=_PATH, help="The truth of the predictions: as --data.")
+@click.option("--logits", is_flag=True, help="Predictions are logits, before the sigmoid.")
+@click.option("--image-list", type=_PATH, help="Predictions in lists: the images, a path a line.")
+@click.option("--label-names", type=_PATH, help="Predictions in lists: a label a line.")
+@click.option("--out", type=_PATH, default="report.html", show_default=True, help="The file.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, ..."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Images scored at once.",
+)
+@click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
+def report(
+    bundles: tuple[Path, ...],
+    data: DataOptions,
+    split: str | None,
+    predictions: Path | None,
+    predictions2: Path | None,
+    targets: Path | None,
+    logits: bool,
+    image_list: Path | None,
+    label_names: Path | None,
+    out: Path,
+    device: str,
+    batch_size: int,
+    skip_bad_images: bool,
+) -> None:
+    """Write a report of a model, or of two side by side: one HTML file that opens offline.
+
+    It has the figures with their receipt, a table of labels to sort and filter, each label's
+    curve with its threshold to move, calibration, co-occurrence, the surest mistakes and targets
+    that may be wrong.
+
+    \b
+    Example:
+      manylabel report runs/demo/bundle --data photos.csv
+      manylabel report runs/a/bundle runs/b/bundle --data VOC2007 --out a-and-b.html
+      manylabel report --predictions scores.csv --targets truth.csv
+    """
+    _require_one_way(bundles, predictions, predictions2, targets)
+    source = replace(data, path=targets or data.path)
+    if source.path is None:
+        raise click.UsageError("Give the data set: --data, or --targets.")
+    if predictions is None:
+        models = [ModelOptions(bundle, device, batch_size) for bundle in bundles]
+        page = _of_bundles(models, source, split, skip_bad=skip_bad_images)
+    else:
+        files = [predictions] if predictions2 is None else [predictions, predictions2]
+        page = _of_files(files, source, split, logits, image_list, label_names)
+    from manylabel.evaluate.page.render import write_page
+
+    click.echo(f"Report: {write_page(out, page)}")
+
+
+def _require_one_way(
+    bundles: Sequence[Path],
+    predictions: Path | None,
+    predictions2: Path | None,
+    targets: Path | None,
+) -> None:
+    if bool(bundles) == bool(predictions):
+        raise click.UsageError("Give one bundle or two, or --predictions.")
+    if len(bundles) > 2:
+        raise click.UsageError(f"Give one bundle or two, not {len(bundles)}.")
+    if predictions2 and not predictions:
+        raise click.UsageError("Give the first model's scores as --predictions.")
+    if targets and bundles:
+        raise click.UsageError("Give a bundle's data set as --data, not as --targets.")
+
+
+def _of_bundles(
+    models: Sequence[ModelOptions], data: DataOptions, split: str | None, *, skip_bad: bool
+) -> Page:
+    from manylabel.data.read import read
+    from manylabel.evaluate.page.sources import page_of_bundles
+
+    predictors = [(str(model.bundle), load_predictor(model)) for model in models]
+    trained_on = predictors[0][1].bundle.info.provenance.get("trained_on")
+    records = _part(read(data_source(data)), split, trained_on)
+    with progress("scoring", len(models) * len(records)) as bar:
+        return page_of_bundles(
+            predictors, records, overlay=_overlay, skip_bad=skip_bad, on_progress=bar.done
+        )
+
+
+def _of_files(
+    files: Sequence[Path],
+    data: DataOptions,
+    split: str | None,
+    logits: bool,
+    image_list: Path | None,
+    label_names: Path | None,
+) -> Page:
+    from manylabel.data.read import read, recognise
+    from manylabel.evaluate.page.sources import page_of_predictions
+    from manylabel.evaluate.predictions import read_predictions
+
+    assert data.path is not None
+    truth = _part(read(data_source(data)), split or "all", None)
+    kind, path = recognise(data.path)
+    instances = path if kind == "coco" and path.is_file() else None
+    found = [
+        read_predictions(
+            file,
+            logits=logits,
+            image_list=image_list,
+            label_names=label_names,
+            instances=instances,
+        )
+        for file in files
+    ]
+    return page_of_predictions(found, truth)
+
+
+def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
+    from manylabel.data.records import SPLITS
+    from manylabel.evaluate.run import held_out, take_split
+
+    if split is None:
+        return held_out(records, trained_on=trained_on)[0]
+    for name in SPLITS:
+        if name == split:
+            return take_split(records, name)
+    return records
+
+
+def _overlay(predictor: Predictor, columns: Sequence[int]) -> Overlay:
+    """Draws where the model saw evidence for a label of the page; `columns` are its own."""
+    from manylabel.explain.attention import explain_image
+    from manylabel.explain.overlay import blend
+
+    return lambda image, label: blend(image, explain_image(predictor, image).maps[columns[label]])

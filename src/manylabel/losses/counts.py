@@ -1,0 +1,66 @@
+"""How often each label is present and absent in training; some losses weigh by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manylabel.errors import ConfigError
+from manylabel.labels import ABSENT, PRESENT
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LabelCounts:
+    """Known training targets of each label; unknown ones are in neither count.
+
+    Args:
+        present: Images that have the label, int64 [C].
+        absent: Images that are known not to have it, int64 [C].
+    """
+
+    present: NDArray[np.int64]
+    absent: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, targets: NDArray[np.int8]) -> LabelCounts:
+        """The counts of targets [N, C] in {1, 0, -1}.
+
+        Example:
+            >>> counts = LabelCounts.of(np.int8([[1, 0], [0, -1], [0, 1]]))
+            >>> counts.present.tolist(), counts.absent.tolist()
+            ([1, 1], [2, 1])
+        """
+        return cls((targets == PRESENT).sum(0), (targets == ABSENT).sum(0))
+
+    @property
+    def absent_per_present(self) -> NDArray[np.float64]:
+        """Absent images for each present one, [C]; a count of 0 is taken as 1, so it is finite."""
+        return np.maximum(self.absent, 1) / np.maximum(self.present, 1)
+
+
+def need_counts(counts: LabelCounts | None, setting: str) -> LabelCounts:
+    """`counts`, for a setting that cannot do without.
+
+    Raises:
+        ConfigError: They were not given.
+    """
+    if counts is None:
+        raise ConfigError(
+            f"{setting} needs to know how often each training label is present.",
+            where="loss",
+            fix="Give the loss counts=LabelCounts.of(targets) of the training targets.",
+        )
+    return counts
+
+
+def as_tensor_like(values: Tensor, logits: Tensor) -> Tensor:
+    """`values` where `logits` are and in their type.
+
+    The type first: not every device holds the 64 bits that weights are kept in.
+    """
+    return values.to(logits.dtype).to(logits.device, non_blocking=True)

@@ -1,0 +1,117 @@
+"""CSRA, class-specific residual attention: every label pools the final map for itself, too.
+
+    final map ── 1x1 conv: S, a logit for each head, label and position ─┬─ average ─────── avg ─┐
+                                                                         └─ softmax(T S) ── att ─┴─
+                                                                               logits = avg + λ att
+
+Source: K. Zhu, J. Wu, "Residual Attention: A Simple but Effective Method for Multi-Label
+Recognition", ICCV 2021, arXiv:2108.02456; equation numbers are the paper's. With m_i the classifier
+of label i and x_j the features at position j, a softmax of T x_j·m_i over the positions (Eq. 2)
+weighs the features (Eq. 3); λ times their sum is added to their average (Eq. 5), and m_i applied
+(Eq. 6). As m_i is linear, all of it is pooling of the logits S = x_j·m_i, and only S is computed
+here. Several heads, each with its own classifiers and temperature, sum their logits (Figure 3).
+
+Differences from the paper:
+- All heads' classifiers are one convolution, and their softmaxes one softmax.
+- The temperature that stands for infinity takes the maximum itself, not a steep softmax.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Final, Literal, final
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from manylabel.config import Config
+from manylabel.models.backbones import FeatureMaps, MapShapes
+from manylabel.models.heads.base import Head, HeadOutput
+
+MAX_TEMPERATURE: Final = 99.0
+"""The temperature that stands for infinity: the softmax's average becomes the maximum."""
+
+Temperature = Annotated[float, Field(gt=0, le=MAX_TEMPERATURE)]
+
+
+class CSRAConfig(Config):
+    """CSRA's settings; the defaults are the paper's for MS-COCO, as recalled (not confirmed)."""
+
+    name: Literal["csra"] = "csra"
+    """Which head."""
+    temperatures: tuple[Temperature, ...] = Field(default=(1, 2, 3, 4, 5, 99), min_length=1)
+    """One attention head for each, in increasing order; 99 takes the maximum over the positions.
+    The paper's are 1; 1, 99; 1, 2, 4, 99; 1 to 5, 99; and 1 to 7, 99."""
+    attention_weight: float = Field(default=0.4, ge=0)
+    """λ: the weight of the attended logits beside the average ones, the same for all heads."""
+    normalised: bool = True
+    """Divide every label's classifier by its length, so that no label has steeper attention than
+    another by its weights alone."""
+
+    @field_validator("temperatures")
+    @classmethod
+    def _increase(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
+        if any(one >= other for one, other in pairwise(temperatures)):
+            raise ValueError("temperatures have to increase, each being there once")
+        if temperatures[0] == MAX_TEMPERATURE:
+            raise ValueError("the first temperature has to be below 99: its attention is the map")
+        return temperatures
+
+
+@final
+class CSRAHead(Head):
+    """Average and attended logits over the final map.
+
+    Branches `avg` and `att`, summed over the heads. Maps `confidence`, the logit of each position,
+    summed over the heads: its mean over the positions is `avg`; and `attention`, that of the head
+    with the lowest temperature, which sums to 1. Both have the final map's size. There is no bias.
+    """
+
+    temperatures: Tensor
+
+    def __init__(self, config: CSRAConfig, shapes: MapShapes, num_labels: int) -> None:
+        super().__init__()
+        heads = len(config.temperatures)
+        self.attention_weight = config.attention_weight
+        self.normalised = config.normalised
+        self.num_labels = num_labels
+        soft = [each for each in config.temperatures if each < MAX_TEMPERATURE]
+        self.takes_max = len(soft) < heads  # the last head then does
+        self.register_buffer("temperatures", torch.tensor(soft)[:, None, None], persistent=False)
+        self.classifier = nn.Conv2d(shapes.final_channels, heads * num_labels, 1, bias=False)
+
+    def forward(self, maps: FeatureMaps) -> HeadOutput:
+        """The output for N images: logits = avg + λ att (Eq. 5 and 6, summed over the heads)."""
+        size = maps.final.shape[-2:]
+        confidence = self._confidence(maps.final)  # [N, heads, C, positions]
+        soft = confidence[:, :-1] if self.takes_max else confidence
+        attention = (soft * self.temperatures).softmax(3)  # Eq. 2
+        summed = confidence.sum(1)
+        avg = summed.mean(2)
+        att = (attention * soft).sum((1, 3))
+        if self.takes_max:
+            att = att + confidence[:, -1].amax(2)
+        return HeadOutput(
+            logits=avg + self.attention_weight * att,
+            branches={"avg": avg, "att": att},
+            maps={
+                "attention": attention[:, 0].unflatten(2, size),
+                "confidence": summed.unflatten(2, size),
+            },
+        )
+
+    def label_weights(self) -> Tensor:
+        """The classifiers [C, E], summed over the heads: those that `avg` comes of."""
+        weights = self.classifier.weight.flatten(1)
+        if self.normalised:
+            weights = weights / weights.norm(dim=1, keepdim=True)
+        return weights.unflatten(0, (-1, self.num_labels)).sum(0)
+
+    def _confidence(self, final_map: Tensor) -> Tensor:
+        """S [N, heads, C, positions] in fp32: exponentials follow, whatever the run's precision."""
+        confidence = self.classifier(final_map).float().flatten(2)
+        if self.normalised:  # of the product: it is smaller than the weights
+            lengths = self.classifier.weight.float().flatten(1).norm(dim=1)
+            confidence = confidence / lengths[:, None]
+        return confidence.unflatten(1, (-1, self.num_labels))

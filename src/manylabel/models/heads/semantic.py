@@ -1,0 +1,80 @@
+"""Relations without space: the paper's ablation that sees which labels go together, not where.
+
+    backbone ── final map ── MainNet ── y_cls ─┬─────────────────────────────────────── ─┬─ logits
+                                               └─ sigmoid ── SemanticRelations ── y_sr ──┘
+
+Source: the row "ResNet-101-semantic" of arXiv:1702.05891, section 4. Known of it is that it learns
+relations from the main net's predictions, without positions. Its widths, and that it reads scores
+rather than logits, are not confirmed: both are taken from SRN, whose conv2 and conv3 have 512
+channels and see sigmoid(S), weighted.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from manylabel.config import Config
+from manylabel.models.backbones import FeatureMaps, MapShapes
+from manylabel.models.heads.base import Head, HeadOutput, MainNet, Pool
+
+
+class SemanticConfig(Config):
+    """The settings of the relations without space."""
+
+    name: Literal["semantic"] = "semantic"
+    """Which head."""
+    pool: Pool = "avg"
+    """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
+    relation_channels: int = Field(default=512, ge=1)
+    """Units of each of the two hidden layers."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Weight of y_cls in the answer; y_sr has the rest."""
+
+
+@final
+class SemanticHead(Head):
+    """The main net, and its own scores read again by a small network.
+
+    Branches `cls` and `sr`; no maps, and any map size works.
+    """
+
+    def __init__(self, config: SemanticConfig, shapes: MapShapes, num_labels: int) -> None:
+        super().__init__()
+        self.alpha = config.alpha
+        self.main = MainNet(shapes.final_channels, num_labels, config.pool)
+        self.regularisation = SemanticRelations(config.relation_channels, num_labels)
+
+    def forward(self, maps: FeatureMaps) -> HeadOutput:
+        """The output for N images: logits = alpha * y_cls + (1 - alpha) * y_sr."""
+        y_cls = self.main(maps.final)
+        y_sr, units = self.regularisation(torch.sigmoid(y_cls))
+        return HeadOutput(
+            logits=self.alpha * y_cls + (1 - self.alpha) * y_sr,
+            branches={"cls": y_cls, "sr": y_sr},
+            maps={},
+            units=units,
+        )
+
+
+@final
+class SemanticRelations(nn.Module):
+    """Two hidden layers and a classifier over the scores of all labels: SRN's conv2, conv3, fc."""
+
+    def __init__(self, channels: int, num_labels: int) -> None:
+        super().__init__()
+        self.semantic = nn.Sequential(
+            nn.Linear(num_labels, channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels, channels),
+            nn.ReLU(inplace=True),
+        )
+        self.fc = nn.Linear(channels, num_labels)
+
+    def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits y_sr [N, C] and the hidden units [N, K] of scores [N, C]."""
+        units = self.semantic(scores)
+        return self.fc(units), units

@@ -1,0 +1,152 @@
+"""Weights of a backbone from a file: safetensors, or a PyTorch state dict without code in it.
+
+A file may hold what timm saved, or what the authors of a model published if timm knows their
+names; position embeddings made for another input size are resampled.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from manylabel.errors import ConfigError
+
+
+def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> None:
+    """Fill a timm model with a file's tensors, those of a classifier left out, and resize it.
+
+    Args:
+        model: The model, of the input size that it was made for.
+        path: The file.
+        resize: Brings `model` to the input size that is wanted.
+
+    Raises:
+        ConfigError: The file is missing, cannot be read or does not fit the model.
+    """
+    state = _without_classifier(model, _read_state(path))
+    fault = _fault(model, state)
+    if fault is None:
+        _fill(model, state)
+        resize()
+        return
+    resize()  # the file may be of the wanted size, or of a third: then it is resampled but once
+    if _fault(model, state) is not None:
+        adapted = _adapted(model, state)
+        if adapted is None or _fault(model, adapted) is not None:
+            raise ConfigError(
+                f"The weights do not fit the backbone: they {fault}.",
+                where=str(path),
+                fix="Give weights of this very timm model, or set backbone.options to match.",
+            )
+        state = adapted
+    _fill(model, state)
+
+
+def misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """Why tensors do not fill a module, as what follows "they"; None if they do.
+
+    Args:
+        known: The module's own, by name.
+        given: Those to fill it with.
+    """
+    lacking = [key for key in known if key not in given]
+    foreign = [key for key in given if key not in known]
+    misshapen = [key for key in known if key in given and given[key].shape != known[key].shape]
+    for fault, keys in (
+        ("lack", lacking),
+        ("have unknown", foreign),
+        ("have misshapen", misshapen),
+    ):
+        if keys:
+            return f"{fault} {len(keys)} of {len(known)} tensors ({', '.join(keys[:3])})"
+    return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is said while timm resamples tables of relative positions: torch finds it outdated.
+
+    What comes out is tested here.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    model.load_state_dict(dict(state), strict=False)  # counters of batches may be lacking
+
+
+def _fault(model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
+    known = model.state_dict()
+    counters = {key: value for key, value in known.items() if key.endswith("num_batches_tracked")}
+    return misfit(known, {**counters, **state})
+
+
+def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """The tensors renamed and resampled as timm does for its own downloads; None if it cannot.
+
+    timm would resample patch embeddings as well: that is another model, so only positions may
+    change their shape.
+    """
+    adapt: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if adapt is None:
+        return None
+    try:
+        with quiet():
+            adapted = adapt(dict(state), model)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError):
+        return None  # made for other files; the caller tells what is wrong with this one
+    reshaped = [k for k in adapted if k in state and adapted[k].shape != state[k].shape]
+    only_positions = all("pos" in key for key in reshaped)
+    return _without_classifier(model, adapted) if only_positions else None
+
+
+def _without_classifier(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    return {key: value for key, value in state.items() if not _is_part(key, names)}
+
+
+def _is_part(key: str, modules: tuple[str, ...]) -> bool:
+    return any(key.startswith(f"{module}.") for module in modules)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(
+            "The backbone's weights do not exist.", where=str(path), fix="Check the path."
+        ) from None
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise _unreadable(path, str(error)) from None
+    except UnpicklingError:  # its own words advise to switch safety off
+        raise _unreadable(path, "it holds more than tensors") from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise _unreadable(path, "it is no mapping from names to tensors")
+    return state
+
+
+def _unreadable(path: Path, reason: str) -> ConfigError:
+    first = reason.splitlines()[0] if reason else "damaged"
+    return ConfigError(
+        f"The backbone's weights cannot be read: {first}.",
+        where=str(path),
+        fix="Give a safetensors file or a PyTorch file that holds a state dict only.",
+    )

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manylabel.bundle import load_bundle, with_decisions
+from manylabel.errors import BundleError, ConfigError
+from manylabel.labels import LabelSpace
+from manylabel.metrics.calibration import Curve, Steps
+from manylabel.predict import Prediction, Predictor
+
+PLATT = Curve(
+    kind="platt",
+    rise=(0.5, 2.0, 1.0),
+    fall=(0.5, 2.0, 1.0),
+    offset=(0.0, -1.0, 3.0),
+    pooled=(False, False, True),
+)
+STEPS = Steps(at=((0.0, 1.0),) * 3, value=((0.2, 0.4),) * 3, pooled=(True,) * 3)
+
+
+@pytest.fixture
+def photo(make_image, tmp_path: Path) -> Path:
+    return make_image(tmp_path / "photo.png")
+
+
+def changed(folder: Path, key: str, value: object) -> None:
+    path = folder / "bundle.json"
+    tables = json.loads(path.read_text())
+    tables[key] = value
+    path.write_text(json.dumps(tables))
+
+
+def test_a_bundle_without_decisions_of_its_own_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Those that were saved before there were any."""
+    old = shutil.copytree(tiny_bundle, tmp_path / "old")
+    path = old / "bundle.json"
+    tables = json.loads(path.read_text())
+    for key in ("calibration", "at_least", "at_most", "tuned"):
+        del tables[key]
+    path.write_text(json.dumps(tables))
+    info = load_bundle(old).info
+    assert (info.calibration, info.at_least, info.at_most, info.tuned) == (None, 0, None, {})
+    assert info == load_bundle(tiny_bundle).info
+
+
+@pytest.mark.parametrize("calibration", [None, PLATT, STEPS], ids=["none", "platt", "isotonic"])
+def test_new_decisions_leave_the_weights(tiny_bundle: Path, tmp_path: Path, calibration) -> None:
+    out = with_decisions(
+        tiny_bundle,
+        tmp_path / "new",
+        thresholds=[0.1, 0.2, 0.3],
+        calibration=calibration,
+        at_least=1,
+        at_most=2,
+        tuned={"sought": "most F1"},
+    )
+    weights = "model.safetensors"
+    assert (out / weights).read_bytes() == (tiny_bundle / weights).read_bytes()
+    old, new = load_bundle(tiny_bundle), load_bundle(out)
+    assert new.weights_sha256 == old.weights_sha256
+    assert new.info.thresholds == (0.1, 0.2, 0.3)
+    assert new.info.calibration == calibration
+    assert (new.info.at_least, new.info.at_most) == (1, 2)
+    assert new.info.tuned == {"sought": "most F1"}
+    unchanged = ("model", "labels", "input", "scores_from", "provenance", "format_version")
+    assert all(getattr(new.info, key) == getattr(old.info, key) for key in unchanged)
+
+
+def test_a_bundle_can_take_its_own_place(tiny_bundle: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(tiny_bundle, tmp_path / "own")
+    with_decisions(own, own, thresholds=[0.1] * 3, calibration=PLATT)
+    with_decisions(own, own, thresholds=[0.2] * 3)
+    info = load_bundle(own).info
+    assert info.thresholds == (0.2, 0.2, 0.2)
+    assert info.calibration is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "what"),
+    [
+        ({"thresholds": [0.5]}, "1 thresholds for 3 labels"),
+        ({"thresholds": [0.5, 0.5, 1.5]}, "less than or equal to 1"),
+        ({"thresholds": [0.5] * 3, "at_least": 3, "at_most": 2}, "at least 3 and at most 2"),
+        (
+            {
+                "thresholds": [0.5] * 3,
+                "calibration": Curve(
+                    kind="platt", rise=(1,), fall=(1,), offset=(0,), pooled=(True,)
+                ),
+            },
+            "calibration of 1 labels for 3",
+        ),
+    ],
+)
+def test_decisions_that_do_not_fit(tiny_bundle, tmp_path, decisions: dict, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        with_decisions(tiny_bundle, tmp_path / "new", **decisions)
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_weights_are_not_passed_on(tiny_bundle: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(tiny_bundle, tmp_path / "damaged")
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match="SHA-256"):
+        with_decisions(damaged, tmp_path / "new", thresholds=[0.5] * 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("calibration", {"kind": "magic"}),
+        ("calibration", {**PLATT.model_dump(), "rise": [1.0]}),
+        ("at_least", -1),
+        ("at_most", 0),
+    ],
+)
+def test_damaged_decisions_are_told(tiny_bundle, tmp_path, key: str, value: object) -> None:
+    damaged = shutil.copytree(tiny_bundle, tmp_path / "damaged")
+    changed(damaged, key, value)
+    with pytest.raises(BundleError, match="damaged"):
+        load_bundle(damaged)
+
+
+# What Predictor makes of it
+
+
+@pytest.mark.parametrize("calibration", [PLATT, STEPS], ids=["platt", "isotonic"])
+def test_scores_are_calibrated_and_said_to_be(tiny_bundle, tmp_path, photo, calibration) -> None:
+    out = with_decisions(
+        tiny_bundle, tmp_path / "new", thresholds=[0.5] * 3, calibration=calibration
+    )
+    plain, found = (Predictor.load(f, device="cpu").predict(photo) for f in (tiny_bundle, out))
+    assert found.as_dict()["calibrated"] is True
+    assert "calibrated" not in plain.as_dict()
+    assert found.scores.dtype == np.float32
+    logits = np.log(plain.scores / (1 - plain.scores))
+    by_hand = (
+        1 / (1 + np.exp(-(logits * [0.5, 2, 1] + [0, -1, 3])))
+        if calibration is PLATT
+        else 0.2 + 0.2 * plain.scores
+    )
+    np.testing.assert_allclose(found.scores, by_hand, atol=1e-5)
+    (many,) = Predictor.load(out, device="cpu").predict_many([("a", photo)])
+    assert isinstance(many, Prediction)
+    assert many.calibrated
+    np.testing.assert_array_equal(many.scores, found.scores)
+
+
+@pytest.mark.parametrize(("at_least", "at_most", "count"), [(0, None, 0), (2, None, 2), (1, 1, 1)])
+def test_images_get_as_many_labels_as_they_are_to(
+    tiny_bundle, tmp_path, photo, at_least: int, at_most: int | None, count: int
+) -> None:
+    out = with_decisions(
+        tiny_bundle,
+        tmp_path / "new",
+        thresholds=[1.0] * 3,
+        at_least=at_least,
+        at_most=at_most,
+    )
+    found = Predictor.load(out, device="cpu").predict(photo)
+    assert found.names == [name for name, _ in found.top(count)]
+
+
+def test_the_label_nearest_to_its_threshold_is_taken_and_not_the_highest_score() -> None:
+    found = Prediction(
+        "x",
+        LabelSpace(["a", "b"]),
+        np.array([0.6, 0.3], np.float32),
+        np.array([0.9, 0.35], np.float32),
+        at_least=1,
+    )
+    assert found.names == ["b"]
