@@ -39,6 +39,7 @@ docs: $(VENV)/.tools  ## write the pages that are made from the code
 
 bench: $(VENV)/.tools  ## the benchmarks that need no data
 	$(BIN)/python -m benchmarks.head_overhead
+	$(BIN)/python -m benchmarks.head_labels
 	$(BIN)/python -m benchmarks.metrics_speed
 	$(BIN)/python -m benchmarks.input_pipeline
 	$(BIN)/python -m benchmarks.splits
