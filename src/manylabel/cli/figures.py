@@ -69,12 +69,12 @@ def print_json(found: Mapping[str, Any]) -> None:
     click.echo(json.dumps(found, indent=2, allow_nan=False))
 
 
-def print_more(figures: Mapping[str, float], threshold: float) -> None:
+def print_more(figures: Mapping[str, float], decided: str) -> None:
     """Print the figures that no profile has, each with what it says.
 
     Args:
         figures: As `measure_more` gives them.
-        threshold: What those of decisions were decided at.
+        decided: When a label was decided for, in words.
     """
     shown = table("beyond profiles", "%", left=("what it says",))
     for name, words in MORE.items():
@@ -83,13 +83,14 @@ def print_more(figures: Mapping[str, float], threshold: float) -> None:
     console = terminal()
     console.print(shown)
     console.print(
-        f"coverage_error counts labels; decided where score >= {threshold:g}; unknown targets "
-        "count nowhere"
+        f"coverage_error counts labels; decided where {decided}; unknown targets count nowhere"
     )
 
 
 def print_intervals(found: Intervals, *, per_label: bool) -> None:
     """Print the headline figures with their intervals, and on demand each label's AP."""
+    from manylabel.evaluate.intervals import in_words
+
     shown = table("95 % interval", "%", "low", "high")
     for name, each in found.figures.items():
         shown.add_row(name, *_bounds(each))
@@ -101,7 +102,7 @@ def print_intervals(found: Intervals, *, per_label: bool) -> None:
     console.print(shown)
     console.print(
         f"the middle 95 % of {found.draws:,} resamples of the images, seed {found.seed}; profile "
-        f"manylabel, decided where score >= {found.threshold:g}"
+        f"manylabel, decided where {in_words(found.threshold)}"
     )
 
 

@@ -96,6 +96,12 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
     type=click.FloatRange(0, 1),
     help="For all labels: scores that reach it are decisions.  [default: the profile's own]",
 )
+@click.option(
+    "--thresholds",
+    "thresholds_path",
+    type=click.Path(path_type=Path),
+    help="One a label, from JSON: the .receipt.json of saved predictions, or an object by label.",
+)
 @click.option("--per-label", is_flag=True, help="Print a table of all labels, too.")
 @click.option("--more", is_flag=True, help="Print the figures that no profile has, too.")
 @click.option(
@@ -110,6 +116,7 @@ def score(
     common: bool,
     profile: str,
     threshold: float | None,
+    thresholds_path: Path | None,
     per_label: bool,
     more: bool,
     intervals: bool,
@@ -128,15 +135,18 @@ def score(
       manylabel score --predictions pred.txt --image-list test_imglist.txt --logits \\
         --targets truth.csv --profile srn --json
     """
+    from manylabel.evaluate.intervals import in_words
     from manylabel.evaluate.score import Inputs, score_predictions
 
+    if threshold is not None and thresholds_path is not None:
+        raise click.UsageError("--threshold and --thresholds cannot go together.")
     with progress("resampling, %", 100, bar=intervals) as bar:
         found = score_predictions(
             predictions_path,
             Inputs(**inputs),
             common=common,
             profile=profile,
-            threshold=threshold,
+            threshold=thresholds_path or threshold,
             draws=resamples if intervals else 0,
             seed=seed,
             on_progress=lambda done, total: bar.done(100 * done // total),
@@ -149,4 +159,4 @@ def score(
     if found.intervals:
         print_intervals(found.intervals, per_label=per_label)
     if more:
-        print_more(found.more(), found.threshold)
+        print_more(found.more(), in_words(found.threshold))

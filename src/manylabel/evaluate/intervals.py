@@ -21,6 +21,8 @@ from manylabel.metrics.bootstrap import (
 from manylabel.metrics.decisions import decide_at_threshold, precision_recall_f1
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 
+Threshold = float | NDArray[np.float64]
+"""What decides: one threshold for all labels, or one each, [C]."""
 THRESHOLD: Final = 0.5
 """Where figures that are of no profile are decided, if nothing else is asked for."""
 
@@ -51,7 +53,7 @@ def bootstrapped(
     targets: NDArray[np.int8],
     weights: NDArray[np.int32],
     *,
-    threshold: float = THRESHOLD,
+    threshold: Threshold = THRESHOLD,
     on_label: Callable[[], None] | None = None,
 ) -> Bootstrapped:
     """The figures of some images and of each draw of them.
@@ -60,7 +62,7 @@ def bootstrapped(
         scores: [N, C], 0..1.
         targets: [N, C] of 1, 0 and -1.
         weights: [draws, N], as `draw_weights` gives them.
-        threshold: For all labels, 0..1.
+        threshold: For all labels, or [C]; 0..1.
         on_label: Called when a label is done: that is where the time goes.
     """
     ap_draws = np.empty((len(weights), scores.shape[1]))
@@ -96,7 +98,7 @@ class Intervals:
 
     figures: dict[str, Interval]
     labels: dict[str, Interval]
-    threshold: float
+    threshold: Threshold
     draws: int
     seed: int
 
@@ -106,7 +108,7 @@ class Intervals:
             **{name: found.as_dict() for name, found in self.figures.items()},
             "labels": [{"label": name, **found.as_dict()} for name, found in self.labels.items()],
             "profile": "manylabel",
-            "threshold": self.threshold,
+            "threshold": np.asarray(self.threshold).tolist(),
             "resamples": self.draws,
             "seed": self.seed,
         }
@@ -119,7 +121,7 @@ def intervals(
     *,
     draws: int,
     seed: int = 0,
-    threshold: float = THRESHOLD,
+    threshold: Threshold = THRESHOLD,
     on_progress: OnProgress | None = None,
 ) -> Intervals:
     """The headline figures and each label's AP with their bootstrap intervals.
@@ -130,7 +132,7 @@ def intervals(
         labels: The C labels.
         draws: How many times the images are drawn.
         seed: Of the draws.
-        threshold: For all labels, 0..1.
+        threshold: For all labels, or [C]; 0..1.
         on_progress: Told how many labels are drawn, and of how many.
     """
     drawn = bootstrapped(
@@ -150,6 +152,12 @@ def intervals(
         draws,
         seed,
     )
+
+
+def in_words(threshold: Threshold) -> str:
+    """When a label is decided for: "score >= 0.5"."""
+    one = isinstance(threshold, float)
+    return f"score >= {threshold:g}" if one else "score >= the label's threshold"
 
 
 def counting(on_progress: OnProgress | None, total: int) -> Callable[[], None] | None:

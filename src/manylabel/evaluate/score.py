@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manylabel.config import parse
+from manylabel.data.parsing import load_object
 from manylabel.data.read import DataSource, read, recognise
 from manylabel.data.records import SPLITS, Records
 from manylabel.errors import DataError
-from manylabel.evaluate.intervals import THRESHOLD, Intervals, OnProgress, intervals
+from manylabel.evaluate.intervals import (
+    THRESHOLD,
+    Intervals,
+    OnProgress,
+    Threshold,
+    intervals,
+)
 from manylabel.evaluate.predictions import Predictions, matched, read_predictions
 from manylabel.evaluate.receipt import Receipt, receipt_of
+from manylabel.labels import LabelSpace
 from manylabel.metrics.more import measure_more
 from manylabel.metrics.profiles import Measures, find_profile, measure
 
@@ -90,7 +101,7 @@ class Score:
         notes: What reading and matching decided or left out, a sentence each.
         predictions: The scores, in the truth's order.
         truth: The images with their targets.
-        threshold: What the figures that are of no profile are decided at.
+        threshold: What the figures that are of no profile are decided at; one, or [C].
         intervals: How far figures would move with other images; None where not asked for.
     """
 
@@ -99,7 +110,7 @@ class Score:
     notes: tuple[str, ...]
     predictions: Predictions
     truth: Records
-    threshold: float = THRESHOLD
+    threshold: Threshold = THRESHOLD
     intervals: Intervals | None = None
 
     def more(self) -> dict[str, float]:
@@ -111,7 +122,7 @@ class Score:
         receipt = self.receipt.model_dump(mode="json", exclude_none=True)
         tables: dict[str, Any] = {
             **self.measures.as_dict(),
-            "more": {**self.more(), "threshold": self.threshold},
+            "more": {**self.more(), "threshold": np.asarray(self.threshold).tolist()},
         }
         if self.intervals:
             tables["intervals"] = self.intervals.as_dict()
@@ -124,7 +135,7 @@ def score_predictions(
     *,
     common: bool = False,
     profile: str = "manylabel",
-    threshold: float | None = None,
+    threshold: float | Path | None = None,
     draws: int = 0,
     seed: int = 0,
     on_progress: OnProgress | None = None,
@@ -136,7 +147,8 @@ def score_predictions(
         inputs: The truth, and how to read both.
         common: Measure the images that both have, where they differ.
         profile: The definitions, a key of `manylabel.metrics.PROFILES`.
-        threshold: For all labels, 0..1; the profile's own if not given.
+        threshold: For all labels, 0..1; or a JSON file of one a label, as a saved receipt is; the
+            profile's own if not given.
         draws: How many draws the intervals are of; 0: no intervals.
         seed: Of the draws.
         on_progress: Told how many labels are drawn, and of how many.
@@ -150,8 +162,9 @@ def score_predictions(
     truth = inputs.read_truth()
     found, truth = matched(inputs.read_predictions(predictions), truth, common=common)
     targets = truth.targets()
-    measures = measure(found.scores, targets, truth.labels, profile=profile, thresholds=threshold)
-    decided_at = THRESHOLD if threshold is None else threshold
+    given = read_thresholds(threshold, truth.labels) if isinstance(threshold, Path) else threshold
+    measures = measure(found.scores, targets, truth.labels, profile=profile, thresholds=given)
+    decided_at = THRESHOLD if given is None else given
     found_intervals = None
     if draws:
         found_intervals = intervals(
@@ -176,8 +189,38 @@ def score_predictions(
     )
 
 
-def rule(threshold: float | None) -> str:
+def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:
+    """A threshold for each label [C] from JSON: an object by label, alone or under `thresholds`.
+
+    Raises:
+        DataError: The file cannot be read, lacks a label, or holds what is no threshold.
+    """
+    wanted = "an object from label to threshold, or the .receipt.json of saved predictions"
+    document = load_object(path, wanted)
+    by_label = document.get("thresholds", document)
+    missing = [name for name in labels if name not in by_label]
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of {len(labels):,} labels have no threshold: "
+            f"{', '.join(missing[:3])}.",
+            where=str(path),
+            fix=f"Give {wanted}.",
+        )
+    values = [by_label[name] for name in labels]
+    for name, value in zip(labels, values, strict=True):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise DataError(
+                f"The threshold of '{name}' is {value!r}.",
+                where=str(path),
+                fix="Give numbers from 0 to 1.",
+            )
+    return np.array(values, dtype=np.float64)
+
+
+def rule(threshold: float | Path | None) -> str:
     """How it was decided, for a receipt."""
+    if isinstance(threshold, Path):
+        return f"per label, from {threshold}"
     return "the profile's own" if threshold is None else f"{threshold:g} for all"
 
 

@@ -205,6 +205,22 @@ def test_saved_predictions_scored_again_give_the_very_same_figures(
     assert list(kept["thresholds"]) == ["cat", "dog", "owl"]
 
 
+def test_thresholds_of_a_tuned_bundle_go_with_its_receipt(
+    make_bundle, photos: Path, capsys, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "tuned", thresholds=(0.4, 0.5, 0.6), tuned={"rule": "f1"})
+    path = tmp_path / "scores.npz"
+    found = run_json(capsys, bundle, "--data", photos, "--save-predictions", path)
+    command = ["score", "--predictions", str(path), "--json", "--targets"]
+    command += [str(path.with_suffix(".targets.csv")), "--thresholds"]
+    with pytest.raises(SystemExit):
+        main([*command, str(path.with_suffix(".receipt.json"))])
+    again = json.loads(capsys.readouterr().out)
+    for name in ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "top3", "labels", "profile"):
+        assert again[name] == found[name], name
+    assert again["more"]["threshold"] == [0.4, 0.5, 0.6]
+
+
 def test_predictions_take_the_place_of_older_ones(tiny_bundle, photos, capsys) -> None:
     path = photos.with_name("scores.csv")
     path.write_text("old")

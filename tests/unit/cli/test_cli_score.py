@@ -240,3 +240,44 @@ def test_the_flags_are_these() -> None:
         *("--image-list", "--label-names", "--common", "--profile", "--threshold"),
         *("--per-label", "--more", "--intervals", "--resamples", "--seed", "--json"),
     ]
+
+
+def test_thresholds_by_label_decide_by_name(made, files, tmp_path: Path, capsys):
+    """Against a direct count; the file names the labels in another order."""
+    scores, targets = made
+    each = {"owl": 0.7, "cat": 0.2, "dog": 0.55}
+    path = tmp_path / "thresholds.json"
+    path.write_text(json.dumps(each))
+    found = run_json(capsys, *files, "--thresholds", path, "--intervals", "--resamples", 100)
+    decided = scores >= [each[name] for name in NAMES]
+    assert found["OP"] == pytest.approx(targets[decided].sum() / decided.sum())
+    assert found["more"]["subset_accuracy"] == pytest.approx((decided == targets).all(1).mean())
+    assert found["more"]["threshold"] == found["intervals"]["threshold"] == [0.2, 0.55, 0.7]
+    assert found["intervals"]["OF1"]["value"] == pytest.approx(found["OF1"])
+    assert found["receipt"]["thresholds"] == f"per label, from {path}"
+    assert run(*files, "--thresholds", path, "--more", "--intervals", "--resamples", 100) == 0
+    assert capsys.readouterr().out.count("score >= the label's threshold") == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('{"cat": 0.2, "dog": 0.5}', "1 of 3 labels have no threshold: owl"),
+        ('{"thresholds": {"cat": 0.2, "dog": 0.5, "owl": 1.5}}', "threshold of 'owl' is 1.5"),
+        ('{"cat": 0.2, "dog": "half", "owl": 0.5}', "threshold of 'dog' is 'half'"),
+        ("[0.2, 0.5, 0.5]", "does not hold a JSON object"),
+        ('{"cat": 0.2', "not valid JSON"),
+    ],
+)
+def test_thresholds_that_cannot_be_used(files, tmp_path: Path, capsys, given: str, said: str):
+    path = tmp_path / "thresholds.json"
+    path.write_text(given)
+    assert run(*files, "--thresholds", path) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_one_threshold_and_many_do_not_go_together(files, tmp_path: Path, capsys):
+    path = tmp_path / "thresholds.json"
+    path.write_text('{"cat": 0.2, "dog": 0.5, "owl": 0.5}')
+    assert run(*files, "--thresholds", path, "--threshold", 0.5) == 2
+    assert "cannot go together" in capsys.readouterr().err
