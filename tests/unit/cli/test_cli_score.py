@@ -238,6 +238,7 @@ def test_the_flags_are_these() -> None:
     assert [option for param in found.params for option in param.opts] == [
         *("--predictions", "--targets", "--format", "--split", "--logits"),
         *("--image-list", "--label-names", "--common", "--profile", "--threshold"),
+        "--thresholds",
         *("--per-label", "--more", "--intervals", "--resamples", "--seed", "--json"),
     ]
 
