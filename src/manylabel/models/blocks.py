@@ -34,10 +34,10 @@ class WholeMapConv2d(nn.Module):
         return units if self.bias is None else units + self.bias
 
 
-def conv_norm(channels: int, outputs: int, kernel: int = 1, *, groups: int = 1) -> nn.Sequential:
+def conv_norm(channels: int, outputs: int, kernel: int = 1) -> nn.Sequential:
     """A convolution that keeps the map's size, and batch normalisation."""
     return nn.Sequential(
-        nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, groups=groups, bias=False),
+        nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
     )
 

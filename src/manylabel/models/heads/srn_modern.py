@@ -1,19 +1,17 @@
-"""SRN modernised: cheaper than SRN, trained in one step, and better on every set it was tried on.
+"""SRN modernised: cheaper than SRN, and trained in one step.
 
-    backbone ─┬─ final map ─┬─ MainNet ───────────────────────────────────── y_cls ─┐
-              │             └─ 1x1, upsampled ─┐                                    │
-              └─ mid map ───── 1x1 ─────────── + ── context ─┬─ A, S ─────── y_att  ├─ mean
-                                                             └─ U = sigmoid(S) * A  │
-                                                                └─ relations ─ y_sr ┘
+    backbone ─┬─ final map ── MainNet ──────────────────────────────── y_cls ─┐
+              └─ mid map ── 1x1 ── + context ─┬─ A, S ─ sum(A * S) ── y_att  ├─ mean
+                                              └─ U = sigmoid(S) * A          │
+                                                 └─ relations ─────── y_sr ──┘
 
 What SRN is stays: attention learned from image-level labels alone, U = sigmoid(S) * A (Eq. 8), and
 convolutions over all labels' U that learn which labels go together and in what layout (conv2 to
-conv4). Deliberate differences from arXiv:1702.05891, each measured in docs/heads/srn-modern.md:
+conv4). Deliberate differences from arXiv:1702.05891, what they bring is measured in docs/heads.md:
 
-- Attention reads the mid map *and* the final one, whose features know more of what is seen; each is
-  brought to a few channels by a 1x1 convolution and the second is upsampled onto the first.
-- The context that f_att took from a dense 3x3 convolution, three fifths of SRN's cost, comes from a
-  depth-wise one and a 1x1, and is added to what it was computed from.
+- The mid map is brought to 256 channels once, for A and S alike. A quarter as many weights see the
+  context in a 3x3 convolution, three fifths of SRN's cost, and what they see is added to what they
+  read.
 - Batch normalisation after every hidden convolution, as in the released network.
 - U is scaled by its number of positions before conv2, so that its entries are of order 1.
 - The answer is the mean of all three branches; in the paper y_att only trains the attention.
@@ -54,7 +52,7 @@ class SRNModernConfig(Config):
 
 @final
 class SRNModernHead(Head):
-    """Main net, label attention over both maps, and spatial regularisation.
+    """Main net, label attention and spatial regularisation over a backbone's maps.
 
     Branches `cls`, `att` and `sr`; maps `attention` (A), `confidence` (S) and `weighted` (U);
     units are conv4's. Any map size works, as in SRN: U is pooled onto the grid of conv4's kernels.
@@ -63,12 +61,12 @@ class SRNModernHead(Head):
     def __init__(self, config: SRNModernConfig, shapes: MapShapes, num_labels: int) -> None:
         super().__init__()
         self.main = MainNet(shapes.final_channels, num_labels, config.pool)
-        self.attention = TwoMapAttention(config, shapes, num_labels)
+        self.attention = LightAttention(config.channels, shapes.mid_channels, num_labels)
         self.regularisation = Relations(config, config.grid or shapes.grid, num_labels)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = (y_cls + y_att + y_sr) / 3."""
-        attention, confidence = self.attention(maps)
+        attention, confidence = self.attention(maps.mid)
         weighted = torch.sigmoid(confidence) * attention
         y_cls = self.main(maps.final)
         y_att = (attention * confidence).sum((2, 3))
@@ -82,30 +80,19 @@ class SRNModernHead(Head):
 
 
 @final
-class TwoMapAttention(nn.Module):
-    """Where each label is, from the mid map's positions and the final map's features."""
+class LightAttention(nn.Module):
+    """f_att and conv1 over shared features: where each label is, and how sure that is."""
 
-    def __init__(self, config: SRNModernConfig, shapes: MapShapes, num_labels: int) -> None:
+    def __init__(self, channels: int, mid_channels: int, num_labels: int) -> None:
         super().__init__()
-        channels = config.channels
-        self.from_mid = conv_norm(shapes.mid_channels, channels)
-        self.from_final = conv_norm(shapes.final_channels, channels)
-        self.context = nn.Sequential(
-            conv_norm(channels, channels, 3, groups=channels),
-            nn.ReLU(inplace=True),
-            conv_norm(channels, channels),
-            nn.ReLU(inplace=True),
-        )
+        self.reduce = nn.Sequential(conv_norm(mid_channels, channels), nn.ReLU(inplace=True))
+        self.context = nn.Sequential(conv_norm(channels, channels, 3), nn.ReLU(inplace=True))
         self.z = nn.Conv2d(channels, num_labels, 1, bias=False)  # softmax forgets a constant
         self.s = nn.Conv2d(channels, num_labels, 1)
 
-    def forward(self, maps: FeatureMaps) -> tuple[Tensor, Tensor]:
-        """A and S, each [N, C, H, W] on the mid map's positions, in fp32."""
-        mid = self.from_mid(maps.mid)
-        final_map = functional.interpolate(
-            self.from_final(maps.final), mid.shape[-2:], mode="bilinear", align_corners=False
-        )
-        features = functional.relu(mid + final_map)
+    def forward(self, mid: Tensor) -> tuple[Tensor, Tensor]:
+        """A and S, each [N, C, H, W], of the mid map [N, D, H, W], in fp32."""
+        features = self.reduce(mid)
         features = features + self.context(features)
         z = self.z(features).float()
         attention = z.flatten(2).softmax(2).unflatten(2, z.shape[-2:])

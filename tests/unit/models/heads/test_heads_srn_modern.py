@@ -59,40 +59,25 @@ def pointwise(x: np.ndarray, conv: nn.Module) -> np.ndarray:
     return np.einsum("oi,ihw->ohw", array(conv.weight)[:, :, 0, 0], x)
 
 
-def depthwise(x: np.ndarray, conv: nn.Module) -> np.ndarray:
-    """A 3x3 convolution of each channel of [D, H, W] with its own kernel, zeros outside."""
+def around(x: np.ndarray, conv: nn.Module) -> np.ndarray:
+    """A 3x3 convolution of [D, H, W], zeros outside."""
     assert isinstance(conv, nn.Conv2d)
-    kernels, padded = array(conv.weight)[:, 0], np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    out = np.zeros_like(x)
-    for d, h, w in np.ndindex(*x.shape):
-        out[d, h, w] = (kernels[d] * padded[d, h : h + 3, w : w + 3]).sum()
-    return out
-
-
-def upsampled(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, cells as squares: a new cell's centre lies between the centres of old ones."""
-    out = np.zeros((len(x), *size))
-    for h, w in np.ndindex(*size):
-        row = np.clip((h + 0.5) * x.shape[1] / size[0] - 0.5, 0, x.shape[1] - 1)
-        column = np.clip((w + 0.5) * x.shape[2] / size[1] - 0.5, 0, x.shape[2] - 1)
-        for r in range(x.shape[1]):
-            for c in range(x.shape[2]):
-                share = max(0, 1 - abs(row - r)) * max(0, 1 - abs(column - c))
-                out[:, h, w] += share * x[:, r, c]
+    kernels, padded = array(conv.weight), np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    out = np.zeros((len(kernels), *x.shape[1:]))
+    for d, h, w in np.ndindex(*out.shape):
+        out[d, h, w] = (kernels[d] * padded[:, h : h + 3, w : w + 3]).sum()
     return out
 
 
 def transcribed(head: SRNModernHead, mid: np.ndarray, final: np.ndarray) -> dict[str, np.ndarray]:
     """What the page says of one image: logits [C], maps [C, H, W]."""
     part, relations = head.attention, head.regularisation
-    from_mid = normalised(pointwise(mid, part.from_mid[0]), part.from_mid[1])
-    from_final = normalised(pointwise(final, part.from_final[0]), part.from_final[1])
-    read = np.maximum(0, from_mid + upsampled(from_final, mid.shape[1:]))
-    first, _, second, _ = part.context
-    assert isinstance(first, nn.Sequential)
-    assert isinstance(second, nn.Sequential)
-    around = np.maximum(0, normalised(depthwise(read, first[0]), first[1]))
-    features = read + np.maximum(0, normalised(pointwise(around, second[0]), second[1]))
+    reduce = part.reduce[0]
+    assert isinstance(reduce, nn.Sequential)
+    read = np.maximum(0, normalised(pointwise(mid, reduce[0]), reduce[1]))
+    context = part.context[0]
+    assert isinstance(context, nn.Sequential)
+    features = read + np.maximum(0, normalised(around(read, context[0]), context[1]))
     z = pointwise(features, part.z)
     attention = np.exp(z) / np.exp(z).sum((1, 2), keepdims=True)
     confidence = pointwise(features, part.s) + array(part.s.bias)[:, None, None]
