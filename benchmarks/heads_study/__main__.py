@@ -2,8 +2,9 @@
 
     python -m benchmarks.heads_study --work DIR [--data PHOTOGRAPHS] [--sets street5 fashion scenes]
 
-On photographs the backbone is a frozen DenseNet-169 whose maps are computed once; on drawn scenes
-a small one is trained from scratch with the head. Each head gets the same epochs, views and loss,
+On photographs the backbone is a frozen DenseNet-169 whose maps are computed once, or, with
+`--fine-tune`, trained with the head, for which one wants a GPU; on drawn scenes a small one is
+trained from scratch with the head. Each head gets the same epochs, views and loss,
 and the same learning rates to choose from: the one of the best validation mAP at the tuning seed.
 The test split is measured once a run and chooses nothing. What is done is kept in DIR, a file a
 run, so that a stopped study goes on, and several processes may share the work by `--heads`.
@@ -35,6 +36,7 @@ from manylabel.train.run import load_records
 
 FROZEN_RATES: Final = (3e-4, 1e-3, 3e-3)
 SCRATCH_RATES: Final = (2e-3, 8e-3)
+TUNED_RATES: Final = (1e-4, 3e-4, 1e-3)
 SCENES_TUNING_SEED: Final = 10
 """Scenes that rates are chosen on; none of these is measured."""
 
@@ -48,7 +50,8 @@ def main() -> None:
             if (ground := _ground(name, args, reporter)) is None:
                 reporter.say(f"{name}: skipped, {args.data} has no such photographs.")
                 continue
-            sets[name] = _measure(name, ground, args, reporter)
+            title = f"{name}, fine-tuned" if args.fine_tune and not ground.small else name
+            sets[title] = _measure(title, ground, args, reporter)
     if args.no_tables:
         return
     found = {head: cost_of(head) for head in args.heads}
@@ -70,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--heads", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=10, help="of a frozen backbone's heads")
+    parser.add_argument("--fine-tune", action="store_true", help="train the backbone, too")
     parser.add_argument("--scenes-epochs", type=int, default=12)
     parser.add_argument("--no-tables", action="store_true", help="only train what is missing")
     parser.add_argument("--plot", type=Path, help="write the picture of accuracy over cost")
@@ -82,7 +86,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Each head's figures on one set: tuned at one seed, measured at all."""
     rows: dict[str, Any] = {}
-    rates = SCRATCH_RATES if ground.small else FROZEN_RATES
+    rates = _RATES[ground.recipe]
     tuning_seed = SCENES_TUNING_SEED if ground.small else args.seeds[0]
     epochs = args.scenes_epochs if ground.small else args.epochs
     cells = args.work / "cells"
@@ -99,6 +103,14 @@ def _measure(
     return rows
 
 
+_RATES: Final = {
+    "frozen.toml": FROZEN_RATES,
+    "tuned.toml": TUNED_RATES,
+    "scratch.toml": SCRATCH_RATES,
+}
+"""The rates that each head may choose from, by recipe."""
+
+
 def _ground(name: str, args: argparse.Namespace, reporter: Reporter) -> Ground | None:
     if name == "scenes":
         return Ground(
@@ -109,6 +121,8 @@ def _ground(name: str, args: argparse.Namespace, reporter: Reporter) -> Ground |
         return None
     records = frequent(load_records(DataSource(path=args.data / photos.path), reporter))
     settings = {"backbone.name": BACKBONE, "backbone.weights": str(args.data / WEIGHTS)}
+    if args.fine_tune:
+        return Ground("tuned.toml", settings, lambda seed: records)
     path = Path(__file__).parent / "frozen.toml"
     steps = [{"kind": "main", "epochs": 1, "freeze": ["backbone"]}]
     config = resolve({**put(read_toml(path), settings), "steps": steps}, where=str(path))
@@ -141,7 +155,7 @@ def _report(
         "sets": sets,
         "cost": found,
         "epochs": {"photographs": args.epochs, "scenes": args.scenes_epochs},
-        "rates": {"photographs": FROZEN_RATES, "scenes": SCRATCH_RATES},
+        "rates": _RATES,
         "runs": sum(1 for _ in itertools.chain.from_iterable(sets.values())),
         "versions": versions("torch", "timm"),
         "processor": processor(),

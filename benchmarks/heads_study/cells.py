@@ -40,8 +40,8 @@ class Cell:
 
     def path(self, folder: Path) -> Path:
         """Where the cell's figures are kept."""
-        name = self.head.replace(", ", "-")
-        return folder / self.data / f"{name}-lr{self.lr:g}-seed{self.seed}-{self.epochs}.json"
+        data, head = (text.replace(", ", "-") for text in (self.data, self.head))
+        return folder / data / f"{head}-lr{self.lr:g}-seed{self.seed}-{self.epochs}.json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Ground:
         recipe: The base recipe.
         settings: Put into it: the backbone.
         records_of: The data set of a seed.
-        features: Maps of a frozen backbone, computed once; none where the backbone trains.
+        features: Maps of a frozen backbone, computed once; none where the backbone trains, too.
         small: Take the contenders' settings for the scenes' backbone.
     """
 
@@ -67,7 +67,7 @@ def recipe_of(cell: Cell, ground: Ground) -> RunConfig:
     """The resolved recipe that a cell is trained by."""
     contender = CONTENDERS[cell.head]
     head = {**contender.head, **(contender.on_scenes if ground.small else {})}
-    frozen = {} if ground.small else {"freeze": ["backbone"]}
+    frozen = {} if ground.features is None else {"freeze": ["backbone"]}
     path = HERE / ground.recipe
     tables = put(read_toml(path), {**ground.settings, "seed": cell.seed, "optim.lr": cell.lr})
     tables["head"] = head
