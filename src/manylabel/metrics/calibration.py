@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from manylabel.config import Config
 from manylabel.errors import DataError
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
-from manylabel.metrics.ranking import Scores, Targets, check_same_shape, check_scores, check_targets
+from manylabel.metrics.ranking import Scores, Targets, check_scored
 
 Floats = NDArray[np.float64]
 Kind = Literal["temperature", "platt", "beta", "isotonic"]
@@ -148,14 +148,7 @@ def fit_calibration(scores: ArrayLike, targets: ArrayLike, kind: Kind) -> Curve 
 
 
 def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
-    scores, targets = check_scores(scores), check_targets(targets)
-    check_same_shape("scores", scores.shape, targets)
-    if scores.size and (scores.min() < 0 or scores.max() > 1):
-        raise DataError(
-            f"Scores must lie in 0..1; given are {scores.min():.4g} to {scores.max():.4g}.",
-            where="scores",
-            fix="Give scores, after the sigmoid, not logits.",
-        )
+    scores, targets = check_scored(scores, targets)
     if not ((targets == PRESENT).any() and (targets == ABSENT).any()):
         raise DataError(
             "There is nothing to calibrate by: all known targets are alike.",

@@ -25,9 +25,7 @@ from manylabel.metrics.ranking import (
     Scores,
     Targets,
     average_precision_by,
-    check_same_shape,
-    check_scores,
-    check_targets,
+    check_scored,
     mean_average_precision,
 )
 from manylabel.metrics.thresholds import decide
@@ -299,10 +297,8 @@ def _rows(
 
 
 def _checked(scores: ArrayLike, targets: ArrayLike, labels: LabelSpace) -> tuple[Scores, Targets]:
-    scores, targets = check_scores(scores), check_targets(targets)
-    check_same_shape("scores", scores.shape, targets)
+    scores, targets = check_scored(scores, targets)
     _check_columns(scores.shape[1], labels)
-    _check_range(scores)
     return scores, targets
 
 
@@ -312,15 +308,6 @@ def _check_columns(columns: int, labels: LabelSpace) -> None:
             f"The scores have {columns} columns, but there are {len(labels)} labels.",
             where=repr(labels),
             fix="Give one column a label, in the order of the labels.",
-        )
-
-
-def _check_range(scores: NDArray[Any]) -> None:
-    if scores.size and (scores.min() < 0 or scores.max() > 1):
-        raise DataError(
-            f"Scores must lie in 0..1; given are {scores.min():.4g} to {scores.max():.4g}.",
-            where="scores",
-            fix="Give scores, after the sigmoid, not logits.",
         )
 
 

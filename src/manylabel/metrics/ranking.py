@@ -168,6 +168,23 @@ def check_scores(scores: ArrayLike, images: Sequence[str] | None = None) -> Scor
     return array
 
 
+def check_scored(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
+    """Scores, after the sigmoid, and targets: of one shape [N, C], the scores in 0..1.
+
+    Raises:
+        DataError: One cannot be used, they do not fit each other, or the scores are logits.
+    """
+    scores, targets = check_scores(scores), check_targets(targets)
+    check_same_shape("scores", scores.shape, targets)
+    if scores.size and (scores.min() < 0 or scores.max() > 1):
+        raise DataError(
+            f"Scores must lie in 0..1; given are {scores.min():.4g} to {scores.max():.4g}.",
+            where="scores",
+            fix="Give scores, after the sigmoid, not logits.",
+        )
+    return scores, targets
+
+
 def check_targets(targets: ArrayLike, images: Sequence[str] | None = None) -> Targets:
     """`targets` as int8 [N, C].
 

@@ -17,9 +17,9 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manylabel.errors import ConfigError, DataError
+from manylabel.errors import ConfigError
 from manylabel.labels import PRESENT, UNKNOWN
-from manylabel.metrics.ranking import Scores, Targets, check_same_shape, check_scores, check_targets
+from manylabel.metrics.ranking import Scores, Targets, check_scored
 
 BINS: Final = 15
 """The usual number of bins."""
@@ -90,7 +90,7 @@ def reliability(scores: ArrayLike, targets: ArrayLike, *, bins: int = BINS) -> R
     """
     if bins < 1:
         raise ConfigError(f"There are {bins} bins.", where="bins", fix="Give 1 or more.")
-    scores, targets = _checked(scores, targets)
+    scores, targets = check_scored(scores, targets)
     parts = [_binned(*part, bins) for part in _parts(scores, targets)]
     return Reliability(
         np.concatenate([part.count for part in parts]),
@@ -130,20 +130,8 @@ def brier(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
         >>> brier([[0.5, 0.8], [1.0, 0.3]], [[0, -1], [1, -1]]).tolist()
         [0.125, nan]
     """
-    scores, targets = _checked(scores, targets)
+    scores, targets = check_scored(scores, targets)
     return np.concatenate([_squared_error(*part) for part in _parts(scores, targets)])
-
-
-def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
-    scores, targets = check_scores(scores), check_targets(targets)
-    check_same_shape("scores", scores.shape, targets)
-    if scores.size and (scores.min() < 0 or scores.max() > 1):
-        raise DataError(
-            f"Scores must lie in 0..1; given are {scores.min():.4g} to {scores.max():.4g}.",
-            where="scores",
-            fix="Give scores, after the sigmoid, not logits.",
-        )
-    return scores, targets
 
 
 def _parts(scores: Scores, targets: Targets) -> Iterator[tuple[NDArray[np.float64], Targets]]:

@@ -29,13 +29,7 @@ from manylabel.metrics.cuts import (
 )
 from manylabel.metrics.decisions import decide_at_threshold
 from manylabel.metrics.f1 import Decided
-from manylabel.metrics.ranking import (
-    Scores,
-    Targets,
-    check_same_shape,
-    check_scores,
-    check_targets,
-)
+from manylabel.metrics.ranking import Scores, Targets, check_scored, check_scores
 
 STRENGTHS: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, np.inf)
 """How many examples of its rarer side a label needs to be heard as much as the common threshold.
@@ -193,14 +187,7 @@ def _checked(
             where="folds, strength",
             fix="Give 2 folds or more, and a strength of 0 or more.",
         )
-    scores, targets = check_scores(scores), check_targets(targets)
-    check_same_shape("scores", scores.shape, targets)
-    if scores.size and (scores.min() < 0 or scores.max() > 1):
-        raise DataError(
-            f"Scores must lie in 0..1; given are {scores.min():.4g} to {scores.max():.4g}.",
-            where="scores",
-            fix="Give scores, after the sigmoid, not logits.",
-        )
+    scores, targets = check_scored(scores, targets)
     if len(scores) < folds:
         raise DataError(
             f"{len(scores)} images cannot be parted into {folds} folds.",
