@@ -37,7 +37,8 @@ from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
-from manylabel.train.run import METRICS, load_records, run
+from manylabel.train.outcome import METRICS
+from manylabel.train.run import load_records, run
 
 ROWS: Final = ("0.5", "one for all", "each its own", "drawn")
 FIGURES: Final = ("macro F1", "micro F1")

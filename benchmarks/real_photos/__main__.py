@@ -28,8 +28,9 @@ from manylabel.models.backbones import Backbone
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
+from manylabel.train.outcome import Outcome
 from manylabel.train.report import report_run
-from manylabel.train.run import Outcome, cache_features, load_records, run
+from manylabel.train.run import cache_features, load_records, run
 
 HERE = Path(__file__).parent
 ROWS = ("main net, step 1", "main net, 29 epochs", "SRN step 2", "SRN step 3", "SRN step 4")

@@ -27,8 +27,9 @@ from manylabel.predict import Predictor
 from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.logs import Reporter
+from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
 from manylabel.train.report import REPORT, Beside, report_run
-from manylabel.train.run import METRICS, Outcome, load_records, metrics_of, run, write_metrics
+from manylabel.train.run import load_records, run
 
 DEMO_RECIPE: Final = "demo-tiny-srn"
 

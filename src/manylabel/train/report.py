@@ -19,7 +19,7 @@ from manylabel.images import open_image
 from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig
-from manylabel.train.run import Outcome
+from manylabel.train.outcome import Outcome
 from manylabel.train.steps import STEPS
 
 REPORT: Final = "report.html"

@@ -7,16 +7,15 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset
 
-from manylabel.bundle import BundleInfo, load_bundle, save_bundle, self_contained
+from manylabel.bundle import BundleInfo, save_bundle, self_contained
 from manylabel.config import to_tables, write_toml
 from manylabel.data.augment import Augment
 from manylabel.data.cache import ImageCache, build_cache, default_folder, plan_cache
@@ -26,7 +25,7 @@ from manylabel.data.records import Records, Split
 from manylabel.data.split import check_trainable, with_splits
 from manylabel.data.verify import find_bad_images, require_good_images, without
 from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
-from manylabel.evaluate.receipt import Receipt, package_versions
+from manylabel.evaluate.receipt import package_versions
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.preprocess import InputSpec
@@ -36,36 +35,12 @@ from manylabel.train.features import CachedFeatures, compute_features
 from manylabel.train.graph import fill_graph
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
+from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Job, RunState, View
 
 RECIPE: Final = "recipe.toml"
-METRICS: Final = "metrics.json"
 LOG: Final = "log.jsonl"
-
-
-@final
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left behind.
-
-    Args:
-        folder: The run's folder.
-        bundle: The last step's bundle in it.
-        steps: The bundle of each step, by its position.
-        results: What each step brought, as `metrics.json` has it.
-        history: What each epoch brought.
-        held_out: The split that steps were measured on.
-        val: The split that epochs were measured on, if there is one.
-    """
-
-    folder: Path
-    bundle: Path
-    steps: tuple[Path, ...]
-    results: list[dict[str, Any]]
-    history: list[dict[str, Any]]
-    held_out: Records
-    val: Records | None = None
 
 
 def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = False) -> Records:
@@ -157,7 +132,7 @@ def run(
     def keep_step(number: int) -> None:
         info = _bundle_info(job, classifier, state.results[number])
         saved = save_bundle(_step_folder(folder, job, number), classifier, info)
-        receipt = _receipt(saved, job.held_out.records, state.results[number]["profile"])
+        receipt = receipt_of_step(saved, job.held_out.records, state.results[number]["profile"])
         state.results[number]["receipt"] = receipt.model_dump(mode="json", exclude_none=True)
 
     with StopRequest() as stop:
@@ -207,77 +182,6 @@ def cache_features(
         )
         reporter.end()
     return cached
-
-
-def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[str, Any]:
-    """What `metrics.json` holds: each step's measures by its number, and what they are of."""
-    metrics = {
-        "steps": {str(result["number"]): result for result in outcome.results},
-        "history": outcome.history,
-        "seed": config.seed,
-        "seconds": round(seconds, 1),
-        "data": {
-            "source": outcome.held_out.source,
-            "split": outcome.results[-1]["split"],
-            "images": len(outcome.held_out),
-            "fingerprint": outcome.held_out.fingerprint(),
-        },
-        "versions": package_versions(),
-    }
-    if outcome.val is not None:
-        receipt = _history_receipt(outcome.val, config)
-        metrics["history_receipt"] = receipt.model_dump(mode="json", exclude_none=True)
-    return metrics
-
-
-def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write `metrics.json`, whole or not at all."""
-    path = folder / METRICS
-    unfinished = path.with_suffix(".tmp")
-    try:
-        unfinished.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise RunError(
-            f"The metrics cannot be written: {error.strerror}.",
-            where=str(path),
-            fix="Make room; the bundle is saved, `manylabel evaluate` gives the same figures.",
-        ) from error
-
-
-def _receipt(bundle: Path, records: Records, profile: str) -> Receipt:
-    """What the figures of a step are of, whose bundle was just saved."""
-    saved = load_bundle(bundle)
-    return Receipt(
-        profile=profile,
-        data=records.source,
-        images=len(records),
-        labels=len(records.labels),
-        data_sha256=records.fingerprint(),
-        bundle_sha256=saved.weights_sha256,
-        scores_from=saved.info.scores_from,
-        input=saved.info.input,
-        ema=bool(saved.info.provenance.get("ema", False)),
-        calibrated=False,
-        thresholds="the profile's own, 0.5 for all",
-        versions=package_versions(),
-    )
-
-
-def _history_receipt(val: Records, config: RunConfig) -> Receipt:
-    """What the history's figures are of: weights that changed with each epoch and are not kept."""
-    return Receipt(
-        profile="manylabel",
-        data=val.source,
-        images=len(val),
-        labels=len(val.labels),
-        data_sha256=val.fingerprint(),
-        input=config.input,
-        calibrated=False,
-        thresholds="none",
-        versions=package_versions(),
-    )
 
 
 def _identity(config: RunConfig, records: Records) -> str:

@@ -16,7 +16,8 @@ from manylabel.evaluate.run import evaluate
 from manylabel.predict import Predictor
 from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
-from manylabel.train.run import Outcome, load_records, run
+from manylabel.train.outcome import Outcome
+from manylabel.train.run import load_records, run
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def outcome(tmp_path_factory) -> Outcome:
         "input": {"height": 64, "width": 64},
         "backbone": {"name": "test_resnet", "pretrained": False},
         "head": {"name": "linear"},
-        "steps": [{"kind": "main", "epochs": 1}],
+        "steps": [{"kind": "main", "epochs": 1}, {"kind": "whole", "epochs": 1}],
     }
     reporter = Reporter(console=Console(file=io.StringIO(), width=200))
     records = load_records(DataSource(path=scenes), reporter)
@@ -44,12 +45,14 @@ def metrics_of(outcome: Outcome) -> dict:
 
 
 def test_a_steps_receipt_is_that_of_evaluating_its_bundle(outcome: Outcome) -> None:
-    (result,) = metrics_of(outcome)["steps"].values()
-    (bundle,) = outcome.steps
-    found = evaluate(Predictor.load(bundle, device="cpu"), outcome.held_out)
-    assert result["receipt"] == found.receipt.model_dump(mode="json", exclude_none=True)
-    assert result["receipt"]["images"] == result["num_images"] == 16
-    assert result["receipt"]["bundle_sha256"] == load_bundle(bundle).weights_sha256
+    """Of both steps, although both are numbered 1: each trains the whole of a linear head."""
+    steps = metrics_of(outcome)["steps"]
+    assert [(key, step["kind"]) for key, step in steps.items()] == [("1", "main"), ("2", "whole")]
+    for result, bundle in zip(steps.values(), outcome.steps, strict=True):
+        found = evaluate(Predictor.load(bundle, device="cpu"), outcome.held_out)
+        assert result["receipt"] == found.receipt.model_dump(mode="json", exclude_none=True)
+        assert result["receipt"]["images"] == result["num_images"] == 16
+        assert result["receipt"]["bundle_sha256"] == load_bundle(bundle).weights_sha256
 
 
 def test_the_historys_receipt_is_of_val(outcome: Outcome) -> None:
