@@ -23,7 +23,7 @@ from typing import Any, Final
 from benchmarks.common import processor, versions, write
 from benchmarks.heads_study import tables
 from benchmarks.heads_study.cells import Cell, Ground, chosen, figures_of, with_lr
-from benchmarks.heads_study.contenders import CONTENDERS
+from benchmarks.heads_study.contenders import ALL, CONTENDERS
 from benchmarks.heads_study.cost import cost_of
 from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, frequent, frozen_maps
 from manylabel.config import put, read_toml
@@ -70,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="where runs and maps are kept")
     parser.add_argument("--data", type=Path, help="the folder of photographs")
     parser.add_argument("--sets", nargs="+", default=[*(s.name for s in SETS), "scenes"])
-    parser.add_argument("--heads", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--heads", nargs="+", default=list(CONTENDERS), choices=ALL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=10, help="of a frozen backbone's heads")
     parser.add_argument("--fine-tune", action="store_true", help="train the backbone, too")

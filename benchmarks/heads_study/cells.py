@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.heads_study.contenders import CONTENDERS
+from benchmarks.heads_study.contenders import ALL
 from manylabel.config import put, read_toml
 from manylabel.data.records import Records, Split
 from manylabel.train.config import RunConfig, resolve
@@ -26,7 +26,7 @@ class Cell:
 
     Args:
         data: The set's name.
-        head: A key of `CONTENDERS`.
+        head: A key of `ALL`.
         seed: Of weights, order and views; of the scenes, too.
         lr: The highest learning rate.
         epochs: Passes over the training images, all steps together.
@@ -65,7 +65,7 @@ class Ground:
 
 def recipe_of(cell: Cell, ground: Ground) -> RunConfig:
     """The resolved recipe that a cell is trained by."""
-    contender = CONTENDERS[cell.head]
+    contender = ALL[cell.head]
     head = {**contender.head, **(contender.on_scenes if ground.small else {})}
     frozen = {} if ground.features is None else {"freeze": ["backbone"]}
     path = HERE / ground.recipe
@@ -76,7 +76,7 @@ def recipe_of(cell: Cell, ground: Ground) -> RunConfig:
         for step in contender.steps(cell.epochs)
     ]
     if contender.loss:
-        tables["loss"] = dict(contender.loss)
+        tables["loss"] = {**tables.get("loss", {}), **contender.loss}
     return resolve(tables, where=str(path))
 
 

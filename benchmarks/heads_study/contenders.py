@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 Steps = list[dict[str, Any]]
@@ -90,3 +90,18 @@ CONTENDERS: Final[dict[str, Contender]] = {
     ),
 }
 """Name in the tables to contender, in the tables' order."""
+
+_MODERN: Final = CONTENDERS["srn-modern"]
+VARIANTS: Final[dict[str, Contender]] = {
+    "csra, 1 head": Contender({"name": "csra", "temperatures": [1]}),
+    "srn, one step": replace(CONTENDERS["srn"], steps=whole_branches),
+    "srn-modern, loss on y alone": replace(_MODERN, steps=whole),
+    "srn-modern, four steps": replace(_MODERN, steps=four_steps),
+    "srn-modern, asymmetric loss": replace(_MODERN, loss={"name": "asymmetric"}),
+    "srn-modern, 128 channels": replace(_MODERN, head={**_MODERN.head, "channels": 128}),
+    "srn-modern, 512 channels": replace(_MODERN, head={**_MODERN.head, "channels": 512}),
+    "linear, asymmetric loss": replace(CONTENDERS["linear"], loss={"name": "asymmetric"}),
+}
+"""What else was tried, by name for `--heads`: to see what helps and what does not."""
+
+ALL: Final = CONTENDERS | VARIANTS

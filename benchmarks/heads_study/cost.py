@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.heads_study.contenders import CONTENDERS
+from benchmarks.heads_study.contenders import ALL
 from manylabel.config import parse
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.preprocess import InputSpec
@@ -49,7 +49,7 @@ def measure(head: str) -> dict[str, float]:
 def _classifier(head: str) -> Classifier:
     tables: dict[str, Any] = {
         "backbone": {"name": "resnet101", "pretrained": False},
-        "head": dict(CONTENDERS[head].head),
+        "head": dict(ALL[head].head),
     }
     config = parse(ModelConfig, tables, where=head)
     built = build_classifier(config, LABELS, InputSpec())
