@@ -82,7 +82,10 @@ def report(
       manylabel report runs/a/bundle runs/b/bundle --data VOC2007 --out a-and-b.html
       manylabel report --predictions scores.csv --targets truth.csv
     """
+    from manylabel.evaluate.page.plotly import packed_plotly
+
     _require_one_way(bundles, predictions, predictions2, targets)
+    packed_plotly()  # if it is missing, that is told before the work
     source = replace(data, path=targets or data.path)
     if source.path is None:
         raise click.UsageError("Give the data set: --data, or --targets.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
+import gzip
 import json
 import re
 import sys
@@ -10,20 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plotly.offline import get_plotlyjs
 
 from manylabel.data.records import Record, Records
-from manylabel.errors import RunError
+from manylabel.errors import MissingExtraError, RunError
 from manylabel.evaluate.page import content
+from manylabel.evaluate.page.plotly import packed_plotly
 from manylabel.evaluate.page.render import render_page, write_page
 from manylabel.evaluate.page.sources import page_of_bundles, page_of_predictions
 from manylabel.evaluate.predictions import Predictions
 from manylabel.evaluate.run import evaluate
-from manylabel.evaluate.templating import asset
 from manylabel.labels import LabelSpace
 from manylabel.predict import Predictor
 
 HOSTILE = '</script><img src="x" onerror="alert(1)">'
-CHART_JS = "87364cc2b2a76a6684929e7d6b80b18a897794db38400caff1fcf1791c6925d2"
 
 
 @pytest.fixture
@@ -165,10 +166,16 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path):
         write_page(tmp_path / "file" / "report.html", page_of_predictions([found], truth))
 
 
-def test_the_chart_library_is_the_one_that_was_published():
-    """Replace the number together with the file and the version in docs/report.md."""
-    folder = Path(content.__file__).parents[1] / "templates" / "vendor"
-    data = (folder / "chart.umd.min.js").read_bytes()
-    assert hashlib.sha256(data).hexdigest() == CHART_JS
-    assert "</script" not in asset("vendor/chart.umd.min.js")
-    assert "MIT" in (folder / "chart.LICENSE.txt").read_text("utf-8")
+def test_the_page_carries_plotly_as_its_package_has_it():
+    truth, found = hostile()
+    page = render_page(page_of_predictions([found], truth))
+    (packed,) = re.findall(r'id="plotly">(.*?)</script>', page)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+
+
+def test_a_missing_plotly_is_told(monkeypatch):
+    packed_plotly.cache_clear()
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(MissingExtraError, match="need plotly") as caught:
+        packed_plotly()
+    assert "manylabel[report]" in caught.value.fix

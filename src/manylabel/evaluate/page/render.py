@@ -14,6 +14,7 @@ from manylabel.evaluate.page.content import Page, Scored
 from manylabel.evaluate.page.mistakes import Mistake, false_negatives, false_positives
 from manylabel.evaluate.page.payload import MOST_PLOTS, payload
 from manylabel.evaluate.page.pictures import BUDGET, Pictures
+from manylabel.evaluate.page.plotly import packed_plotly
 from manylabel.evaluate.page.suspects import Suspect, Suspects, suspected_errors
 from manylabel.evaluate.page.together import together
 from manylabel.evaluate.receipt import Receipt
@@ -41,6 +42,7 @@ def write_page(path: Path, page: Page, *, picture_bytes: int = BUDGET) -> Path:
         picture_bytes: What all pictures together may take; those beyond are left out and counted.
 
     Raises:
+        MissingExtraError: plotly is not installed.
         RunError: The file cannot be written.
     """
     return write_html(path, render_page(page, picture_bytes=picture_bytes))
@@ -70,6 +72,7 @@ def render_page(page: Page, *, picture_bytes: int = BUDGET) -> str:
             moved=_moved(page),
             plots=len(page.truth.labels) <= MOST_PLOTS,
             payload=payload(page),
+            plotly=packed_plotly(),
         )
     )
 

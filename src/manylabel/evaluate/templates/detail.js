@@ -61,7 +61,12 @@ function update() {
 
 // ---- charts ----
 
-const charts = {};
+// Plotly is packed in the page, and there a moment after the rest: until then nothing is drawn.
+async function unpacked(element) {
+  const packed = Uint8Array.from(atob(element.textContent), letter => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
 
 function style(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -69,43 +74,38 @@ function style(name) {
 
 function axis(title) {
   return {
-    type: "linear", min: 0, max: 1,
-    title: {display: true, text: title, color: style("--soft")},
-    grid: {color: style("--rule")},
-    ticks: {color: style("--soft"), stepSize: 0.2},
+    title: {text: title, standoff: 8}, range: [-0.02, 1.03], dtick: 0.2, fixedrange: true,
+    gridcolor: style("--rule"), zeroline: false,
   };
 }
 
-// A chart of points; the ones before it on that canvas is replaced.
-function draw(id, x, y, datasets, words) {
-  charts[id]?.destroy();
+// A chart of traces in place of the one before.
+function draw(id, x, y, traces, words) {
   byId(id).setAttribute("aria-label", words);
-  charts[id] = new Chart(byId(id), {
-    type: "scatter",
-    data: {datasets},
-    options: {
-      animation: false, responsive: true, maintainAspectRatio: false, clip: false,
-      layout: {padding: {top: 8, right: 8}},
-      scales: {x: axis(x), y: axis(y)},
-      plugins: {
-        legend: {
-          display: several,
-          labels: {
-            color: style("--ink"), boxWidth: 12, boxHeight: 2, filter: item => item.text !== "",
-          },
-        },
-        tooltip: {callbacks: {label: item => item.raw.words}, filter: item => item.raw.words},
-      },
+  if (!window.Plotly) return;
+  const layout = {
+    autosize: true, margin: {l: 52, r: 10, t: several ? 30 : 10, b: 44},
+    font: {family: getComputedStyle(document.body).fontFamily, color: style("--soft"), size: 12},
+    paper_bgcolor: "transparent", plot_bgcolor: "transparent",
+    xaxis: axis(x), yaxis: axis(y), hovermode: "closest", showlegend: several,
+    legend: {
+      orientation: "h", x: 0.5, xanchor: "center", y: 1.02, yanchor: "bottom",
+      font: {color: style("--ink")}, itemclick: false, itemdoubleclick: false,
     },
-  });
+  };
+  Plotly.react(byId(id), traces, layout, {displayModeBar: false, responsive: true});
 }
 
 const colours = () => [style("--series-a"), style("--series-b")];
 
 function lineOfPoints(model, points, extra) {
+  return {...traceOf(points), name: several ? letters[model] : "scores", mode: "lines", ...extra};
+}
+
+function traceOf(points) {
   return {
-    label: several ? letters[model] : "scores", data: points, showLine: true,
-    borderColor: colours()[model], backgroundColor: colours()[model], borderWidth: 2, ...extra,
+    x: points.map(point => point.x), y: points.map(point => point.y),
+    text: points.map(point => point.words), hovertemplate: "%{text}<extra></extra>",
   };
 }
 
@@ -122,37 +122,41 @@ function curvePoints(model, label) {
 
 function drawLabel() {
   const name = data.labels[chosen];
-  const lines = models.map((_, model) =>
-    lineOfPoints(model, curvePoints(model, chosen), {pointRadius: 0, pointHitRadius: 6}));
+  const lines = models.map((_, model) => lineOfPoints(model, curvePoints(model, chosen), {
+    line: {color: colours()[model], width: 2},
+  }));
   const marks = models.map((_, model) => ({
-    label: "", data: [], pointRadius: 7, pointHoverRadius: 7, borderWidth: 2,
-    borderColor: style("--card"), backgroundColor: colours()[model],
+    ...traceOf(markOf(model)), mode: "markers", showlegend: false, cliponaxis: false,
+    marker: {size: 14, color: colours()[model], line: {color: style("--card"), width: 2}},
   }));
   const words = models.map((model, i) =>
     `${several ? letters[i] + ": " : ""}average precision ${percent(model.AP[chosen])} percent`);
-  draw("curve", "recall", "precision", [...marks, ...lines],
+  draw("curve", "recall", "precision", [...lines, ...marks],
     `Precision over recall of ${name}; ${words.join("; ")}.`);
   if (models[0].bins) {
     drawBins("bins", model => models[model].bins[chosen], `Reliability of ${name}`);
   }
 }
 
-// The mark of each model's threshold on its curve.
+// The mark of a model's threshold on its curve.
+function markOf(model) {
+  const {recall, precision, predicted, threshold: value} = ofLabel(model, chosen);
+  const words = `threshold ${threshold(value)}`;
+  return recall !== null && predicted ? [{x: recall, y: precision, words}] : [];
+}
+
 function moveMarks() {
-  models.forEach((_, model) => {
-    const found = ofLabel(model, chosen);
-    const there = found.recall !== null && found.predicted > 0;
-    charts.curve.data.datasets[model].data = there
-      ? [{x: found.recall, y: found.precision, words: `threshold ${threshold(found.threshold)}`}]
-      : [];
-  });
-  charts.curve.update("none");
+  if (!window.Plotly) return;
+  const marks = models.map((_, model) => traceOf(markOf(model)));
+  const moved = {};
+  for (const key of ["x", "y", "text"]) moved[key] = marks.map(mark => mark[key]);
+  Plotly.restyle("curve", moved, models.map((_, model) => models.length + model));
 }
 
 function drawBins(id, binsOf, title) {
   const diagonal = {
-    label: "", data: [{x: 0, y: 0}, {x: 1, y: 1}], showLine: true, pointRadius: 0,
-    borderColor: style("--soft"), borderDash: [4, 4], borderWidth: 1,
+    x: [0, 1], y: [0, 1], mode: "lines", showlegend: false, hoverinfo: "skip",
+    line: {color: style("--soft"), dash: "dash", width: 1},
   };
   const lines = models.map((_, model) => {
     const bins = binsOf(model);
@@ -162,7 +166,8 @@ function drawBins(id, binsOf, title) {
     }));
     // The area of a point grows with what it is of.
     return lineOfPoints(model, points, {
-      borderWidth: 1.5, pointRadius: bins.map(bin => 2.5 + 5 * Math.sqrt(bin[2] / most)),
+      mode: "lines+markers", cliponaxis: false, line: {color: colours()[model], width: 1.5},
+      marker: {color: colours()[model], size: bins.map(bin => 5 + 10 * Math.sqrt(bin[2] / most))},
     });
   });
   const words = models.map((_, model) => binsOf(model)
@@ -172,7 +177,6 @@ function drawBins(id, binsOf, title) {
 }
 
 function drawAll() {
-  Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   drawBins("pooled", model => models[model].pooled, "Reliability of all labels");
   choose(chosen);
 }
@@ -187,3 +191,7 @@ byId("reset").addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 redraw();
 drawAll();
+unpacked(byId("plotly")).then(code => {
+  document.head.append(make("script", code));
+  drawAll();
+});
