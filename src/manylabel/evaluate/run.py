@@ -144,7 +144,7 @@ def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Record
     for name in _HELD_OUT:
         if name in given:
             return records.split(name), name
-    if trained_on is not None and _trained_part(records) == trained_on:
+    if trained_on is not None and trained_part(records) == trained_on:
         note = "The model was trained on this data set: what it was not trained on is measured"
         return take_split(replace(records, notes=(*records.notes, note)), "test"), "test"
     note = (
@@ -172,7 +172,7 @@ def take_split(records: Records, name: Split) -> Records:
     return taken
 
 
-def _trained_part(records: Records) -> str | None:
+def trained_part(records: Records) -> str | None:
     """Fingerprint of what training would train on; None if it would refuse the data set."""
     try:
         return with_splits(records).split("train").fingerprint()

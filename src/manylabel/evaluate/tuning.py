@@ -17,9 +17,8 @@ from pydantic import Field
 from manylabel.bundle import BundleInfo, with_decisions
 from manylabel.config import Config
 from manylabel.data.records import Records
-from manylabel.data.split import with_splits
 from manylabel.errors import DataError
-from manylabel.evaluate.run import Evaluation, evaluate
+from manylabel.evaluate.run import Evaluation, evaluate, trained_part
 from manylabel.metrics.calibration import Calibration, Kind, fit_calibration
 from manylabel.metrics.cuts import Rule
 from manylabel.metrics.decisions import precision_recall_f1
@@ -157,20 +156,12 @@ def refuse_trained(records: Records, taken: Records, trained_on: str | None) -> 
     if trained_on is None:
         return
     same = taken.fingerprint() == trained_on
-    if same or (len(taken) == len(records) and _trained_part(records) == trained_on):
+    if same or (len(taken) == len(records) and trained_part(records) == trained_on):
         raise DataError(
             "The model was trained on these images: its thresholds would suit nothing else.",
             where=records.source,
             fix="Take --split val; or --split train, if that is what you want.",
         )
-
-
-def _trained_part(records: Records) -> str | None:
-    """Fingerprint of what training would train on; None if it would refuse the data set."""
-    try:
-        return with_splits(records).split("train").fingerprint()
-    except DataError:
-        return None
 
 
 def _uncalibrated(predictor: Predictor) -> Predictor:
