@@ -104,6 +104,15 @@ def test_a_bundles_page_is_what_evaluate_says(tiny_bundle, records):
     assert page.truth.labels == predictor.labels
 
 
+def test_a_bundles_limits_decide_on_the_page_as_in_evaluate(make_bundle, tmp_path, records):
+    bundle = make_bundle(tmp_path / "one", thresholds=(0.0, 0.0, 0.0), at_most=1)
+    predictor = Predictor.load(bundle, device="cpu")
+    page = page_of_bundles([("b", predictor)], records)
+    assert page.models[0].measures.as_dict() == evaluate(predictor, records).measures.as_dict()
+    assert page.models[0].measures.all.predicted.sum() <= len(records)
+    assert "knows no limit of labels" in render_page(page)
+
+
 def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
     one = Predictor.load(make_bundle(tmp_path / "a"), device="cpu")
     other = make_bundle(tmp_path / "b", labels=("dog", "owl", "cat"), thresholds=(0.2, 0.4, 0.6))

@@ -53,7 +53,11 @@ def page_of_bundles(
         truth = replace(truth, items=items, notes=found.notes)
         columns = [predictor.labels.index(label) for label in truth.labels]
         drawn = overlay(predictor, columns) if overlay else None
-        scored.append(_of_bundle(name, found, truth, columns, drawn))
+        info = predictor.bundle.info
+        scored.append(_of_bundle(name, found, truth, columns, (info.at_least, info.at_most), drawn))
+        if (info.at_least, info.at_most) != (0, None):
+            note = f"{name}: what is decided at a threshold moved here knows no limit of labels"
+            truth = replace(truth, notes=(*truth.notes, note))
     title = " and ".join(name for name, _ in models)
     return make_page(title, truth, tuple(scored), notes=truth.notes)
 
@@ -86,11 +90,19 @@ def _of_bundle(
     found: Evaluation,
     truth: Records,
     columns: Sequence[int],
+    limits: tuple[int, int | None],
     overlay: Overlay | None,
 ) -> Scored:
     """Measured anew in the page's order of labels, which need not be the bundle's."""
     scores = found.scores[:, columns]
     own = np.array([row.threshold for row in found.measures.per_label])
-    measures = measure(scores, truth.targets(), truth.labels, thresholds=own[columns])
+    measures = measure(
+        scores,
+        truth.targets(),
+        truth.labels,
+        thresholds=own[columns],
+        at_least=limits[0],
+        at_most=limits[1],
+    )
     receipt = found.receipt.model_copy(update={"data_sha256": truth.fingerprint()})
     return Scored(name, scores, measures, receipt, overlay)
