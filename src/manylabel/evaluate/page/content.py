@@ -13,8 +13,8 @@ from manylabel.evaluate.compare import Comparison, compare
 from manylabel.evaluate.page.pictures import Overlay
 from manylabel.evaluate.predictions import Predictions
 from manylabel.evaluate.receipt import Receipt
-from manylabel.metrics.decisions import decide_at_threshold
 from manylabel.metrics.profiles import Measures
+from manylabel.metrics.thresholds import decide
 
 DRAWS: Final = 1000
 """Of the intervals, where the data set is not too large for as many."""
@@ -36,6 +36,7 @@ class Scored:
         measures: Its figures under the profile `manylabel`.
         receipt: What they are of.
         overlay: Draws evidence, where the model can be asked for it.
+        limits: How many labels an image gets at least, and at most; None: any number.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scored:
     measures: Measures
     receipt: Receipt
     overlay: Overlay | None = None
+    limits: tuple[int, int | None] = (0, None)
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
@@ -52,7 +54,8 @@ class Scored:
     @property
     def decided(self) -> NDArray[np.bool_]:
         """[N, C]: what the model decides."""
-        return decide_at_threshold(self.scores, self.thresholds)
+        at_least, at_most = self.limits
+        return decide(self.scores, self.thresholds, at_least=at_least, at_most=at_most)
 
 
 @final

@@ -105,4 +105,4 @@ def _of_bundle(
         at_most=limits[1],
     )
     receipt = found.receipt.model_copy(update={"data_sha256": truth.fingerprint()})
-    return Scored(name, scores, measures, receipt, overlay)
+    return Scored(name, scores, measures, receipt, overlay, limits)
