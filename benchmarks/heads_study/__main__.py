@@ -5,8 +5,9 @@
 On photographs the backbone is a frozen DenseNet-169 whose maps are computed once, or, with
 `--fine-tune`, trained with the head, for which one wants a GPU; on drawn scenes a small one is
 trained from scratch with the head. Each head gets the same epochs, views and loss,
-and the same learning rates to choose from: the one of the best validation mAP at the tuning seed.
-The test split is measured once a run and chooses nothing. What is done is kept in DIR, a file a
+and the same learning rates to choose from: three, and further ones as long as the last is the best.
+The best validation mAP at the tuning seed decides; the test split is measured once a run and
+chooses nothing. What is done is kept in DIR, a file a
 run, so that a stopped study goes on, and several processes may share the work by `--heads`.
 """
 
@@ -15,16 +16,16 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
 
 from benchmarks.common import processor, versions, write
 from benchmarks.heads_study import tables
-from benchmarks.heads_study.cells import Cell, Ground, chosen, figures_of, with_lr
+from benchmarks.heads_study.cells import Cell, Ground, figures_of, kept, tuned, with_lr
 from benchmarks.heads_study.contenders import ALL, CONTENDERS
-from benchmarks.heads_study.cost import cost_of
+from benchmarks.heads_study.cost import cost_of, times_of
 from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, frequent, frozen_maps
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
@@ -34,9 +35,9 @@ from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.run import load_records
 
-FROZEN_RATES: Final = (3e-4, 1e-3, 3e-3)
-SCRATCH_RATES: Final = (2e-3, 8e-3)
-TUNED_RATES: Final = (1e-4, 3e-4, 1e-3)
+FROZEN_RATES: Final = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+SCRATCH_RATES: Final = (1.25e-4, 5e-4, 2e-3, 8e-3, 3.2e-2)
+TUNED_RATES: Final = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 SCENES_TUNING_SEED: Final = 10
 """Scenes that rates are chosen on; none of these is measured."""
 
@@ -54,7 +55,8 @@ def main() -> None:
             sets[title] = _measure(title, ground, args, reporter)
     if args.no_tables:
         return
-    found = {head: cost_of(head) for head in args.heads}
+    times = times_of(args.heads)
+    found = {h: {**_cost(h, args.work), "ms_per_image": times[h]} for h in args.heads}
     for name, rows in sets.items():
         print(tables.accuracy(name, rows), end="\n\n")
     print(tables.costs(found))
@@ -92,8 +94,9 @@ def _measure(
     cells = args.work / "cells"
     for head in args.heads:
         first = Cell(name, head, tuning_seed, rates[0], epochs)
-        tried = [figures_of(with_lr(first, lr), ground, cells, reporter) for lr in rates]
-        lr = chosen(tried)
+        lr, tried = tuned(
+            rates, lambda lr, of=first: figures_of(with_lr(of, lr), ground, cells, reporter)
+        )
         found = [
             figures_of(Cell(name, head, seed, lr, epochs), ground, cells, reporter)
             for seed in args.seeds
@@ -108,7 +111,7 @@ _RATES: Final = {
     "tuned.toml": TUNED_RATES,
     "scratch.toml": SCRATCH_RATES,
 }
-"""The rates that each head may choose from, by recipe."""
+"""The rates that each head may choose from, by recipe; the three in the middle are tried first."""
 
 
 def _ground(name: str, args: argparse.Namespace, reporter: Reporter) -> Ground | None:
@@ -128,6 +131,11 @@ def _ground(name: str, args: argparse.Namespace, reporter: Reporter) -> Ground |
     config = resolve({**put(read_toml(path), settings), "steps": steps}, where=str(path))
     features = frozen_maps(config, records, args.work / f"{name}-maps.pt", reporter)
     return Ground("frozen.toml", settings, lambda seed: records, features)
+
+
+def _cost(head: str, work: Path) -> dict[str, Any]:
+    path = work / "cost" / f"{head.replace(', ', '-')}.json"
+    return kept(path, partial(cost_of, head))
 
 
 def _scenes(seed: int, work: Path, reporter: Reporter) -> Records:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -93,17 +93,24 @@ _TRAIN_BACKBONE: Final = (
 def figures_of(cell: Cell, ground: Ground, folder: Path, reporter: Reporter) -> dict[str, Any]:
     """A cell's figures: kept ones if there are any, else those of a run made now."""
     path = cell.path(folder)
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs = path.with_suffix(".run")
-    shutil.rmtree(runs, ignore_errors=True)  # of a study that was stopped
-    records = ground.records_of(cell.seed)
-    outcome = run(recipe_of(cell, ground), records, runs, reporter, features=ground.features)
-    figures = {**vars(cell), **_figures(outcome.results, outcome.history)}
-    shutil.rmtree(runs)
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    return figures
+
+    def make() -> dict[str, Any]:
+        runs = path.with_suffix(".run")
+        shutil.rmtree(runs, ignore_errors=True)  # of a study that was stopped
+        records = ground.records_of(cell.seed)
+        outcome = run(recipe_of(cell, ground), records, runs, reporter, features=ground.features)
+        shutil.rmtree(runs)
+        return {**vars(cell), **_figures(outcome.results, outcome.history)}
+
+    return kept(path, make)
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the JSON file holds; if there is none, what `make` gives, which is written there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(make(), indent=2) + "\n", encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _figures(results: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -117,9 +124,24 @@ def _figures(results: list[dict[str, Any]], history: list[dict[str, Any]]) -> di
     }
 
 
-def chosen(cells: list[dict[str, Any]]) -> float:
-    """The learning rate of the best mAP on the validation split; the test split has no say."""
-    return max(cells, key=lambda figures: figures["val_mAP"])["lr"]
+Measure = Callable[[float], dict[str, Any]]
+"""Gives a learning rate's figures."""
+
+
+def tuned(rates: Sequence[float], measure: Measure) -> tuple[float, list[dict[str, Any]]]:
+    """The learning rate of the best mAP on the validation split, and the figures of all tried.
+
+    The three rates in the middle are tried first; then, as long as the best is the last one tried
+    in a direction, the next one there. The test split has no say.
+    """
+    middle = len(rates) // 2
+    tried = {place: measure(rates[place]) for place in range(middle - 1, middle + 2)}
+    while True:
+        best = max(tried, key=lambda place: tried[place]["val_mAP"])
+        further = {best - 1, best + 1} - set(tried)
+        if not (further := {place for place in further if 0 <= place < len(rates)}):
+            return rates[best], [tried[place] for place in sorted(tried)]
+        tried |= {place: measure(rates[place]) for place in further}
 
 
 def with_lr(cell: Cell, lr: float) -> Cell:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.heads_study import cells, tables
-from benchmarks.heads_study.cells import Cell, Ground, chosen, figures_of, recipe_of, with_lr
+from benchmarks.heads_study import cells, cost, tables
+from benchmarks.heads_study.cells import Cell, Ground, figures_of, recipe_of, tuned, with_lr
 from benchmarks.heads_study.contenders import ALL, CONTENDERS
+from manylabel.models.backbones import BackboneConfig
 from manylabel.models.heads import HEADS
 from manylabel.train.logs import Reporter
 
@@ -46,12 +47,24 @@ def test_the_backbone_is_held_where_its_maps_are_computed_once():
         assert not any(step.freeze for step in tuned.steps)
 
 
-def test_the_rate_is_chosen_on_the_validation_split():
-    tried = [
-        {"lr": 1e-3, "val_mAP": 0.6, "mAP": 0.5},
-        {"lr": 3e-3, "val_mAP": 0.5, "mAP": 0.9},
-    ]
-    assert chosen(tried) == 1e-3
+@pytest.mark.parametrize(
+    ("val_mAPs", "best", "tried"),
+    [
+        ([0, 0, 0.5, 0.6, 0.4, 0, 0], 3, [2, 3, 4]),  # inside the first three
+        ([0, 0.7, 0.6, 0.5, 0.4, 0.9, 0], 1, [0, 1, 2, 3, 4]),  # on, until it gets worse
+        ([0, 0, 0.4, 0.5, 0.6, 0.7, 0.8], 6, [2, 3, 4, 5, 6]),  # to the end of the rates
+    ],
+)
+def test_the_rate_is_chosen_on_the_validation_split(val_mAPs, best, tried):
+    """The test split, here the other way round, has no say."""
+    rates = [10.0**place for place in range(7)]
+
+    def measure(lr: float) -> dict[str, float]:
+        return {"lr": lr, "val_mAP": val_mAPs[rates.index(lr)], "mAP": -val_mAPs[rates.index(lr)]}
+
+    lr, found = tuned(rates, measure)
+    assert lr == rates[best]
+    assert [row["lr"] for row in found] == [rates[place] for place in tried]
 
 
 def test_a_run_that_is_done_is_not_made_again(tmp_path: Path, monkeypatch):
@@ -76,6 +89,19 @@ def test_a_run_that_is_done_is_not_made_again(tmp_path: Path, monkeypatch):
     assert (found[0]["val_mAP"], found[0]["seconds"]) == (0.6, 4.0)  # of the last step; of both
     assert json.loads(CELL.path(tmp_path).read_text()) == found[0]
     assert with_lr(CELL, 3e-3).path(tmp_path) != CELL.path(tmp_path)
+
+
+def test_cost_of_every_contender(monkeypatch):
+    """Also of those whose parameters are queries, which the counter of operations falls over."""
+    small = BackboneConfig(name="test_resnet", pretrained=False)
+    monkeypatch.setattr(cost, "BACKBONE", small)
+    monkeypatch.setattr(cost, "IMAGES", 2)
+    monkeypatch.setattr(cost, "ROUNDS", 1)
+    found = {head: cost.measure(head) for head in CONTENDERS}
+    assert all(value > 0 for row in found.values() for value in row.values())
+    assert found["linear"]["GFLOPs"] == min(row["GFLOPs"] for row in found.values())
+    assert found["csra"]["parameters_M"] > found["linear"]["parameters_M"]
+    assert set(cost.times_of(["linear", "csra"])) == {"linear", "csra"}
 
 
 def test_tables_and_picture(tmp_path: Path):
