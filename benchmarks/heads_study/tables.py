@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -52,21 +53,24 @@ def draw(sets: Mapping[str, Rows], found: Mapping[str, Mapping[str, float]], pat
     from matplotlib import pyplot as plt
 
     base = found["linear"]["GFLOPs"]
-    figure, axes = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 4), squeeze=False)
+    figure, axes = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 4.6), squeeze=False)
+    colours = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
     for axis, (data, rows) in zip(axes[0], sets.items(), strict=True):
-        for head, row in rows.items():
+        for colour, (head, row) in zip(cycle(colours), rows.items(), strict=False):
             values = [100 * cell["mAP"] for cell in row["cells"]]
-            x, y = found[head]["GFLOPs"] / base, mean(values)
+            x, y = 100 * (found[head]["GFLOPs"] / base - 1), mean(values)
             mark = "D" if head.startswith("srn") else "o"
             span = [[y - min(values)], [max(values) - y]]
-            axis.errorbar(x, y, yerr=span, marker=mark, capsize=2, linestyle="none")
-            axis.annotate(head, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axis.set_xscale("log")
+            axis.errorbar(
+                x, y, yerr=span, marker=mark, color=colour, capsize=2, linestyle="none", label=head
+            )
         axis.set_title(data)
-        axis.set_xlabel("arithmetic over the linear head (ResNet-101, 224)")
+        axis.set_xlabel("arithmetic beyond the linear head's, %")
         axis.set_ylabel("test mAP, %, mean and range of seeds")
         axis.grid(alpha=0.3)
-    figure.tight_layout()
+    marks, names = axes[0, 0].get_legend_handles_labels()
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    figure.legend(marks, names, loc="lower center", ncol=min(6, len(names)), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
