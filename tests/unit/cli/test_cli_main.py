@@ -236,7 +236,9 @@ def test_a_reader_that_has_left_is_no_error() -> None:
 
 def test_ctrl_c_in_the_middle_of_work() -> None:
     code = (
-        "import click, sys, time\n"
+        "import click, signal, sys, time\n"
+        # A test run in the background of a script is started with Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from manylabel.cli import main as frame\n"
         "def work():\n"
         "    print('working', flush=True)\n"
@@ -245,14 +247,17 @@ def test_ctrl_c_in_the_middle_of_work() -> None:
         "frame.COMMANDS['work'] = frame.Entry('manylabel.cli.main:work', '')\n"
         "frame.main(['work'])\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "working\n"
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "working\n"
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said.strip() == "Interrupted."
     assert time.monotonic() - began < 10
