@@ -14,7 +14,6 @@ run, so that a stopped study goes on, and several processes may share the work b
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -164,7 +163,6 @@ def _report(
         "cost": found,
         "epochs": {"photographs": args.epochs, "scenes": args.scenes_epochs},
         "rates": _RATES,
-        "runs": sum(1 for _ in itertools.chain.from_iterable(sets.values())),
         "versions": versions("torch", "timm"),
         "processor": processor(),
     }
