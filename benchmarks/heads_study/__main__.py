@@ -4,11 +4,11 @@
 
 On photographs the backbone is a frozen DenseNet-169 whose maps are computed once, or, with
 `--fine-tune`, trained with the head, for which one wants a GPU; on drawn scenes a small one is
-trained from scratch with the head. Each head gets the same epochs, views and loss,
-and the same learning rates to choose from: three, and further ones as long as the last is the best.
-The best validation mAP at the tuning seed decides; the test split is measured once a run and
-chooses nothing. What is done is kept in DIR, a file a
-run, so that a stopped study goes on, and several processes may share the work by `--heads`.
+trained from scratch with the head. Each head gets the same epochs, views and loss, and the same
+learning rates to choose from: three, and further ones as long as the last is the best. The best
+validation mAP at the tuning seed decides; the test split is measured once a run and chooses
+nothing. What is done is kept in DIR, a file a run, so that a stopped study goes on, and several
+processes may share the work by `--heads`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from benchmarks.common import processor, versions, write
 from benchmarks.heads_study import tables
-from benchmarks.heads_study.cells import Cell, Ground, figures_of, kept, tuned, with_lr
+from benchmarks.heads_study.cells import Cell, Ground, figures_of, kept, tuned
 from benchmarks.heads_study.contenders import ALL, CONTENDERS
 from benchmarks.heads_study.cost import cost_of, times_of
 from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, frequent, frozen_maps
@@ -34,9 +34,12 @@ from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.run import load_records
 
-FROZEN_RATES: Final = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-SCRATCH_RATES: Final = (1.25e-4, 5e-4, 2e-3, 8e-3, 3.2e-2)
-TUNED_RATES: Final = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+RATES: Final = {
+    "frozen.toml": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "tuned.toml": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "scratch.toml": (1.25e-4, 5e-4, 2e-3, 8e-3, 3.2e-2),
+}
+"""The rates that each head may choose from, by recipe; the three in the middle are tried first."""
 SCENES_TUNING_SEED: Final = 10
 """Scenes that rates are chosen on; none of these is measured."""
 
@@ -87,30 +90,19 @@ def _measure(
 ) -> dict[str, Any]:
     """Each head's figures on one set: tuned at one seed, measured at all."""
     rows: dict[str, Any] = {}
-    rates = _RATES[ground.recipe]
     tuning_seed = SCENES_TUNING_SEED if ground.small else args.seeds[0]
     epochs = args.scenes_epochs if ground.small else args.epochs
-    cells = args.work / "cells"
+
+    def measure(head: str, seed: int, lr: float) -> dict[str, Any]:
+        cell = Cell(name, head, seed, lr, epochs)
+        return figures_of(cell, ground, args.work / "cells", reporter)
+
     for head in args.heads:
-        first = Cell(name, head, tuning_seed, rates[0], epochs)
-        lr, tried = tuned(
-            rates, lambda lr, of=first: figures_of(with_lr(of, lr), ground, cells, reporter)
-        )
-        found = [
-            figures_of(Cell(name, head, seed, lr, epochs), ground, cells, reporter)
-            for seed in args.seeds
-        ]
+        lr, tried = tuned(RATES[ground.recipe], partial(measure, head, tuning_seed))
+        found = [measure(head, seed, lr) for seed in args.seeds]
         rows[head] = {"lr": lr, "tried": tried, "cells": found}
         reporter.say(f"{name}, {head}: {100 * mean(cell['mAP'] for cell in found):.2f}")
     return rows
-
-
-_RATES: Final = {
-    "frozen.toml": FROZEN_RATES,
-    "tuned.toml": TUNED_RATES,
-    "scratch.toml": SCRATCH_RATES,
-}
-"""The rates that each head may choose from, by recipe; the three in the middle are tried first."""
 
 
 def _ground(name: str, args: argparse.Namespace, reporter: Reporter) -> Ground | None:
@@ -162,7 +154,7 @@ def _report(
         "sets": sets,
         "cost": found,
         "epochs": {"photographs": args.epochs, "scenes": args.scenes_epochs},
-        "rates": _RATES,
+        "rates": RATES,
         "versions": versions("torch", "timm"),
         "processor": processor(),
     }

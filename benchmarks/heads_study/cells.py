@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -142,8 +142,3 @@ def tuned(rates: Sequence[float], measure: Measure) -> tuple[float, list[dict[st
         if not (further := {place for place in further if 0 <= place < len(rates)}):
             return rates[best], [tried[place] for place in sorted(tried)]
         tried |= {place: measure(rates[place]) for place in further}
-
-
-def with_lr(cell: Cell, lr: float) -> Cell:
-    """The same cell at another learning rate."""
-    return replace(cell, lr=lr)

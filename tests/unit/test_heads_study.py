@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.heads_study import cells, cost, tables
-from benchmarks.heads_study.cells import Cell, Ground, figures_of, recipe_of, tuned, with_lr
+from benchmarks.heads_study.cells import Cell, Ground, figures_of, recipe_of, tuned
 from benchmarks.heads_study.contenders import ALL, CONTENDERS
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.heads import HEADS
@@ -88,7 +89,7 @@ def test_a_run_that_is_done_is_not_made_again(tmp_path: Path, monkeypatch):
     assert found[0] == found[1]
     assert (found[0]["val_mAP"], found[0]["seconds"]) == (0.6, 4.0)  # of the last step; of both
     assert json.loads(CELL.path(tmp_path).read_text()) == found[0]
-    assert with_lr(CELL, 3e-3).path(tmp_path) != CELL.path(tmp_path)
+    assert replace(CELL, lr=3e-3).path(tmp_path) != CELL.path(tmp_path)
 
 
 def test_cost_of_every_contender(monkeypatch):

@@ -52,19 +52,13 @@ over_heads = pytest.mark.parametrize(
 )
 
 
-def build(
-    name: str,
-    options: dict[str, Any],
-    num_labels: int = LABELS,
-    seed: int = 0,
-    shapes: MapShapes = SHAPES,
-) -> Head:
+def build(name: str, options: dict[str, Any], num_labels: int = LABELS, seed: int = 0) -> Head:
     """A small head of that name, its weights drawn with that seed."""
     config_type, build_head = HEADS[name]
     config = config_type(**{**SMALL.get(name, {}), **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_head(config, shapes, num_labels)
+        return build_head(config, SHAPES, num_labels)
 
 
 def draw(images: int = 3, size: tuple[int, int] = SHAPES.grid) -> FeatureMaps:

@@ -51,8 +51,8 @@ def build(head: str, backbone: str) -> Classifier:
         return build_classifier(config, LABELS, InputSpec(height=SIZE[0], width=SIZE[1]))
 
 
-def draw(size: tuple[int, int] = SIZE) -> Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+def draw() -> Tensor:
+    return torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
 
 
 @over_both
