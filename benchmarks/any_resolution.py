@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from benchmarks.common import versions, write
 from manylabel.bundle import load_bundle
-from manylabel.data.loaders import ImageDataset, InOrder, batches
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records
-from manylabel.data.split import with_splits
+from manylabel.data.splits.split import with_splits
+from manylabel.feed.loaders import ImageDataset, InOrder, batches
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.heads.srn import SRNHead, WholeMapConv2d
 from manylabel.preprocess import InputSpec, normalise

@@ -30,11 +30,11 @@ from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
 from benchmarks.common import arguments, processor, time_interleaved, versions, write
-from manylabel.data.augment import Augment, AugmentConfig
-from manylabel.data.cache import ImageCache, build_cache, plan_cache
-from manylabel.data.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
+from manylabel.feed.augment import Augment, AugmentConfig
+from manylabel.feed.cache import ImageCache, build_cache, plan_cache
+from manylabel.feed.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.images import load_rgb
 from manylabel.labels import LabelSpace
 from manylabel.preprocess import InputSpec, to_pixels

@@ -22,12 +22,7 @@ from torchmetrics.functional.classification import multilabel_average_precision
 
 from benchmarks.common import arguments, processor, time_interleaved, versions, write
 from manylabel.labels import LabelSpace
-from manylabel.metrics import (
-    PROFILES,
-    average_precision,
-    average_precision_interpolated,
-    measure,
-)
+from manylabel.metrics import PROFILES, average_precision, average_precision_interpolated, measure
 
 POSITIVES_AN_IMAGE = 2.9
 """As in MS-COCO."""

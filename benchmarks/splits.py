@@ -17,9 +17,9 @@ from iterstrat.ml_stratifiers import IterativeStratification
 from numpy.typing import NDArray
 
 from benchmarks.common import arguments, processor, time_interleaved, versions, write
-from manylabel.data.drift import Drift, drift
 from manylabel.data.records import Split
-from manylabel.data.stratify import stratify
+from manylabel.data.splits.drift import Drift, drift
+from manylabel.data.splits.stratify import stratify
 
 SHARES: dict[Split, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 

@@ -26,11 +26,11 @@ from benchmarks.common import write
 from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, frequent, frozen_maps
 from manylabel.bundle import load_bundle
 from manylabel.config import put, read_toml
-from manylabel.data.loaders import InOrder, batches
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.data.synthetic import draw_scenes
 from manylabel.evaluate.run import evaluate
+from manylabel.feed.loaders import InOrder, batches
 from manylabel.metrics.thresholds import tune_thresholds
 from manylabel.models.backbones import FeatureMaps
 from manylabel.predict import Predictor

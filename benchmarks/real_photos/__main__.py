@@ -29,7 +29,7 @@ from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import Outcome
-from manylabel.train.report import report_run
+from manylabel.train.page.build import report_run
 from manylabel.train.run import cache_features, load_records, run
 
 HERE = Path(__file__).parent

@@ -31,13 +31,7 @@ from manylabel.labels import LabelSpace
 from manylabel.metrics.calibration import Calibration
 from manylabel.metrics.thresholds import check_limits
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
-from manylabel.models.heads import (
-    MLGCNConfig,
-    SRNConfig,
-    SRNHead,
-    SRNModernConfig,
-    SRNModernHead,
-)
+from manylabel.models.heads import MLGCNConfig, SRNConfig, SRNHead, SRNModernConfig, SRNModernHead
 from manylabel.models.weights import misfit
 from manylabel.preprocess import InputSpec
 from manylabel.version import __version__

@@ -20,7 +20,6 @@ from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
 from manylabel.data.synthetic import COUNTS, draw_scenes
-from manylabel.evaluate.report import Result
 from manylabel.explain.localisation import PointingGame, score_localisation
 from manylabel.models.heads import SRNConfig
 from manylabel.predict import Predictor
@@ -28,7 +27,8 @@ from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
-from manylabel.train.report import REPORT, Beside, report_run
+from manylabel.train.page.build import REPORT, Beside, report_run
+from manylabel.train.page.content import Result
 from manylabel.train.run import load_records, run
 
 DEMO_RECIPE: Final = "demo-tiny-srn"

@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from manylabel.data.records import Record, Records
-from manylabel.evaluate.page.render import write_page
-from manylabel.evaluate.page.sources import page_of_predictions
-from manylabel.evaluate.predictions import Predictions
+from manylabel.evaluate.predictions.table import Predictions
+from manylabel.evaluate.report.render import write_page
+from manylabel.evaluate.report.sources import page_of_predictions
 from manylabel.labels import LabelSpace
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.evaluate.report import Report, Result, write_report
+from manylabel.train.page.content import Report, Result, write_report
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

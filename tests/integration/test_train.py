@@ -26,7 +26,7 @@ from manylabel.predict import Predictor
 from manylabel.train import loop
 from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
-from manylabel.train.report import report_run
+from manylabel.train.page.build import report_run
 from manylabel.train.run import load_records, run
 
 COUNTS = {"train": 160, "val": 40, "test": 60}

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 from manylabel.bundle import load_bundle
-from manylabel.data import cache
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
 from manylabel.data.synthetic import draw_scenes
 from manylabel.errors import ConfigError
+from manylabel.feed import cache
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.run import load_records, run

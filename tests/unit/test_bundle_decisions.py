@@ -10,17 +10,17 @@ import pytest
 from manylabel.bundle import load_bundle, with_decisions
 from manylabel.errors import BundleError, ConfigError
 from manylabel.labels import LabelSpace
-from manylabel.metrics.calibration import Curve, Steps
+from manylabel.metrics.calibration import SmoothCalibration, StepCalibration
 from manylabel.predict import Prediction, Predictor
 
-PLATT = Curve(
+PLATT = SmoothCalibration(
     kind="platt",
     rise=(0.5, 2.0, 1.0),
     fall=(0.5, 2.0, 1.0),
     offset=(0.0, -1.0, 3.0),
     pooled=(False, False, True),
 )
-STEPS = Steps(at=((0.0, 1.0),) * 3, value=((0.2, 0.4),) * 3, pooled=(True,) * 3)
+STEPS = StepCalibration(at=((0.0, 1.0),) * 3, value=((0.2, 0.4),) * 3, pooled=(True,) * 3)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_bundle_can_take_its_own_place(tiny_bundle: Path, tmp_path: Path) -> N
         (
             {
                 "thresholds": [0.5] * 3,
-                "calibration": Curve(
+                "calibration": SmoothCalibration(
                     kind="platt", rise=(1,), fall=(1,), offset=(0,), pooled=(True,)
                 ),
             },

@@ -14,8 +14,8 @@ from manylabel.cli.shared import progress, terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from manylabel.evaluate.compare import Comparison, Moved
-    from manylabel.evaluate.compare_files import Compared, Model
+    from manylabel.evaluate.compare.files import Compared, Model
+    from manylabel.evaluate.compare.paired import Comparison, Moved
 
 _MOVED: Final = 5
 """Labels that are shown of those that gained, and of those that lost."""
@@ -65,8 +65,8 @@ def compare(
       manylabel compare before.csv after.csv --targets truth.csv
       manylabel compare before.npz after.npz --targets instances_val2014.json --json
     """
-    from manylabel.evaluate.compare_files import compare_files
-    from manylabel.evaluate.score import Inputs
+    from manylabel.evaluate.compare.files import compare_files
+    from manylabel.evaluate.predictions.score import Inputs
 
     with progress("resampling, %", 100, bar=b is not None) as bar:
         found = compare_files(

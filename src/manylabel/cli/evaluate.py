@@ -25,8 +25,8 @@ from manylabel.errors import ManylabelError
 
 if TYPE_CHECKING:
     from manylabel.data.records import Records
-    from manylabel.evaluate.processes import Processes
     from manylabel.predict import Predictor
+    from manylabel.processes import Processes
 
 
 @click.command(short_help="Measure a bundle on a data set.")
@@ -76,9 +76,9 @@ def evaluate(
       manylabel evaluate bundle --data photos.csv --save-predictions scores.csv
       torchrun --standalone --nproc-per-node 4 -m manylabel evaluate bundle --data photos.csv
     """
-    from manylabel.evaluate.processes import agreed, joined
+    from manylabel.evaluate.predictions.saving import save_evaluation
     from manylabel.evaluate.run import evaluate as run
-    from manylabel.evaluate.saving import save_evaluation
+    from manylabel.processes import agreed, joined
 
     with joined() as together, _told_once(together):
         job = agreed(lambda: _prepare(model, data, split, save_predictions, together))
@@ -123,7 +123,7 @@ def _prepare(
 ) -> _Job:
     """The model and the images to measure, once it is known that the predictions can be saved."""
     from manylabel.data.read import read
-    from manylabel.evaluate.saving import rehearse_saving
+    from manylabel.evaluate.predictions.saving import rehearse_saving
 
     predictor = load_predictor(replace(model, device=together.device(model.device)))
     trained_on = predictor.bundle.info.provenance.get("trained_on")

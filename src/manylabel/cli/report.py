@@ -20,8 +20,8 @@ from manylabel.cli.shared import (
 
 if TYPE_CHECKING:
     from manylabel.data.records import Records
-    from manylabel.evaluate.page.content import Page
-    from manylabel.evaluate.page.pictures import Overlay
+    from manylabel.evaluate.report.content import Page
+    from manylabel.evaluate.report.pictures import Overlay
     from manylabel.predict import Predictor
 
 _PATH = click.Path(path_type=Path)
@@ -82,7 +82,7 @@ def report(
       manylabel report runs/a/bundle runs/b/bundle --data VOC2007 --out a-and-b.html
       manylabel report --predictions scores.csv --targets truth.csv
     """
-    from manylabel.evaluate.page.plotly import packed_plotly
+    from manylabel.evaluate.report.plotly import packed_plotly
 
     _require_one_way(bundles, predictions, predictions2, targets)
     packed_plotly()  # if it is missing, that is told before the work
@@ -95,7 +95,7 @@ def report(
     else:
         files = [predictions] if predictions2 is None else [predictions, predictions2]
         page = _of_files(files, source, split, logits, image_list, label_names)
-    from manylabel.evaluate.page.render import write_page
+    from manylabel.evaluate.report.render import write_page
 
     click.echo(f"Report: {write_page(out, page)}")
 
@@ -120,7 +120,7 @@ def _of_bundles(
     models: Sequence[ModelOptions], data: DataOptions, split: str | None, *, skip_bad: bool
 ) -> Page:
     from manylabel.data.read import read
-    from manylabel.evaluate.page.sources import page_of_bundles
+    from manylabel.evaluate.report.sources import page_of_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
     trained_on = predictors[0][1].bundle.info.provenance.get("trained_on")
@@ -140,8 +140,8 @@ def _of_files(
     label_names: Path | None,
 ) -> Page:
     from manylabel.data.read import read, recognise
-    from manylabel.evaluate.page.sources import page_of_predictions
-    from manylabel.evaluate.predictions import read_predictions
+    from manylabel.evaluate.predictions.table import read_predictions
+    from manylabel.evaluate.report.sources import page_of_predictions
 
     assert data.path is not None
     truth = _part(read(data_source(data)), split or "all", None)

@@ -8,13 +8,7 @@ from typing import Any
 
 import click
 
-from manylabel.cli.figures import (
-    PROFILES,
-    print_figures,
-    print_intervals,
-    print_json,
-    print_more,
-)
+from manylabel.cli.figures import PROFILES, print_figures, print_intervals, print_json, print_more
 from manylabel.cli.shared import DATA_FORMATS, progress, terminal
 
 Command = Callable[..., Any]
@@ -136,7 +130,7 @@ def score(
         --targets truth.csv --profile srn --json
     """
     from manylabel.evaluate.intervals import in_words
-    from manylabel.evaluate.score import Inputs, score_predictions
+    from manylabel.evaluate.predictions.score import Inputs, score_predictions
 
     if threshold is not None and thresholds_path is not None:
         raise click.UsageError("--threshold and --thresholds cannot go together.")

@@ -74,7 +74,7 @@ def train(
     """
     from manylabel.train.config import find_recipe
     from manylabel.train.logs import Reporter
-    from manylabel.train.report import report_run
+    from manylabel.train.page.build import report_run
     from manylabel.train.run import load_records, recipe_of, require_free, run
 
     weights = None if backbone_weights is None else str(backbone_weights)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from manylabel.data.records import Records
-    from manylabel.evaluate.tuning import Plan, Tuning
+    from manylabel.evaluate.tuning import Tuning, TuningPlan
 
 RULES: Final = ("f1", "precision", "recall", "cost")
 KINDS: Final = ("temperature", "platt", "beta", "isotonic")
@@ -104,17 +104,17 @@ def tune(
 
 def _plan(
     rule: str, at: float | None, costs: tuple[float, float] | None, calibrate: str, **rest: Any
-) -> Plan:
+) -> TuningPlan:
     from manylabel.config import parse
-    from manylabel.evaluate.tuning import Plan
-    from manylabel.metrics.cuts import Rule
+    from manylabel.evaluate.tuning import TuningPlan
+    from manylabel.metrics.threshold_rules import Rule
     from manylabel.metrics.thresholds import check_limits
 
     where = "the options of tune"
     check_limits(rest["at_least"], rest["at_most"])
     sought = parse(Rule, {"kind": rule, "at": at, "costs": costs}, where=where)
     kind = None if calibrate == "none" else calibrate
-    return parse(Plan, {"rule": sought, "calibrate": kind, **rest}, where=where)
+    return parse(TuningPlan, {"rule": sought, "calibrate": kind, **rest}, where=where)
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> Records:

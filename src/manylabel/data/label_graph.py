@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.parsing import finite, read_lines
+from manylabel.data.formats.parsing import finite
 from manylabel.errors import DataError
+from manylabel.files import read_lines
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 _ROWS: Final = 4096

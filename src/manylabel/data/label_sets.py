@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from manylabel.config import Config, parse
-from manylabel.data.parsing import read_text
 from manylabel.data.records import Box, Records
 from manylabel.errors import ConfigError, DataError
+from manylabel.files import read_text
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]

@@ -10,23 +10,23 @@ from typing import Any, Final, Literal, final
 from pydantic import Field
 
 from manylabel.config import Config
-from manylabel.data.celeba import find_celeba, read_celeba
-from manylabel.data.coco import Unlabelled, find_coco, read_coco
-from manylabel.data.folder import find_folder, read_folder
-from manylabel.data.huggingface import find_huggingface, read_huggingface
 from manylabel.data.label_sets import apply, read_label_set
-from manylabel.data.label_studio import find_label_studio, read_label_studio
-from manylabel.data.nus_wide import Truth, find_nus_wide, read_nus_wide
-from manylabel.data.openimages import find_openimages, read_openimages
-from manylabel.data.pa100k import find_pa100k, read_pa100k
-from manylabel.data.parquet import find_parquet, read_parquet
+from manylabel.data.readers.celeba import find_celeba, read_celeba
+from manylabel.data.readers.coco import Unlabelled, find_coco, read_coco
+from manylabel.data.readers.folder import find_folder, read_folder
+from manylabel.data.readers.huggingface import find_huggingface, read_huggingface
+from manylabel.data.readers.label_studio import find_label_studio, read_label_studio
+from manylabel.data.readers.nus_wide import Truth, find_nus_wide, read_nus_wide
+from manylabel.data.readers.openimages import find_openimages, read_openimages
+from manylabel.data.readers.pa100k import find_pa100k, read_pa100k
+from manylabel.data.readers.parquet import find_parquet, read_parquet
+from manylabel.data.readers.srn_lists import find_srn_lists, read_srn_lists
+from manylabel.data.readers.table import find_table, read_table
+from manylabel.data.readers.visual_genome import find_visual_genome, read_visual_genome
+from manylabel.data.readers.voc import Difficult, find_voc, read_voc
+from manylabel.data.readers.webdataset import find_webdataset, read_webdataset
+from manylabel.data.readers.wider_attribute import find_wider_attribute, read_wider_attribute
 from manylabel.data.records import Records
-from manylabel.data.srn_lists import find_srn_lists, read_srn_lists
-from manylabel.data.table import find_table, read_table
-from manylabel.data.visual_genome import find_visual_genome, read_visual_genome
-from manylabel.data.voc import Difficult, find_voc, read_voc
-from manylabel.data.webdataset import find_webdataset, read_webdataset
-from manylabel.data.wider_attribute import find_wider_attribute, read_wider_attribute
 from manylabel.errors import ConfigError, DataError
 
 Format = Literal[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, final
@@ -16,6 +17,24 @@ from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+
+_SPLIT_NAMES: Final[Mapping[str, Split]] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+def split_of(name: str) -> Split | None:
+    """The split that a word in a column, a file name or a folder name stands for, if any.
+
+    Example:
+        >>> split_of("Validation"), split_of("holiday")
+        ('val', None)
+    """
+    return _SPLIT_NAMES.get(name.strip().lower())
 
 
 @final

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from manylabel.bundle import BundleInfo
 from manylabel.data.records import Record, Records, Split
-from manylabel.data.split import with_splits
-from manylabel.data.verify import refusal, without
+from manylabel.data.splits.split import with_splits
 from manylabel.errors import DataError, ImageError
-from manylabel.evaluate.processes import in_turns, processes, require_same
 from manylabel.evaluate.receipt import Receipt, receipt_of
+from manylabel.feed.verify import refusal, without
 from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.profiles import Measures, find_profile, measure
 from manylabel.predict import Predictor
+from manylabel.processes import in_turns, processes, require_same
 
 UNTUNED: Final = 0.5
 """The threshold of every label that training leaves in a bundle."""

@@ -20,11 +20,11 @@ from manylabel.data.records import Records
 from manylabel.errors import DataError
 from manylabel.evaluate.run import Evaluation, evaluate, trained_part
 from manylabel.metrics.calibration import Calibration, Kind, fit_calibration
-from manylabel.metrics.cuts import Rule
 from manylabel.metrics.decisions import precision_recall_f1
 from manylabel.metrics.f1 import Decided, Decisions
 from manylabel.metrics.ranking import Scores, Targets, mean_of_defined
 from manylabel.metrics.reliability import brier, class_wise_ece
+from manylabel.metrics.threshold_rules import Rule
 from manylabel.metrics.thresholds import Tuned, decide, tune_thresholds
 from manylabel.predict import Predictor
 
@@ -33,7 +33,7 @@ FOLDS: Final = 5
 Row = Literal["as it was", "one for all", "tuned"]
 
 
-class Plan(Config):
+class TuningPlan(Config):
     """What is sought."""
 
     rule: Rule = Field(default_factory=Rule)
@@ -64,7 +64,7 @@ class Tuning:
         evaluation: The model on the split without any calibration.
     """
 
-    plan: Plan
+    plan: TuningPlan
     tuned: Tuned
     calibration: Calibration | None
     figures: Mapping[Row, Decisions]
@@ -101,7 +101,7 @@ class Tuning:
 def tune(
     predictor: Predictor,
     records: Records,
-    plan: Plan,
+    plan: TuningPlan,
     *,
     skip_bad: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -188,7 +188,7 @@ class _OutOfFold:
     common: Decided
 
 
-def _cross_fitted(scores: Scores, targets: Targets, plan: Plan) -> _OutOfFold:
+def _cross_fitted(scores: Scores, targets: Targets, plan: TuningPlan) -> _OutOfFold:
     """The whole of tuning on each part of the images, and what comes of it on the rest."""
     parts = np.random.default_rng([plan.seed, 1]).permutation(len(scores)) % FOLDS
     given = np.array(scores)
@@ -206,7 +206,7 @@ def _cross_fitted(scores: Scores, targets: Targets, plan: Plan) -> _OutOfFold:
     return _OutOfFold(given, tuned, common)
 
 
-def _calibration(scores: Scores, targets: Targets, plan: Plan) -> Calibration | None:
+def _calibration(scores: Scores, targets: Targets, plan: TuningPlan) -> Calibration | None:
     return None if plan.calibrate is None else fit_calibration(scores, targets, plan.calibrate)
 
 

@@ -18,10 +18,7 @@ from manylabel.config import Config
 from manylabel.losses.asymmetric import Asymmetric, AsymmetricConfig
 from manylabel.losses.bce import BCE, BCEConfig
 from manylabel.losses.counts import LabelCounts
-from manylabel.losses.distribution_balanced import (
-    DistributionBalanced,
-    DistributionBalancedConfig,
-)
+from manylabel.losses.distribution_balanced import DistributionBalanced, DistributionBalancedConfig
 from manylabel.losses.focal import Focal, FocalConfig
 from manylabel.losses.partial import UnknownConfig
 from manylabel.losses.two_way import TwoWay, TwoWayConfig

@@ -52,7 +52,7 @@ _ROOM: Final = 2.0**-26
 """The nearest to 1 that a score lies: half of what a float32 below 1 can be away from it."""
 
 
-class Curve(Config):
+class SmoothCalibration(Config):
     """A smooth curve for each label: temperature, Platt or beta."""
 
     kind: Literal["temperature", "platt", "beta"]
@@ -67,7 +67,7 @@ class Curve(Config):
     """[C]: the label takes the curve of all pairs."""
 
     @model_validator(mode="after")
-    def _check(self) -> Curve:
+    def _check(self) -> SmoothCalibration:
         if not len(self.rise) == len(self.fall) == len(self.offset) == len(self.pooled):
             raise ValueError("rise, fall, offset and pooled are of different lengths")
         return self
@@ -84,7 +84,7 @@ class Curve(Config):
         return _sigmoid(logits).astype(scores.dtype)
 
 
-class Steps(Config):
+class StepCalibration(Config):
     """A rising function for each label, straight between its knots and flat outside of them."""
 
     kind: Literal["isotonic"] = "isotonic"
@@ -97,7 +97,7 @@ class Steps(Config):
     """[C]: the label takes the curve of all pairs."""
 
     @model_validator(mode="after")
-    def _check(self) -> Steps:
+    def _check(self) -> StepCalibration:
         if not len(self.at) == len(self.value) == len(self.pooled):
             raise ValueError("at, value and pooled are of different lengths")
         for at, value in zip(self.at, self.value, strict=True):
@@ -120,10 +120,12 @@ class Steps(Config):
         return calibrated
 
 
-Calibration = Annotated[Curve | Steps, Field(discriminator="kind")]
+Calibration = Annotated[SmoothCalibration | StepCalibration, Field(discriminator="kind")]
 
 
-def fit_calibration(scores: ArrayLike, targets: ArrayLike, kind: Kind) -> Curve | Steps:
+def fit_calibration(
+    scores: ArrayLike, targets: ArrayLike, kind: Kind
+) -> SmoothCalibration | StepCalibration:
     """The calibration of each label, fitted by maximum likelihood.
 
     A label with fewer examples than `FEWEST`, or whose own curve would fall, takes the curve of
@@ -172,7 +174,7 @@ def _fit_curves(
     targets: Targets,
     own: NDArray[np.bool_],
     kind: Literal["temperature", "platt", "beta"],
-) -> Curve:
+) -> SmoothCalibration:
     common = _fit_curve(*_known(scores, targets), kind)
     if common is None:
         raise _no_rising_curve(kind)
@@ -181,7 +183,7 @@ def _fit_curves(
         for label in range(scores.shape[1])
     ]
     rows = np.array([common if curve is None else curve for curve in found])
-    return Curve(
+    return SmoothCalibration(
         kind=kind,
         rise=tuple(rows[:, 0].tolist()),
         fall=tuple(rows[:, 1].tolist()),
@@ -259,16 +261,16 @@ def _loss(features: Floats, present: Floats, weights: Floats, prior: Floats) -> 
     return float(each.sum() + _PULL / 2 * ((weights - prior) ** 2).sum())
 
 
-# Steps
+# StepCalibration
 
 
-def _fit_steps(scores: Scores, targets: Targets, own: NDArray[np.bool_]) -> Steps:
+def _fit_steps(scores: Scores, targets: Targets, own: NDArray[np.bool_]) -> StepCalibration:
     common = _rising(*_known(scores, targets))
     found = [
         _rising(*_known(scores[:, label], targets[:, label])) if own[label] else common
         for label in range(scores.shape[1])
     ]
-    return Steps(
+    return StepCalibration(
         at=tuple(tuple(at.tolist()) for at, _ in found),
         value=tuple(tuple(value.tolist()) for _, value in found),
         pooled=tuple((~own).tolist()),

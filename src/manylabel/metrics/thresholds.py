@@ -17,19 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from manylabel.errors import ConfigError, DataError
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
-from manylabel.metrics.cuts import (
+from manylabel.metrics.decisions import decide_at_threshold
+from manylabel.metrics.f1 import Decided
+from manylabel.metrics.ranking import Scores, Targets, check_scored, check_scores
+from manylabel.metrics.threshold_rules import (
     Counts,
     Floats,
     Rule,
     Tally,
-    best_cuts,
+    best_thresholds,
     figure_of,
     logit,
     sigmoid,
 )
-from manylabel.metrics.decisions import decide_at_threshold
-from manylabel.metrics.f1 import Decided
-from manylabel.metrics.ranking import Scores, Targets, check_scored, check_scores
 
 STRENGTHS: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, np.inf)
 """How many examples of its rarer side a label needs to be heard as much as the common threshold.
@@ -248,8 +248,8 @@ def _fit(scores: Scores, targets: Targets, rule: Rule) -> _Fitted:
     support = np.minimum(present, absent)
     # Some of the images tell what all labels have in common as well as all of them do.
     rows = slice(None, None, max(1, -(-scores.size // _PAIRS_AT_ONCE)))
-    pooled = best_cuts(scores[rows].reshape(-1, 1), targets[rows].reshape(-1, 1), rule)
-    own = [best_cuts(*some, rule) for some in _some_labels(scores, targets)]
+    pooled = best_thresholds(scores[rows].reshape(-1, 1), targets[rows].reshape(-1, 1), rule)
+    own = [best_thresholds(*some, rule) for some in _some_labels(scores, targets)]
     naive = np.where(support > 0, np.concatenate(own), pooled[0])
     return _Fitted(naive, float(pooled[0]), support)
 

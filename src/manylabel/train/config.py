@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from manylabel.config import Config, override, parse, read_toml
-from manylabel.data.augment import AugmentConfig
 from manylabel.data.read import DataSource
-from manylabel.data.sampling import SamplerConfig
 from manylabel.errors import ConfigError
+from manylabel.feed.augment import AugmentConfig
+from manylabel.feed.sampling import SamplerConfig
 from manylabel.losses import BCEConfig, LossConfig
 from manylabel.models.backbones import (
     BackboneConfig,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from manylabel.data.loaders import Draw, ImageDataset, InOrder, Sample, batches
 from manylabel.data.records import Records
 from manylabel.errors import ImageError
+from manylabel.feed.loaders import Draw, ImageDataset, InOrder, Sample, batches
 from manylabel.models.backbones import FeatureMaps
 from manylabel.preprocess import InputSpec, normalise
 

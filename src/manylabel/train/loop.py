@@ -16,8 +16,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from manylabel.data.loaders import Batch, EpochSampler, InOrder, batches
 from manylabel.errors import RunError
+from manylabel.feed.loaders import Batch, EpochSampler, InOrder, batches
 from manylabel.metrics.profiles import measure
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.backbones import FeatureMaps
@@ -26,13 +26,13 @@ from manylabel.models.heads.base import HeadOutput
 from manylabel.preprocess import InputSpec, normalise
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
 from manylabel.train.config import step_parts
+from manylabel.train.loss_monitor import LossMonitor
 from manylabel.train.mixing import Mixture, draw_mixture
 from manylabel.train.optim import Schedule, build_optimizer, parameter_groups
-from manylabel.train.scoring import Scored, score
+from manylabel.train.scoring import SplitScores, score
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Job, Position, RunState, View
 from manylabel.train.steps import StepPlan, train_only
-from manylabel.train.watch import LossWatch
 
 StepDone = Callable[[int], None]
 """Called after each step with its position, when its weights are in the classifier."""
@@ -91,7 +91,7 @@ def _train_epoch(job: Job, state: RunState, tools: _Tools, stop: StopRequest) ->
     """Train on what is left of an epoch and give its mean loss."""
     began = state.position
     train_only(state.classifier, tools.parts, job.step(tools.number).freeze_stages)
-    watch = LossWatch(job, began, state.losses)
+    watch = LossMonitor(job, began, state.losses)
     epochs = job.step(tools.number).epochs
     job.reporter.rename(f"{job.title(tools.number)}  epoch {began.epoch + 1}/{epochs}")
     for done, batch in enumerate(_training_batches(job, began), start=began.batch + 1):
@@ -192,14 +192,14 @@ def _epochs_done(job: Job, position: Position) -> int:
     return sum(step.epochs for step in job.run.steps[: position.step]) + position.epoch
 
 
-def _validate(job: Job, tools: _Tools, epoch: int) -> Scored | None:
+def _validate(job: Job, tools: _Tools, epoch: int) -> SplitScores | None:
     every = job.run.validate_every
     if job.val is None or every == 0 or (epoch + 1) % every:
         return None
     return _score(job, tools, job.val)
 
 
-def _score(job: Job, tools: _Tools, view: View) -> Scored:
+def _score(job: Job, tools: _Tools, view: View) -> SplitScores:
     size = len(view.records)
     job.reporter.begin(f"{job.title(tools.number)}  looking at {view.name}", size)
     stream = batches(
@@ -218,7 +218,7 @@ def _score(job: Job, tools: _Tools, view: View) -> Scored:
 
 
 def _note_epoch(
-    job: Job, state: RunState, tools: _Tools, epoch: int, loss: float, scored: Scored | None
+    job: Job, state: RunState, tools: _Tools, epoch: int, loss: float, scored: SplitScores | None
 ) -> None:
     """Note what an epoch brought, and its weights if they are the best of the step so far."""
     step = job.step(tools.number)
@@ -267,7 +267,7 @@ def _measure_step(job: Job, state: RunState, tools: _Tools) -> dict[str, Any]:
     }
 
 
-def _mean_ap(scored: Scored, branch: str) -> float:
+def _mean_ap(scored: SplitScores, branch: str) -> float:
     return mean_of_defined(average_precision(scored.scores[branch], scored.targets))
 
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manylabel.config import Config
-from manylabel.data.sampling import mix
+from manylabel.feed.sampling import mix
 
 Output = TypeVar("Output")
 
@@ -43,7 +43,7 @@ class MixingConfig(Config):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Box:
+class PixelBox:
     """Rows `top` to `bottom` and columns `left` to `right` of an image; the ends are outside."""
 
     top: int
@@ -70,7 +70,7 @@ class Mixture:
 
     kept: float = 1.0
     partners: tuple[int, ...] = ()
-    box: Box | None = None
+    box: PixelBox | None = None
 
     def inputs(self, images: object) -> object:
         """The mixed images of images [N, 3, H, W]; feature maps only come unmixed."""
@@ -125,13 +125,13 @@ def draw_mixture(
     return Mixture(1 - box.area / (size[0] * size[1]), partners, box)
 
 
-def _draw_box(random: Random, size: tuple[int, int], *, share: float) -> Box:
+def _draw_box(random: Random, size: tuple[int, int], *, share: float) -> PixelBox:
     """A box of about `share` of the image around a random pixel; what lies outside is cut off."""
     height, width = size
     rows, columns = int(height * share**0.5), int(width * share**0.5)
     top = random.randrange(height) - rows // 2
     left = random.randrange(width) - columns // 2
-    return Box(
+    return PixelBox(
         top=max(0, top),
         bottom=min(height, top + rows),
         left=max(0, left),

@@ -17,15 +17,15 @@ from torch.utils.data import Dataset
 
 from manylabel.bundle import BundleInfo, save_bundle, self_contained
 from manylabel.config import to_tables, write_toml
-from manylabel.data.augment import Augment
-from manylabel.data.cache import ImageCache, build_cache, default_folder, plan_cache
-from manylabel.data.loaders import ImageDataset, Sample, stage_of
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
-from manylabel.data.split import check_trainable, with_splits
-from manylabel.data.verify import find_bad_images, require_good_images, without
+from manylabel.data.splits.split import check_trainable, with_splits
 from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
 from manylabel.evaluate.receipt import package_versions
+from manylabel.feed.augment import Augment
+from manylabel.feed.cache import ImageCache, build_cache, default_folder, plan_cache
+from manylabel.feed.loaders import ImageDataset, Sample, stage_of
+from manylabel.feed.verify import find_bad_images, require_good_images, without
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.preprocess import InputSpec

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from manylabel.data.loaders import Batch
-from manylabel.evaluate.processes import in_turns
+from manylabel.feed.loaders import Batch
 from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.ranking import Scores
 from manylabel.models.heads.base import HeadOutput
+from manylabel.processes import in_turns
 
 Encode = Callable[[Batch], object]
 """From a batch to what the trained module takes: normalised images, or feature maps."""
@@ -23,7 +23,7 @@ Encode = Callable[[Batch], object]
 
 @final
 @dataclass(frozen=True)
-class Scored:
+class SplitScores:
     """Scores and truth of a split, in its order."""
 
     scores: Mapping[str, Scores]
@@ -41,7 +41,7 @@ def score(
     encode: Encode,
     loss_of: Callable[[HeadOutput, Tensor], Tensor],
     on_batch: Callable[[int], None] = lambda images: None,
-) -> Scored:
+) -> SplitScores:
     """Every branch's scores for a split; `module` is left in evaluation mode.
 
     Of several processes each gives its share of the batches, and each gets everything.
@@ -71,7 +71,7 @@ def score(
         images += len(part_keys)
         on_batch(len(part_keys))
     finished = {name: table.finish(keys) for name, table in tables.items()}
-    return Scored(
+    return SplitScores(
         scores={name: scores for name, (scores, _) in finished.items()},
         targets=finished["final"][1],
         loss=total / images,

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from manylabel.data.loaders import Sample
 from manylabel.data.records import Records, Split
-from manylabel.data.sampling import epoch_length
 from manylabel.errors import ImageError
+from manylabel.feed.loaders import Sample
+from manylabel.feed.sampling import epoch_length
 from manylabel.models.classifier import Classifier
 from manylabel.train.config import OptimConfig, RunConfig, StepConfig
 from manylabel.train.logs import Reporter

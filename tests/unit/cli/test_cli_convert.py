@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from manylabel.cli.data.convert import FORMATS, convert
-from manylabel.data.convert import WRITERS
 from manylabel.data.read import DataSource, read
+from manylabel.data.writers.convert import WRITERS
 from manylabel.errors import ConfigError
 
 

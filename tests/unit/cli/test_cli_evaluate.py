@@ -10,7 +10,7 @@ import pytest
 
 from manylabel.cli.main import cli, main
 from manylabel.data.read import DataSource, read
-from manylabel.data.split import with_splits
+from manylabel.data.splits.split import with_splits
 from manylabel.evaluate.run import evaluate
 from manylabel.predict import Predictor
 

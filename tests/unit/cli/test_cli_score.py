@@ -18,8 +18,8 @@ from sklearn.metrics import (
 
 from manylabel.cli.figures import MORE
 from manylabel.cli.main import cli, main
+from manylabel.metrics.additional import measure_additional
 from manylabel.metrics.bootstrap import draw_weights
-from manylabel.metrics.more import measure_more
 
 NAMES = ("cat", "dog", "owl")
 
@@ -70,7 +70,7 @@ def test_json_has_the_figures_of_profiles_and_beyond(made, files, capsys) -> Non
     assert {"mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "top3", "receipt", "notes"} <= set(found)
     assert "intervals" not in found
     more = found["more"]
-    assert more == {**measure_more(scores, targets), "threshold": 0.5}
+    assert more == {**measure_additional(scores, targets), "threshold": 0.5}
     expected = {
         "mAP_macro": average_precision_score(targets, scores, average="macro"),
         "AP_micro": average_precision_score(targets, scores, average="micro"),
@@ -136,7 +136,7 @@ def test_tables_come_on_demand(made, files, capsys) -> None:
     assert "95 % interval" not in plain
     assert run(*files, "--more", "--intervals", "--resamples", 100, "--per-label") == 0
     out = capsys.readouterr().out
-    figures = measure_more(*made)
+    figures = measure_additional(*made)
     for name in MORE:
         line = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
         value = figures[name] * (1 if name == "coverage_error" else 100)
@@ -147,7 +147,7 @@ def test_tables_come_on_demand(made, files, capsys) -> None:
 
 
 def test_every_figure_is_said_in_words() -> None:
-    assert list(MORE) == list(measure_more([[0.9, 0.1]], [[1, 0]]))
+    assert list(MORE) == list(measure_additional([[0.9, 0.1]], [[1, 0]]))
 
 
 def test_labels_and_images_in_another_order_are_matched_by_name(made, tmp_path, capsys) -> None:

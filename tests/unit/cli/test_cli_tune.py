@@ -12,10 +12,10 @@ from manylabel.bundle import load_bundle
 from manylabel.cli.tune import KINDS, RULES, tune
 from manylabel.data.read import DataSource, read
 from manylabel.errors import ConfigError, DataError
-from manylabel.evaluate.tuning import Plan
+from manylabel.evaluate.tuning import TuningPlan
 from manylabel.evaluate.tuning import tune as run_tune
 from manylabel.metrics import calibration, precision_recall_f1
-from manylabel.metrics.cuts import Rule
+from manylabel.metrics.threshold_rules import Rule
 from manylabel.metrics.thresholds import decide, tune_thresholds
 from manylabel.predict import Predictor
 
@@ -78,7 +78,7 @@ def test_figures_are_of_decisions_that_saw_nothing_of_the_image(tiny_bundle, pho
     """Changing one image's truth changes nothing of what is decided on it."""
     val = read(DataSource(path=photos)).split("val")
     predictor = Predictor.load(tiny_bundle, device="cpu")
-    plan = Plan(calibrate="platt", at_least=1)
+    plan = TuningPlan(calibrate="platt", at_least=1)
     found = run_tune(predictor, val, plan)
     scores, targets = found.evaluation.scores, found.evaluation.targets
     parts = np.random.default_rng([0, 1]).permutation(len(scores)) % 5
@@ -129,7 +129,9 @@ def test_rules(tiny_bundle, photos, tmp_path, options: tuple, rule: Rule) -> Non
     info = load_bundle(tmp_path / "tuned").info
     assert info.tuned["sought"] == rule.words
     expected = run_tune(
-        Predictor.load(tiny_bundle), read(DataSource(path=photos)).split("val"), Plan(rule=rule)
+        Predictor.load(tiny_bundle),
+        read(DataSource(path=photos)).split("val"),
+        TuningPlan(rule=rule),
     )
     assert info.thresholds == tuple(expected.tuned.thresholds.tolist())
 

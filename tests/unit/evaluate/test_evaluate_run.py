@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_score
 
 from manylabel.data.records import Record, Records
-from manylabel.data.split import with_splits
+from manylabel.data.splits.split import with_splits
 from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.run import evaluate, held_out, take_split
 from manylabel.labels import LabelSpace

@@ -12,7 +12,13 @@ from sklearn.metrics import brier_score_loss
 from manylabel.config import parse
 from manylabel.errors import ConfigError, DataError
 from manylabel.metrics import average_precision
-from manylabel.metrics.calibration import FEWEST, KINDS, Curve, Steps, fit_calibration
+from manylabel.metrics.calibration import (
+    FEWEST,
+    KINDS,
+    SmoothCalibration,
+    StepCalibration,
+    fit_calibration,
+)
 from manylabel.metrics.reliability import class_wise_ece
 
 
@@ -35,7 +41,7 @@ def regressed(features: np.ndarray, targets: np.ndarray, *, offset: bool) -> lis
 def test_slopes_and_offsets_are_those_of_a_logistic_regression(kind) -> None:
     scores, targets = drawn()
     found = fit_calibration(scores, targets, kind)
-    assert isinstance(found, Curve)
+    assert isinstance(found, SmoothCalibration)
     for label in range(3):
         logits = np.log(scores[:, [label]] / (1 - scores[:, [label]]))
         slope, offset = regressed(logits, targets[:, label], offset=kind == "platt")
@@ -46,7 +52,7 @@ def test_slopes_and_offsets_are_those_of_a_logistic_regression(kind) -> None:
 def test_beta_is_a_logistic_regression_on_two_logarithms() -> None:
     scores, targets = drawn()
     found = fit_calibration(scores, targets, "beta")
-    assert isinstance(found, Curve)
+    assert isinstance(found, SmoothCalibration)
     for label in range(3):
         column = scores[:, label]
         features = np.stack([np.log(column), -np.log(1 - column)], axis=1)
@@ -61,7 +67,7 @@ def test_beta_does_not_fall_where_the_free_one_would() -> None:
     chance = 0.2 + 0.5 * (scores - 0.35) ** 2  # falls, then rises
     targets = (rng.random(scores.shape) < chance).astype(np.int8)
     found = fit_calibration(scores, targets, "beta")
-    assert isinstance(found, Curve)
+    assert isinstance(found, SmoothCalibration)
     features = np.concatenate([np.log(scores), -np.log(1 - scores), np.ones_like(scores)], 1)
 
     def loss(weights: np.ndarray) -> float:
@@ -87,7 +93,7 @@ def test_isotonic_is_scikit_learns(ties: bool) -> None:
 
 
 def test_isotonic_is_flat_outside_and_straight_between() -> None:
-    steps = Steps(at=((0.2, 0.6),), value=((0.1, 0.5),), pooled=(False,))
+    steps = StepCalibration(at=((0.2, 0.6),), value=((0.1, 0.5),), pooled=(False,))
     found = steps.apply(np.array([[0.0], [0.2], [0.4], [0.6], [1.0]]))
     assert found.ravel().tolist() == pytest.approx([0.1, 0.1, 0.3, 0.5, 0.5])
 
@@ -201,12 +207,18 @@ def test_a_temperature_that_would_turn_scores_round_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "tables"),
     [
-        (Curve, {"kind": "platt", "rise": [1], "fall": [1, 1], "offset": [0], "pooled": [True]}),
-        (Curve, {"kind": "platt", "rise": [-1], "fall": [1], "offset": [0], "pooled": [True]}),
-        (Steps, {"at": [[0.5, 0.2]], "value": [[0.1, 0.2]], "pooled": [True]}),
-        (Steps, {"at": [[0.2, 0.5]], "value": [[0.3, 0.2]], "pooled": [True]}),
-        (Steps, {"at": [[]], "value": [[]], "pooled": [True]}),
-        (Steps, {"at": [[0.1]], "value": [], "pooled": [True]}),
+        (
+            SmoothCalibration,
+            {"kind": "platt", "rise": [1], "fall": [1, 1], "offset": [0], "pooled": [True]},
+        ),
+        (
+            SmoothCalibration,
+            {"kind": "platt", "rise": [-1], "fall": [1], "offset": [0], "pooled": [True]},
+        ),
+        (StepCalibration, {"at": [[0.5, 0.2]], "value": [[0.1, 0.2]], "pooled": [True]}),
+        (StepCalibration, {"at": [[0.2, 0.5]], "value": [[0.3, 0.2]], "pooled": [True]}),
+        (StepCalibration, {"at": [[]], "value": [[]], "pooled": [True]}),
+        (StepCalibration, {"at": [[0.1]], "value": [], "pooled": [True]}),
     ],
 )
 def test_damaged_calibrations_are_refused(kind, tables: dict) -> None:

@@ -12,7 +12,7 @@ import pytest
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
-@pytest.mark.parametrize("name", ["ranking", "decisions", "profiles", "more", "accumulate"])
+@pytest.mark.parametrize("name", ["ranking", "decisions", "profiles", "additional", "accumulate"])
 def test_docstrings(name):
     failed, tried = doctest.testmod(importlib.import_module(f"manylabel.metrics.{name}"))
     assert tried > 0

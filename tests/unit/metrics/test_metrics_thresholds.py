@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError, DataError
-from manylabel.metrics.cuts import Rule, best_cuts
+from manylabel.metrics.threshold_rules import Rule, best_thresholds
 from manylabel.metrics.thresholds import decide, tune_thresholds
 
 F1 = Rule()
@@ -53,7 +53,7 @@ columns = st.lists(
 def test_no_threshold_is_better(rule: Rule, dtype, column) -> None:
     scores = np.array([s for s, _ in column], dtype=dtype)
     truth = [t for _, t in column]
-    (found,) = best_cuts(scores[:, None], np.array(truth, np.int8)[:, None], rule)
+    (found,) = best_thresholds(scores[:, None], np.array(truth, np.int8)[:, None], rule)
     every = [*np.unique(scores), np.nextafter(scores.max(), dtype(2))]
     best = max(value(rule, (scores >= each).tolist(), truth) for each in every)
     assert value(rule, (scores >= dtype(found)).tolist(), truth) == pytest.approx(best)
@@ -63,13 +63,13 @@ def test_neighbouring_scores_are_told_apart() -> None:
     low = np.float32(0.7)
     high = np.nextafter(low, np.float32(1))
     scores = np.array([[low], [high]], np.float32)
-    (found,) = best_cuts(scores, np.array([[0], [1]], np.int8), F1)
+    (found,) = best_thresholds(scores, np.array([[0], [1]], np.int8), F1)
     assert (scores >= np.float32(found)).ravel().tolist() == [False, True]
 
 
 def test_a_threshold_lies_halfway_between_logits() -> None:
     scores = np.array([[0.9], [0.2], [0.05]])
-    (found,) = best_cuts(scores, np.array([[1], [0], [0]], np.int8), F1)
+    (found,) = best_thresholds(scores, np.array([[1], [0], [0]], np.int8), F1)
     odds = math.sqrt(0.9 / 0.1 * 0.2 / 0.8)
     assert found == pytest.approx(odds / (1 + odds))
 

@@ -9,9 +9,9 @@ import torch
 from PIL import ImageOps
 from torch import Tensor
 
-from manylabel.data.loaders import Draw, EpochSampler, batches
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
+from manylabel.feed.loaders import Draw, EpochSampler, batches
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, FeatureMaps

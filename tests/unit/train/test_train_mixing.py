@@ -11,7 +11,7 @@ import torch
 from manylabel.errors import ConfigError
 from manylabel.losses import BCE, BCEConfig
 from manylabel.train.config import recipe_folder, resolve
-from manylabel.train.mixing import Box, MixingConfig, Mixture, draw_mixture
+from manylabel.train.mixing import MixingConfig, Mixture, PixelBox, draw_mixture
 
 SIZE = (12, 20)
 KINDS = ("mixup", "cutmix")
@@ -68,7 +68,9 @@ def test_cutmix_lays_a_box_of_the_partner_over_each_image():
 
 
 def test_cutmix_box_by_hand():
-    mixture = Mixture(kept=1 - 2 / 12, partners=(1, 0), box=Box(top=1, bottom=2, left=1, right=3))
+    mixture = Mixture(
+        kept=1 - 2 / 12, partners=(1, 0), box=PixelBox(top=1, bottom=2, left=1, right=3)
+    )
     images = torch.stack([torch.zeros(1, 3, 4), torch.ones(1, 3, 4)])
     mixed = mixture.inputs(images)
     assert mixed[0, 0].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
@@ -120,7 +122,7 @@ def test_any_loss_is_weighted_by_the_shares():
     assert float(mixture.loss(cubic, output, targets)) == pytest.approx(0.75 * own + 0.25 * others)
 
 
-@pytest.mark.parametrize("box", [None, Box(top=3, bottom=3, left=0, right=9)])
+@pytest.mark.parametrize("box", [None, PixelBox(top=3, bottom=3, left=0, right=9)])
 def test_a_share_of_one_is_no_mixing_bit_for_bit(box):
     mixture = Mixture(kept=1.0, partners=(3, 2, 1, 0, 7, 6, 5, 4), box=box)
     images, (logits, targets) = images_of(), logits_and_targets()

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from manylabel.data.loaders import Batch
 from manylabel.errors import DataError
+from manylabel.feed.loaders import Batch
 from manylabel.models.heads.base import HeadOutput
 from manylabel.train.scoring import score
 

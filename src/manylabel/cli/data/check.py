@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from manylabel.cli.shared import (
-    DataOptions,
-    data_options,
-    data_source,
-    output,
-    progress,
-)
+from manylabel.cli.shared import DataOptions, data_options, data_source, output, progress
 
 if TYPE_CHECKING:
     from manylabel.data.doctor.findings import Diagnosis, Finding

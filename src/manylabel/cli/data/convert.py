@@ -10,10 +10,10 @@ import click
 from manylabel.cli.shared import DataOptions, data_options, data_source, progress
 
 if TYPE_CHECKING:
-    from manylabel.data.convert import Written
+    from manylabel.data.writers.convert import Written
 
 FORMATS: Final = ("table", "coco", "parquet", "webdataset")
-"""What `--to` can be; the names of `manylabel.data.convert.WRITERS`, which imports too much."""
+"""What `--to` can be: the keys of `data.writers.convert.WRITERS`, which imports too much."""
 
 
 @click.command()
@@ -36,9 +36,9 @@ def convert(data: DataOptions, out: Path, to: str | None, overwrite: bool) -> No
       manylabel data convert photos.csv photos.parquet
       manylabel data convert VOCdevkit/VOC2007 voc-shards --to webdataset
     """
-    from manylabel.data.convert import convert as carry_out
-    from manylabel.data.convert import plan
     from manylabel.data.read import read
+    from manylabel.data.writers.convert import convert as carry_out
+    from manylabel.data.writers.convert import plan
 
     records = read(data_source(data))
     planned = plan(records, out, to=cast("Written | None", to), overwrite=overwrite)

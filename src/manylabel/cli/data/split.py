@@ -77,9 +77,9 @@ def split(
       manylabel data split photos.csv --out split.csv --val 0.1 --test 0.2
       manylabel data split VOCdevkit/VOC2007 --out voc.csv --keep test
     """
-    from manylabel.data.drift import drift_of
     from manylabel.data.read import read
-    from manylabel.data.stratify import stratified
+    from manylabel.data.splits.drift import drift_of
+    from manylabel.data.splits.stratify import stratified
 
     shares = _shares(val, test, keep)
     records = read(data_source(data))
@@ -137,7 +137,7 @@ def _shares(val: float | None, test: float | None, keep: tuple[Split, ...]) -> d
 
 def _require_writable(records: Records, out: Path, overwrite: bool) -> None:
     """What can be known before the work is done is said before it."""
-    from manylabel.data.convert import plan
+    from manylabel.data.writers.convert import plan
 
     if out.suffix.lower() not in _ENDINGS:
         raise ConfigError(
@@ -150,7 +150,7 @@ def _require_writable(records: Records, out: Path, overwrite: bool) -> None:
 
 def _write(records: Records, out: Path, overwrite: bool) -> list[str]:
     """Write the records, and give notes on what the format has no place for."""
-    from manylabel.data.convert import convert, plan
+    from manylabel.data.writers.convert import convert, plan
 
     planned = plan(records, out, overwrite=overwrite)
     with progress("Writing", len(records)) as bar:

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import jinja2
-
 from manylabel.data.doctor.findings import SEVERITIES, Diagnosis, Finding
 from manylabel.data.records import Record, Records
-from manylabel.errors import ImageError, RunError
+from manylabel.errors import ImageError
+from manylabel.html import environment, write_html
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 
@@ -29,36 +28,23 @@ def write_page(path: Path, diagnosis: Diagnosis, records: Records) -> Path:
     Raises:
         RunError: The file cannot be written.
     """
-    page = render(diagnosis, records)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"The page cannot be written: {error.strerror or error}.",
-            where=str(path),
-            fix="Make room, or name a folder that can be written to.",
-        ) from None
-    return path
+    return write_html(path, render(diagnosis, records))
 
 
 def render(diagnosis: Diagnosis, records: Records) -> str:
     """The diagnosis as HTML; thumbnails are made of the images of `records`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manylabel.data.doctor"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = _shown(diagnosis.findings, records)
     pictures = {record.key: _thumbnail(record) for record in shown}
-    return environment.get_template("page.html.j2").render(
-        diagnosis=diagnosis,
-        severities=SEVERITIES,
-        pictures={key: picture for key, picture in pictures.items() if picture is not None},
-        about={record.key: _about(record, records.labels) for record in shown},
-        shown_pairs=_PAIRS,
+    return (
+        environment()
+        .get_template("doctor.html.j2")
+        .render(
+            diagnosis=diagnosis,
+            severities=SEVERITIES,
+            pictures={key: picture for key, picture in pictures.items() if picture is not None},
+            about={record.key: _about(record, records.labels) for record in shown},
+            shown_pairs=_PAIRS,
+        )
     )
 
 

@@ -1,1 +1,1 @@
-"""One file a format that `manylabel.data.convert` writes; the reader of its name reads it."""
+"""One file for each format that `convert` writes; the reader of the same name reads it."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from manylabel.data.formats.truth import EXTRA, names_with
 from manylabel.data.records import Box, Record, Records
-from manylabel.data.truth import EXTRA, names_with
-from manylabel.data.writers.places import (
+from manylabel.data.writers.references import (
     Target,
     extracted,
     reference,

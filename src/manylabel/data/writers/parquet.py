@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from manylabel.data.arrow import parquet_module
-from manylabel.data.arrow_labels import UNKNOWN_NAME
-from manylabel.data.parquet import BOXES_NAME, METADATA
+from manylabel.data.formats.arrow import parquet_module
+from manylabel.data.formats.arrow_labels import UNKNOWN_NAME
+from manylabel.data.formats.tabular import KEY_NAME
+from manylabel.data.formats.truth import box_dict
+from manylabel.data.readers.parquet import BOXES_NAME, METADATA
 from manylabel.data.records import Records
-from manylabel.data.tabular import KEY_NAME
-from manylabel.data.truth import box_dict
-from manylabel.data.writers.places import Target, reference, references
+from manylabel.data.writers.references import Target, reference, references
 from manylabel.labels import PRESENT, UNKNOWN
 
 

@@ -6,9 +6,9 @@ import csv
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
+from manylabel.data.formats.tabular import KEY_NAME, LABEL_NAMES
 from manylabel.data.records import Record, Records
-from manylabel.data.tabular import KEY_NAME, LABEL_NAMES
-from manylabel.data.writers.places import Target, reference, references, unpadded
+from manylabel.data.writers.references import Target, reference, references, unpadded
 from manylabel.errors import DataError
 from manylabel.images import EXTENSIONS
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from manylabel.data.formats.truth import truth_of
+from manylabel.data.readers.webdataset import SIDECAR
 from manylabel.data.records import Record, Records
-from manylabel.data.truth import truth_of
-from manylabel.data.webdataset import SIDECAR
-from manylabel.data.writers.places import Target, image_file
+from manylabel.data.writers.references import Target, image_file
 from manylabel.labels import LabelSpace
 
 _SAMPLES: Final = 10_000

@@ -121,7 +121,7 @@ def test_the_page_is_whole_and_stands_alone(table):
 def test_an_image_that_went_after_the_check_leaves_a_gap(table, tmp_path):
     from manylabel.data.doctor.check import check as diagnose
     from manylabel.data.doctor.page import render
-    from manylabel.data.table import read_table
+    from manylabel.data.readers.table import read_table
 
     table(*GOOD, ("c.png", "x|y", "test", 0))
     records = read_table(tmp_path / "photos.csv")

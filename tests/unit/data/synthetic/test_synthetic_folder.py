@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manylabel.data.coco import read_coco
+from manylabel.data.readers.coco import read_coco
 from manylabel.data.synthetic.folder import draw_scenes, scenes_are_drawn
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import render_scene

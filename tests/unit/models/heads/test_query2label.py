@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from manylabel.config import parse
 from manylabel.errors import ConfigError
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.query2label import (
-    Query2LabelConfig,
-    Query2LabelHead,
-    sine_positions,
-)
+from manylabel.models.heads.query2label import Query2LabelConfig, Query2LabelHead, sine_positions
 
 Array = NDArray[np.float64]
 

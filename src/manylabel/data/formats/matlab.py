@@ -1,0 +1,68 @@
+"""Variables of MATLAB files, read where a damaged file can do no harm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from manylabel.errors import DataError, MissingExtraError
+from manylabel.files import read_bytes
+
+_CHILD: Final = """
+import io, json, sys, warnings
+from scipy.io import loadmat
+warnings.simplefilter("error")  # scipy warns of a variable that it cannot read
+values = loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=sys.argv[1:])
+values = {name: values[name].tolist() for name in sys.argv[1:] if name in values}
+json.dump(values, sys.stdout, default=lambda inner: inner.tolist())
+"""
+"""Turns the MATLAB file on its input into JSON on its output, arrays into lists."""
+_PATIENCE: Final = 300
+"""Seconds after which that is given up; PA-100K's own file takes one or two."""
+
+
+def load_mat(file: Path, names: Sequence[str]) -> Mapping[str, Any]:
+    """The variables called `names` that are in the file, as lists within lists.
+
+    scipy's compiled reader brings its whole process down on some damaged files, so it runs in one
+    of its own.
+
+    Raises:
+        DataError: The file cannot be read or is no MATLAB file of version 5 to 7.
+        MissingExtraError: scipy is not installed.
+    """
+    content = read_bytes(file)
+    if find_spec("scipy") is None:
+        raise MissingExtraError(
+            "Reading a MATLAB file needs scipy, which is not installed.",
+            where=str(file),
+            fix="Install it: pip install 'manylabel[mat]'.",
+        )
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-c", _CHILD, *names],
+            input=content,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise _damaged(file, "no end was found") from None
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines()
+        crashed = error.returncode < 0 or not lines
+        raise _damaged(file, "it makes scipy crash" if crashed else lines[-1]) from None
+    return json.loads(child.stdout)
+
+
+def _damaged(file: Path, why: str) -> DataError:
+    return DataError(
+        f"The file is not a MATLAB file that can be read: {why.rstrip('.')}.",
+        where=str(file),
+        fix="Fetch it again; it may have been cut short. Format 7.3 has to be saved anew as 7.",
+    )

@@ -1,0 +1,129 @@
+"""A record's truth in JSON: what manylabel writes into COCO files and shards, and reads again.
+
+{"key": "photos/1.jpg", "labels": ["cat"], "unknown": ["dog"], "split": "train",
+ "group": "home-1", "boxes": [{"label": "cat", "left": 0.1, "top": 0, "right": 1, "bottom": 1}]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from manylabel.data.formats.parsing import Entry, listed_entries
+from manylabel.data.records import Box, Record, Split, split_of
+from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
+
+EXTRA: Final = "manylabel"
+"""Key of an image in a COCO file under which stands what COCO has no place for."""
+
+
+def truth_of(record: Record, labels: LabelSpace) -> dict[str, Any]:
+    """A record's key, labels and what else it has, ready for JSON."""
+    truth: dict[str, Any] = {
+        "key": record.key,
+        "labels": names_with(record, labels, PRESENT),
+        "unknown": names_with(record, labels, UNKNOWN),
+        "split": record.split,
+        "group": record.group,
+        "boxes": [box_dict(box) for box in record.boxes],
+    }
+    # A split that is not given has to be said: the name of a file could give one else.
+    always = {"key", "labels", "split"}
+    return {name: value for name, value in truth.items() if name in always or value}
+
+
+def names_with(record: Record, labels: LabelSpace, target: int) -> list[str]:
+    """The labels of a record that have this target."""
+    pairs = zip(labels, record.targets.tolist(), strict=True)
+    return [name for name, value in pairs if value == target]
+
+
+def box_dict(box: Box) -> dict[str, Any]:
+    """A box, ready for JSON or a Parquet struct."""
+    return {
+        "label": box.label,
+        "left": box.left,
+        "top": box.top,
+        "right": box.right,
+        "bottom": box.bottom,
+    }
+
+
+def names_of(entry: Entry, key: str) -> list[str]:
+    """A list of texts that are not empty; none where the key is missing.
+
+    Raises:
+        DataError: The value is something else.
+    """
+    value = entry.values.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(x, str) and x.strip() for x in value):
+        raise entry.unfit(key, "a list of texts")
+    return value
+
+
+def text_of(entry: Entry, key: str) -> str | None:
+    """A text, None where the key is missing, null or an empty text.
+
+    Raises:
+        DataError: The value is something else.
+    """
+    value = entry.values.get(key)
+    if value is not None and not isinstance(value, str):
+        raise entry.unfit(key, "a text")
+    return value or None
+
+
+def split_in(entry: Entry, default: Split | None) -> Split | None:
+    """The split that the entry gives, which may be none; `default` where it says nothing.
+
+    Raises:
+        DataError: It is no split.
+    """
+    if "split" not in entry.values:
+        return default
+    name = text_of(entry, "split")
+    split = None if name is None else split_of(name)
+    if name is not None and split is None:
+        raise entry.unfit("split", "train, val, test or null")
+    return split
+
+
+def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
+    """The boxes that the entry gives.
+
+    Raises:
+        DataError: They are malformed, of another label, or not within the image.
+    """
+    listed = entry.values.get("boxes", [])
+    if not isinstance(listed, list):
+        raise entry.unfit("boxes", "a list")
+    return boxes_of(list(listed_entries(listed, f"{entry.place}.boxes", entry.file)), labels)
+
+
+def boxes_of(listed: Sequence[Entry], labels: LabelSpace) -> tuple[Box, ...]:
+    """Boxes from JSON objects or structs.
+
+    Raises:
+        DataError: They are malformed, of another label, or not within the image.
+    """
+    return tuple(_box(entry, labels) for entry in listed)
+
+
+def _box(entry: Entry, labels: LabelSpace) -> Box:
+    entry.text("label")
+    name = entry.values["label"]  # unstripped: a name may begin with a blank
+    if name not in labels:
+        raise entry.unfit("label", "a label of the data set")
+    left, top, right, bottom = (_side(entry, side) for side in ("left", "top", "right", "bottom"))
+    if left >= right:
+        raise entry.unfit("right", f"over 'left', which is {left:g}")
+    if top >= bottom:
+        raise entry.unfit("bottom", f"over 'top', which is {top:g}")
+    return Box(name, left, top, right, bottom)
+
+
+def _side(entry: Entry, side: str) -> float:
+    number = entry.number(side)
+    if not 0 <= number <= 1:
+        raise entry.unfit(side, "a fraction, 0 to 1")
+    return number

@@ -1,0 +1,1 @@
+"""Readers: one kind of data set a file, each from its files to `Records`."""

@@ -1,0 +1,272 @@
+"""CelebA: 40 attributes of faces, in the files of its makers or in Kaggle's tables.
+
+    CelebA/
+        Anno/list_attr_celeba.txt        or list_attr_celeba.csv
+        Anno/identity_CelebA.txt         optional
+        Eval/list_eval_partition.txt     or list_eval_partition.csv; optional
+        Img/img_align_celeba/000001.jpg
+
+All may also lie in one folder, as other libraries unpack them.
+
+Source: Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015, and the README of its
+release.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.formats.lists import as_key, choose_folder, note, require_equal_counts, shorten
+from manylabel.data.records import Record, Records, Split
+from manylabel.errors import DataError
+from manylabel.files import read_lines, read_text
+from manylabel.labels import ABSENT, PRESENT, LabelSpace
+
+_Value = TypeVar("_Value")
+
+_ATTRIBUTES: Final = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+_PARTITIONS: Final = ("list_eval_partition.txt", "list_eval_partition.csv")
+_IDENTITIES: Final = ("identity_CelebA.txt",)
+
+_FOLDERS: Final = (".", "Anno", "Eval")
+_IMAGES: Final = (
+    "img_align_celeba",
+    "img_align_celeba/img_align_celeba",  # Kaggle's
+    "Img/img_align_celeba",
+    "img_celeba",
+    "Img/img_celeba",
+    "images",
+    ".",
+)
+
+_TARGETS: Final = {"1": PRESENT, "-1": ABSENT}
+_SPLITS: Final[Mapping[str, Split]] = {"0": "train", "1": "val", "2": "test"}
+
+
+def find_celeba(path: Path) -> Path | None:
+    """`path`, if it is CelebA's list of attributes or a folder that has it; else None."""
+    if path.is_dir():
+        return path if _file(path, _ATTRIBUTES) else None
+    return path if path.name in _ATTRIBUTES else None
+
+
+def read_celeba(path: Path, *, images: Path | None = None) -> Records:
+    """The faces of CelebA; labels in the order of the list of attributes.
+
+    1 is present and -1 absent; nothing is unknown. Splits are those of list_eval_partition: 0 is
+    train, 1 val, 2 test; without it there are none. The person of identity_CelebA is the group.
+    Nothing is dropped.
+
+    Args:
+        path: The folder, or the list of attributes itself.
+        images: The folder of the images: the aligned faces or the photographs they are cut from.
+
+    Raises:
+        DataError: A file is malformed or cut short; the files list different images; an image
+            stands twice; no image is found.
+    """
+    root, file = _locate(path)
+    faces = _read_attributes(file)
+    splits = _read_words(_file(root, _PARTITIONS), _as_split, faces)
+    people = _read_words(_file(root, _IDENTITIES), _as_person, faces)
+    places = [root / name for name in _IMAGES] if images is None else [images]
+    folder = choose_folder(places, faces.keys, file)
+    items = tuple(
+        Record(key, folder / key, targets, split=splits.get(key), group=people.get(key))
+        for key, targets in zip(faces.keys, faces.targets, strict=True)
+    )
+    notes = [f"Images from {folder.name}", *note("Persons, a group each", len({*people.values()}))]
+    if not people:
+        notes.append(f"No {_IDENTITIES[0]}, so no groups: who is in several splits is not known")
+    return Records(faces.labels, items, str(path), tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """The list of attributes: keys [N] and targets [N, C]."""
+
+    file: Path
+    labels: LabelSpace
+    keys: Sequence[str]
+    targets: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    file: Path
+    line: int
+    cells: list[str]
+
+    def unfit(self, what: str, fix: str) -> DataError:
+        """The error that says what is wrong with the row."""
+        return DataError(what, where=f"{self.file}, line {self.line}", fix=fix)
+
+
+def _locate(path: Path) -> tuple[Path, Path]:
+    """The root of the data set, and its list of attributes."""
+    if not path.is_dir():
+        home = path.parent
+        return (home.parent if home.name in _FOLDERS else home), path
+    file = _file(path, _ATTRIBUTES)
+    if file is None:
+        raise DataError(
+            f"There is no {' or '.join(_ATTRIBUTES)}, here or in 'Anno'.",
+            where=str(path),
+            fix="Give the folder that holds it.",
+        )
+    return path, file
+
+
+def _file(root: Path, names: Sequence[str]) -> Path | None:
+    """The first of the files that is there."""
+    places = (root / folder / name for name in names for folder in _FOLDERS)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read_attributes(file: Path) -> _Faces:
+    """The labels, and what is said of them for each image."""
+    rows = _rows(file)
+    count = None if _is_table(file) else _count(_first(rows, file))
+    header = _first(rows, file)
+    names = header.cells[1:] if _is_table(file) else header.cells
+    labels = LabelSpace(names, where=f"{file}, line {header.line}")
+    keys: list[str] = []
+    flat = array("b")
+    for key, row in _by_image(rows, width=1 + len(labels)):
+        keys.append(key)
+        flat.extend(_targets(row, labels))
+    if not keys:
+        raise _no_images(file)
+    if count is not None and count != len(keys):
+        raise DataError(
+            f"The first line says {count:,} images, and {len(keys):,} are listed.",
+            where=str(file),
+            fix="Fetch it again if it is cut short; else correct the first line.",
+        )
+    targets = np.frombuffer(flat, dtype=np.int8).reshape(len(keys), len(labels))
+    return _Faces(file, labels, keys, targets)
+
+
+def _first(rows: Iterator[_Row], file: Path) -> _Row:
+    row = next(rows, None)
+    if row is None:
+        raise _no_images(file)
+    return row
+
+
+def _no_images(file: Path) -> DataError:
+    return DataError(
+        "The list names no images.", where=str(file), fix="Fetch it again; it is cut short."
+    )
+
+
+def _count(row: _Row) -> int:
+    """The number of images that the first line says."""
+    if len(row.cells) != 1 or not row.cells[0].isdecimal() or len(row.cells[0]) > 9:
+        raise row.unfit(
+            f"The first line is {shorten(' '.join(row.cells))}, not the number of images.",
+            "Give the file as CelebA's makers release it: the number of images, the names of the "
+            "attributes, and a line for each image.",
+        )
+    return int(row.cells[0])
+
+
+def _targets(row: _Row, labels: LabelSpace) -> list[int]:
+    try:
+        return [_TARGETS[word] for word in row.cells[1:]]
+    except KeyError as error:
+        word = error.args[0]
+        label = labels[row.cells.index(word, 1) - 1]
+        raise row.unfit(
+            f"{label!r} is {shorten(word)}, neither 1 nor -1.",
+            "Correct it. A table in which 0 is absent is read with --format table.",
+        ) from None
+
+
+def _read_words(
+    file: Path | None, convert: Callable[[str], _Value | None], faces: _Faces
+) -> dict[str, _Value]:
+    """What a file says of each image in one word; nothing without a file.
+
+    `convert` gives None for a word that means nothing.
+    """
+    if file is None:
+        return {}
+    rows = _rows(file)
+    if _is_table(file):
+        next(rows, None)
+    known = set(faces.keys)
+    values: dict[str, _Value] = {}
+    for key, row in _by_image(rows, width=2):
+        value = convert(row.cells[1])
+        if value is None:
+            raise row.unfit(f"{shorten(row.cells[1])} means nothing here.", "Fetch the file again.")
+        if key not in known:
+            raise row.unfit(
+                f"The image {key!r} is not in {faces.file.name}.",
+                "Give two files that belong together.",
+            )
+        values[key] = value
+    require_equal_counts({faces.file: len(faces.keys), file: len(values)})
+    return values
+
+
+def _as_split(word: str) -> Split | None:
+    return _SPLITS.get(word)
+
+
+def _as_person(word: str) -> str | None:
+    return word if word.isdecimal() else None
+
+
+def _is_table(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"
+
+
+def _rows(file: Path) -> Iterator[_Row]:
+    """The rows of a file: cells between blanks, or between commas in a table."""
+    if not _is_table(file):
+        for line, text in read_lines(file):
+            yield _Row(file, line, text.split())
+        return
+    # Strict: a quote that is never closed would swallow the rest of the file as one cell.
+    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield _Row(file, reader.line_num, [cell.strip() for cell in cells])
+    except csv.Error as error:
+        raise DataError(
+            f"The row cannot be read: {error}.",
+            where=f"{file}, line {reader.line_num}",
+            fix="Fetch the table again.",
+        ) from None
+
+
+def _by_image(rows: Iterator[_Row], *, width: int) -> Iterator[tuple[str, _Row]]:
+    """Each row with the key of the image that it begins with."""
+    lines: dict[str, int] = {}
+    for row in rows:
+        if len(row.cells) != width:
+            raise row.unfit(
+                f"The line has {len(row.cells)} entries, not {width}.",
+                "Fetch the file again; it may be cut short.",
+            )
+        key = as_key(row.cells[0])
+        if key == ".":
+            raise row.unfit("The line names no image.", "Begin it with the image's file name.")
+        if lines.setdefault(key, row.line) != row.line:
+            raise row.unfit(
+                f"The image {key!r} stands here and in line {lines[key]}.",
+                "Keep the line that is right.",
+            )
+        yield key, row

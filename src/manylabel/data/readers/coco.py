@@ -1,0 +1,271 @@
+"""COCO instances: one JSON file a split, `instances_<split>.json`, as COCO and its exporters write.
+
+Source: the "Object Detection" section of https://cocodataset.org/#format-data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from manylabel.data.formats.lists import choose_folder
+from manylabel.data.formats.parsing import Entry, entries, load_object
+from manylabel.data.formats.truth import EXTRA, names_of, split_in, text_of
+from manylabel.data.records import SPLITS, Box, Record, Records, Split, split_of
+from manylabel.errors import DataError
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+
+Unlabelled = Literal["keep", "drop"]
+
+
+_WANTED = "a file with the lists images, annotations and categories"
+
+
+def find_coco(path: Path) -> Path | None:
+    """`path`, if it is a JSON file or a folder of instances files; else None."""
+    if not path.is_dir():
+        return path if path.suffix.lower() == ".json" else None
+    places = ("instances_*.json", "annotations/instances_*.json")
+    return path if any(any(path.glob(place)) for place in places) else None
+
+
+def read_coco(
+    path: Path, *, images: Path | None = None, unlabelled: Unlabelled = "keep"
+) -> Records:
+    """The images of a COCO instances file, or of all splits in a folder of them.
+
+    A label is present where an image has an object of it, a crowd too, and absent elsewhere;
+    nothing is unknown. Labels are ordered by category id. Boxes are clipped to the image; a
+    crowd's is left out, since it outlines no single object. What `manylabel data convert` wrote
+    into the key `manylabel` of an image is read too, unknown labels among it. Where that gives no
+    split, the file's name does: val2014 and val2017 are val.
+
+    Args:
+        path: The JSON file, or a folder that holds `instances_*.json`, itself or in `annotations`.
+        images: The folder of the images, if it is not beside the JSON.
+        unlabelled: What becomes of images without an object: kept with every label absent, or
+            dropped.
+
+    Raises:
+        DataError: No such file; no COCO instances; an unknown id; no folder has the images; files
+            with different categories; an image twice; no image left.
+    """
+    counts: Counter[str] = Counter()
+    parts = [_read_file(file, images, unlabelled, counts) for file in _find_files(path)]
+    labels = parts[0].labels
+    for part in parts[1:]:
+        if part.labels != labels:
+            raise DataError(
+                "The files have different categories.",
+                where=f"{parts[0].file} and {part.file}",
+                fix="Give every split the same list of categories.",
+            )
+    _require_apart(parts)
+    items = tuple(record for part in parts for record in part.records)
+    if not items:
+        raise DataError(
+            "No image has an object, and such images are dropped.",
+            where=str(path),
+            fix="Give unlabelled=keep, or a file with annotations.",
+        )
+    splits = ", ".join(f"{part.split or 'none'} from {part.file.name}" for part in parts)
+    notes = (f"Splits: {splits}", *(f"{what}: {count:,}" for what, count in counts.items()))
+    return Records(labels, items, str(path), notes)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file's content."""
+
+    file: Path
+    split: Split | None
+    labels: LabelSpace
+    records: list[Record]
+
+
+@dataclass
+class _Image:
+    """One entry of `images`, gathering its objects."""
+
+    entry: Entry
+    key: str
+    present: set[str] = field(default_factory=set)
+    boxes: list[Box] = field(default_factory=list)
+
+
+def _find_files(path: Path) -> list[Path]:
+    """The instances files, in the order train, val, test, others."""
+    if not path.is_dir():
+        return [path]
+    for folder in (path, path / "annotations"):
+        files = sorted(folder.glob("instances_*.json"))
+        if files:
+            _require_one_a_split(files)
+            return sorted(files, key=_rank)
+    raise DataError(
+        "The folder holds no COCO instances files.",
+        where=str(path),
+        fix="Name them instances_train.json, instances_val.json, ..., here or in 'annotations'.",
+    )
+
+
+def _rank(file: Path) -> int:
+    split = _split(file)
+    return SPLITS.index(split) if split else len(SPLITS)
+
+
+def _require_one_a_split(files: list[Path]) -> None:
+    first: dict[Split, Path] = {}
+    for file in files:
+        split = _split(file)
+        if split and first.setdefault(split, file) != file:
+            raise DataError(
+                f"Two files are of the split {split}.",
+                where=f"{first[split]} and {file.name}",
+                fix="Give one of them by its own path, or move the others away.",
+            )
+
+
+def _subset(file: Path) -> str:
+    """What COCO calls the subset, and its folder of images: "train2014"."""
+    return file.stem.removeprefix("instances_")
+
+
+def _split(file: Path) -> Split | None:
+    return split_of(re.sub(r"\d{4}$", "", _subset(file)))
+
+
+def _read_file(
+    file: Path, images: Path | None, unlabelled: Unlabelled, counts: Counter[str]
+) -> _Part:
+    document = load_object(file, _WANTED)
+    categories = _categories(document, file)
+    split = _split(file)
+    by_id = _images(document, file)
+    for entry in entries(document, "annotations", file):
+        image = by_id.get(entry.integer("image_id"))
+        label = categories.get(entry.integer("category_id"))
+        if image is None:
+            raise entry.unfit("image_id", "the id of an image of the file")
+        if label is None:
+            raise entry.unfit("category_id", "the id of a category of the file")
+        image.present.add(label)
+        if entry.values.get("iscrowd"):
+            counts["Crowds, which make their label present but give no box"] += 1
+        elif box := _box(label, entry, image.entry):
+            image.boxes.append(box)
+        else:
+            counts["Objects outside of their image or without area, which give no box"] += 1
+    labels = LabelSpace(categories.values(), where=f"{file}, categories")
+    folder = _images_folder(file, [image.key for image in by_id.values()], images)
+    records = [_record(image, labels, folder, split) for image in by_id.values()]
+    empty = sum(not record.targets.any() for record in records)
+    if empty:
+        fate = "all labels absent" if unlabelled == "keep" else "dropped"
+        counts[f"Images without an object, {fate}"] += empty
+    kept = [record for record in records if record.targets.any() or unlabelled == "keep"]
+    return _Part(file, split, labels, kept)
+
+
+def _record(image: _Image, labels: LabelSpace, folder: Path, split: Split | None) -> Record:
+    targets = labels.encode(image.present)
+    place = folder / image.key
+    boxes = tuple(image.boxes)
+    if EXTRA not in image.entry.values:
+        return Record(image.key, place, targets, split, boxes)
+    extra = image.entry.inner(EXTRA)
+    for name, target in (("present", PRESENT), ("absent", ABSENT), ("unknown", UNKNOWN)):
+        for label in names_of(extra, name):
+            if label not in labels:
+                raise extra.unfit(name, "a list of categories of the file")
+            targets[labels.index(label)] = target
+    mask = text_of(extra, "mask")
+    return Record(
+        text_of(extra, "key") or image.key,
+        place,
+        targets,
+        split_in(extra, split),
+        boxes,
+        None if mask is None else extra.file.parent / mask,
+        text_of(extra, "group"),
+    )
+
+
+def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
+    """Label names by category id, in the order of the ids."""
+    names: dict[int, str] = {}
+    for entry in entries(document, "categories", file):
+        if entry.integer("id") in names:
+            raise entry.unfit("id", "an id of its own: another category has it")
+        names[entry.integer("id")] = entry.text("name")
+    return dict(sorted(names.items()))
+
+
+def _images(document: Mapping[str, Any], file: Path) -> dict[int, _Image]:
+    """The images by id, in the file's order."""
+    images: dict[int, _Image] = {}
+    keys: set[str] = set()
+    for entry in entries(document, "images", file):
+        key = PurePosixPath(entry.text("file_name").replace("\\", "/")).as_posix()
+        if entry.integer("id") in images:
+            raise entry.unfit("id", "an id of its own: another image has it")
+        if key in keys:
+            raise entry.unfit("file_name", "a file of its own: another image has it")
+        keys.add(key)
+        images[entry.integer("id")] = _Image(entry, key)
+    if not images:
+        raise DataError(
+            "The file lists no images.",
+            where=f"{file}, images",
+            fix="Fetch or export it again.",
+        )
+    return images
+
+
+def _box(label: str, entry: Entry, image: Entry) -> Box | None:
+    """The object's box, or None if nothing of it lies in the image."""
+    x, y, w, h = entry.numbers("bbox", 4)
+    width, height = image.length("width"), image.length("height")
+    left, right = _clip(x / width), _clip((x + w) / width)
+    top, bottom = _clip(y / height), _clip((y + h) / height)
+    if left >= right or top >= bottom:
+        return None
+    return Box(label, left, top, right, bottom)
+
+
+def _clip(fraction: float) -> float:
+    return min(1.0, max(0.0, fraction))
+
+
+def _images_folder(file: Path, keys: list[str], images: Path | None) -> Path:
+    if images is not None:
+        bases = [images]
+    else:
+        home = file.parent
+        bases = [home / "images", home]
+        if home.name == "annotations":
+            bases += [home.parent / "images", home.parent]
+    split = _split(file)
+    subsets = [_subset(file), *([split] if split else [])]
+    places = [place for base in bases for place in (base, *(base / name for name in subsets))]
+    return choose_folder(places, keys, file)
+
+
+def _require_apart(parts: list[_Part]) -> None:
+    """No image lies in two files."""
+    first: dict[str, Path] = {}
+    for part in parts:
+        for record in part.records:
+            if record.key in first:
+                places = "there twice" if first[record.key] == part.file else "in two splits"
+                raise DataError(
+                    f"The image {record.key!r} is {places}.",
+                    where=f"{first[record.key]} and {part.file}",
+                    fix="Remove it from one: a result on images that were trained on means "
+                    "nothing. Different images need different names.",
+                )
+            first[record.key] = part.file

@@ -1,0 +1,342 @@
+"""A data set of Hugging Face `datasets`: on disk, in Parquet files, or on the hub.
+
+    scenes/                     saved with save_to_disk      scenes/
+        dataset_dict.json                                        train-00000-of-00001.parquet
+        train/  test/                                            test-00000-of-00001.parquet
+
+or a name on the hub, org/name. Images stay in the Arrow files and are read one at a time, as they
+were encoded.
+
+Source: https://huggingface.co/docs/datasets/about_dataset_features
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from manylabel.data.formats.arrow import first_line, is_text, texts
+from manylabel.data.formats.arrow_labels import (
+    ArrowLabels,
+    labels_in_classes,
+    labels_in_column,
+    labels_in_columns,
+)
+from manylabel.data.formats.tabular import (
+    IMAGE_NAMES,
+    LABEL_NAMES,
+    find_column,
+    listed,
+    named_column,
+    path_key,
+    split_or_none,
+)
+from manylabel.data.records import Record, Records, Split, split_of
+from manylabel.errors import DataError, MissingExtraError
+from manylabel.images import Place, Stored
+
+_SAVED: Final = ("dataset_dict.json", "state.json")
+_TRIED: Final = 20
+"""Images that are looked for, where the data set holds their paths."""
+_HUB_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+
+def find_huggingface(path: Path) -> Path | None:
+    """`path`, if it was saved with save_to_disk or is a folder of Parquet files; else None."""
+    if not path.is_dir():
+        return None
+    saved = any((path / name).is_file() for name in _SAVED)
+    places = ("*.parquet", "data/*.parquet")
+    return path if saved or any(any(path.glob(place)) for place in places) else None
+
+
+def read_huggingface(
+    path: Path,
+    *,
+    subset: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+) -> Records:
+    """The rows of a Hugging Face data set, all of its splits.
+
+    Labels are a list of class indexes or of names, or one class index (all others absent; an index
+    of -1 or null: every label of that image is unknown), or a column of booleans or 1, 0, -1 and
+    nulls for each label. Class names keep their order; names in lists are ordered alphabetically.
+    The splits are the data set's own, unless a column is named for them. A key is the
+    image's path where a column holds paths, else the split and the row, `train/17`.
+
+    Args:
+        path: A folder, a Parquet file, or the name on the hub, org/name.
+        subset: The configuration, where the data set on the hub has several.
+        image_column: Name of the column of images: encoded ones, or paths.
+        label_column: Name of the column that holds all labels of an image.
+        split_column: Name of a column of splits.
+
+    Raises:
+        DataError: There is no such data set, it cannot be had (offline, or no access), or is
+            damaged; a column is missing or holds something else.
+        MissingExtraError: datasets is not installed.
+    """
+    parts = _load(path, subset)
+    columns = _choose(parts, str(path), image_column, label_column, split_column)
+    table = _truth_table(parts, columns, str(path))
+    if not table.num_rows:
+        raise DataError("The data set has no rows.", where=str(path), fix="Give one with images.")
+    labels = _labels(parts[0].dataset.features, table, columns, str(path))
+    splits = _splits(parts, table, columns, path)
+    places = [place for part in parts for place in _places(part, columns, path)]
+    items = tuple(
+        Record(key, image, targets, split)
+        for (key, image), targets, split in zip(places, labels.targets, splits, strict=True)
+    )
+    _require_apart(items, path)
+    notes = (f"Images in column {columns.image!r}", _split_note(parts, columns), *labels.notes)
+    return Records(labels.space, items, str(path), notes)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ArrowImage(Stored):
+    """An encoded image in a row of a Hugging Face data set.
+
+    Args:
+        dataset: One column: an image feature that is not decoded.
+        row: Its row, from 0.
+        name: What the data set is called, for messages.
+    """
+
+    dataset: Any
+    row: int
+    name: str
+
+    def read(self) -> bytes:
+        """The image file's bytes; of an image that is kept beside the data set, its file's."""
+        (cell,) = self.dataset[self.row].values()
+        if cell is None:
+            raise OSError("the row has no image")
+        if cell["bytes"] is not None:
+            return cell["bytes"]
+        return Path(cell["path"]).read_bytes()
+
+    def identity(self) -> str:
+        """Of the data set's content, which it keeps a fingerprint of, and of the row."""
+        return f"{self.dataset._fingerprint} {self.row}"
+
+    def __str__(self) -> str:
+        return f"{self.name}, row {self.row}"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One split, as the data set names it."""
+
+    name: str
+    dataset: Any
+
+    @property
+    def split(self) -> Split | None:
+        return split_of(self.name)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    image: str
+    encoded: bool
+    label: str | None
+    split: str | None
+
+
+def _datasets(where: str) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(
+            "Hugging Face data sets need the package datasets, which is not installed.",
+            where=where,
+            fix="pip install 'manylabel[hub]'",
+        ) from None
+    return datasets
+
+
+def _load(path: Path, subset: str | None) -> list[_Part]:
+    datasets = _datasets(str(path))
+    saved = any((path / name).is_file() for name in _SAVED)
+    if saved and subset is not None:
+        raise DataError(
+            "What save_to_disk has written has no subsets.", where=str(path), fix="Leave it out."
+        )
+    if not path.exists() and not _HUB_NAME.fullmatch(path.as_posix()):
+        raise DataError("The data set does not exist.", where=str(path), fix="Check the path.")
+    try:
+        loaded = datasets.load_from_disk(str(path)) if saved else _fetch(datasets, path, subset)
+    except Exception as error:  # a door to the network, to caches and to foreign formats
+        raise DataError(
+            f"The data set cannot be loaded: {first_line(error)}.",
+            where=str(path),
+            fix=_mend(path, datasets),
+        ) from None
+    if isinstance(loaded, datasets.Dataset):
+        # The library calls the rows of a single file "train", whatever they are.
+        name = None if path.is_file() else loaded.split
+        return [_Part(str(name or "all"), loaded)]
+    return [_Part(str(name), part) for name, part in loaded.items()]
+
+
+def _fetch(datasets: Any, path: Path, subset: str | None) -> Any:
+    if path.is_file():
+        return datasets.load_dataset("parquet", data_files=str(path), split="train")
+    return datasets.load_dataset(str(path), name=subset)
+
+
+def _mend(path: Path, datasets: Any) -> str:
+    if path.exists():
+        return "Save or fetch it again; it may have been cut short."
+    if datasets.config.HF_HUB_OFFLINE:
+        return "Nothing lies at this path, and the hub is not asked: HF_DATASETS_OFFLINE is set."
+    return "Nothing lies at this path; as a name on the hub, check it, and your network and access."
+
+
+def _choose(
+    parts: Sequence[_Part], where: str, image: str | None, label: str | None, split: str | None
+) -> _Columns:
+    features = parts[0].dataset.features
+    for part in parts[1:]:
+        if part.dataset.features != features:
+            raise DataError(
+                f"The splits {parts[0].name!r} and {part.name!r} have different columns.",
+                where=where,
+                fix="Give both the same columns and class names.",
+            )
+    names = list(features)
+    for name in (image, label, split):
+        if name is not None:
+            named_column(names, name, where)
+    encoded = [name for name in names if type(features[name]).__name__ == "Image"]
+    known = find_column(names, IMAGE_NAMES)
+    chosen = image or (encoded[0] if encoded else None if known is None else names[known])
+    if chosen is None:
+        raise DataError(
+            f"No column of images was found among {listed(names)}.",
+            where=where,
+            fix="Say which it is with image_column.",
+        )
+    found = find_column([name if name != chosen else "" for name in names], LABEL_NAMES)
+    labels = label or (None if found is None else names[found])
+    return _Columns(chosen, chosen in encoded, labels, split)
+
+
+def _truth_table(parts: Sequence[_Part], columns: _Columns, where: str) -> Any:
+    """The columns that can hold truth, of all splits; class indexes have become lists of names."""
+    import pyarrow
+
+    features = parts[0].dataset.features
+    kept = [name for name, feature in features.items() if _plain(feature) and name != columns.image]
+    if not kept:
+        raise DataError(
+            f"No labels were found in the columns {listed(list(features))}.",
+            where=where,
+            fix="Say with label_column which column holds the labels.",
+        )
+    tables = [part.dataset.select_columns(kept).data.table for part in parts]
+    try:
+        table = pyarrow.concat_tables(tables)
+        table.validate(full=True)  # the files are mapped into memory, and were not looked at yet
+    except pyarrow.ArrowException as error:
+        raise DataError(
+            f"The data set is damaged: {first_line(error)}.",
+            where=where,
+            fix="Save or fetch it again.",
+        ) from None
+    return table
+
+
+def _plain(feature: Any) -> bool:
+    """Whether a column holds numbers, texts, classes, or lists of them."""
+    inner = getattr(feature, "feature", feature)
+    return type(inner).__name__ in {"Value", "ClassLabel"}
+
+
+def _labels(features: Any, table: Any, columns: _Columns, where: str) -> ArrowLabels:
+    if columns.label is None:
+        taken = {i for i, name in enumerate(table.column_names) if name == columns.split}
+        return labels_in_columns(table, taken, where)
+    if columns.label not in table.column_names:
+        raise DataError(
+            f"The column {columns.label!r} holds {features[columns.label]}, not labels.",
+            where=where,
+            fix="Say with label_column which column holds classes or names.",
+        )
+    position = table.column_names.index(columns.label)
+    feature = features[columns.label]
+    names = getattr(getattr(feature, "feature", feature), "names", None)
+    if names is None:
+        return labels_in_column(table, position, where)
+    return labels_in_classes(table, position, names, where)
+
+
+def _splits(
+    parts: Sequence[_Part], table: Any, columns: _Columns, path: Path
+) -> list[Split | None]:
+    if columns.split is None:
+        return [part.split for part in parts for _ in range(len(part.dataset))]
+    where = f"{path}, column {columns.split!r}"
+    cells = texts(table.column(columns.split), where)
+    return [
+        split_or_none(cell, lambda row=row: f"{where}, row {row}")
+        for row, cell in enumerate(cells, start=1)
+    ]
+
+
+def _split_note(parts: Sequence[_Part], columns: _Columns) -> str:
+    if columns.split is not None:
+        return f"Splits in column {columns.split!r}"
+    named = (f"{part.split or 'none'} from {part.name!r}" for part in parts)
+    return f"Splits: {', '.join(named)}"
+
+
+def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, Place]]:
+    """Key and place of each row's image."""
+    column = part.dataset.select_columns([columns.image])
+    if columns.encoded:
+        column = column.cast_column(columns.image, _datasets(str(path)).Image(decode=False))
+        for row in range(len(column)):
+            yield f"{part.name}/{row}", ArrowImage(column, row, f"{path}, {part.name}")
+        return
+    where = f"{path}, {part.name}, column {columns.image!r}"
+    paths = column.data.table.column(0)
+    if not is_text(paths.type):
+        raise DataError(
+            "The column holds neither images nor paths.",
+            where=where,
+            fix="Say with image_column which column holds the images.",
+        )
+    root = path.parent if path.is_file() else path
+    keys = [cell and path_key(cell) for cell in texts(paths, where)]
+    if not any((root / key).is_file() for key in keys[:_TRIED] if key):
+        raise DataError(
+            f"None of the first {len(keys[:_TRIED])} images is found.",
+            where=where,
+            fix=f"Put them where their paths lead, from {root}.",
+        )
+    for row, key in enumerate(keys, start=1):
+        if key is None:
+            raise DataError(
+                "The row names no image.", where=f"{where}, row {row}", fix="Give its path."
+            )
+        yield key, root / key
+
+
+def _require_apart(items: Sequence[Record], path: Path) -> None:
+    """No image stands in two rows, which only those that are named by a path can."""
+    first: dict[str, int] = {}
+    for row, record in enumerate(items, start=1):
+        if first.setdefault(record.key, row) != row:
+            raise DataError(
+                f"The image {record.key!r} stands in two rows.",
+                where=f"{path}, rows {first[record.key]} and {row}",
+                fix="Remove one of them.",
+            )

@@ -1,0 +1,160 @@
+"""Open Images V4 to V7: image-level labels that people have verified, one label of one image a row.
+
+    open-images/
+        oidv6-train-annotations-human-imagelabels.csv      ImageID,Source,LabelName,Confidence
+        validation-annotations-human-imagelabels.csv
+        test-annotations-human-imagelabels.csv
+        oidv6-class-descriptions.csv                       LabelName,DisplayName; optional
+        oidv6-classes-trainable.txt                        a LabelName a line; optional
+        train/000002b66c9c498e.jpg  validation/  test/     or in 'images'
+
+The CSV files may also lie in a folder 'annotations' or 'labels'.
+
+Source: the description of the formats on the download pages of Open Images V6 and V7; Kuznetsova
+et al., The Open Images Dataset V4, IJCV 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.formats.lists import choose_folder, note
+from manylabel.data.readers.openimages_csv import (
+    Part,
+    files_in,
+    is_verified,
+    locate,
+    name_labels,
+    read_trainable,
+    read_verified,
+    verified_files,
+)
+from manylabel.data.records import Record, Records
+from manylabel.errors import DataError
+from manylabel.labels import LabelSpace
+
+MAX_BYTES: Final = 4_000_000_000
+"""More targets than this, a byte each, are refused: they would fill the memory of most machines."""
+
+_LONG: Final = {"val": "validation"}
+"""V7 calls the split "val" in the name of its CSV file, and "validation" in that of its images."""
+
+
+def find_openimages(path: Path) -> Path | None:
+    """`path`, if it is a CSV file of verified labels or a folder that has one; else None."""
+    if path.is_dir():
+        return path if verified_files(path) else None
+    return path if is_verified(path) else None
+
+
+def read_openimages(path: Path, *, images: Path | None = None) -> Records:
+    """The images of Open Images that have verified labels, in the order of their first rows.
+
+    A label that people verified is present (confidence 1) or absent (0); every other label is
+    unknown, and so is one that was verified both ways. Labels that a machine proposed are not
+    read. The split is in the name of the file.
+
+    Labels are those of `*classes-trainable*.txt` in its order, if there is such a file, and images
+    with verified labels outside of it only are left out; else those that occur, ordered by
+    LabelName. They are called as `*class-descriptions*.csv` says, with the LabelName added to a
+    name that several have; without that file they are called by their LabelName.
+
+    Args:
+        path: The folder, or one CSV file of verified labels.
+        images: The folder of the images, or of a folder for each split.
+
+    Raises:
+        DataError: A file is malformed or cut short; a split has several files, or an image several
+            splits; no image is found; the targets need more than `MAX_BYTES`.
+    """
+    root, files = locate(path)
+    trainable = read_trainable(root)
+    mids: dict[str, int] = {}
+    parts = [read_verified(file, mids) for file in files]
+    _require_apart(parts)
+    wanted = sorted(mids) if trainable is None else trainable
+    columns = _columns(mids, wanted)
+    kept = [part.images_with(columns) for part in parts]
+    _require_fits(sum(map(len, kept)), len(wanted), path)
+    names, undescribed = name_labels(root, wanted)
+    items: list[Record] = []
+    contradicted = 0
+    for part, rows in zip(parts, kept, strict=True):
+        targets, both = part.targets(rows, columns, len(wanted))
+        contradicted += both
+        items += _records(part, rows, targets, root, images)
+    left_out = sum(len(part.ids) for part in parts) - len(items)
+    machine = files_in(root, "*annotations-machine-imagelabels*.csv")
+    notes = (
+        "Labels that people verified are known, all others unknown",
+        f"Labels are {'those that occur' if trainable is None else 'the trainable ones'}",
+        *note("Labels without a name, called by their LabelName", undescribed),
+        *note("Labels verified as present and as absent in one image, unknown", contradicted),
+        *note("Images without a verified label among these, left out", left_out),
+        *note("Files of labels that a machine gave, not read", len(machine)),
+    )
+    return Records(LabelSpace(names, where=str(path)), tuple(items), str(path), notes)
+
+
+def _require_apart(parts: Sequence[Part]) -> None:
+    """No image lies in two files."""
+    first: dict[str, Path] = {}
+    for part in parts:
+        for name in part.ids:
+            if first.setdefault(name, part.file) != part.file:
+                raise DataError(
+                    f"The image {name!r} is in two splits.",
+                    where=f"{first[name]} and {part.file}",
+                    fix="Remove it from one: a result on images that were trained on means "
+                    "nothing.",
+                )
+
+
+def _columns(mids: Mapping[str, int], wanted: Sequence[str]) -> NDArray[np.int64]:
+    """The column of each LabelName by its number, -1 for one that is not wanted."""
+    columns = np.full(len(mids), -1, dtype=np.int64)
+    for column, mid in enumerate(wanted):
+        if mid in mids:
+            columns[mids[mid]] = column
+    return columns
+
+
+def _require_fits(images: int, labels: int, path: Path) -> None:
+    if not images:
+        raise DataError(
+            "No image has a verified label among the trainable ones.",
+            where=str(path),
+            fix="Give the *classes-trainable*.txt that belongs to the labels, or move it away.",
+        )
+    if images * labels > MAX_BYTES:
+        raise DataError(
+            f"{images:,} images with {labels:,} labels would need "
+            f"{images * labels / 1e9:,.0f} GB for the targets alone.",
+            where=str(path),
+            fix="Write the labels that are wanted into a file classes-trainable.txt, one LabelName "
+            "a line, or take the rows of fewer images.",
+        )
+
+
+def _records(
+    part: Part,
+    kept: NDArray[np.int64],
+    targets: NDArray[np.int8],
+    root: Path,
+    images: Path | None,
+) -> list[Record]:
+    keys = [f"{part.ids[i]}.jpg" for i in kept]
+    if not keys:
+        return []
+    words = dict.fromkeys(word for word in (part.word, _LONG.get(part.word)) if word)
+    bases = [root / "images", root] if images is None else [images]
+    places = [base / word for base in bases for word in words] + bases
+    folder = choose_folder(places, keys, part.file)
+    return [
+        Record(key, folder / key, row, part.split) for key, row in zip(keys, targets, strict=True)
+    ]

@@ -1,0 +1,239 @@
+"""A table in a Parquet file: one image a row, with the columns of a CSV table.
+
+    image      the image's path
+    labels     list of texts: the labels that are present; all others are absent
+    unknown    list of texts: the labels whose target is not known
+    boxes      list of (label, left, top, right, bottom), sides in fractions 0..1
+    split, group, mask, image_key      texts
+
+All but the first two may be left out.
+
+Instead of `labels` each label may have a column of true and false, or of 1, 0, -1 and nulls.
+
+Source: https://parquet.apache.org/docs/file-format
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from manylabel.data.formats.arrow import first_line, is_list, is_text, parquet_module, texts
+from manylabel.data.formats.arrow_labels import ArrowLabels, labels_in_column, labels_in_columns
+from manylabel.data.formats.lists import choose_folder
+from manylabel.data.formats.parsing import listed_entries
+from manylabel.data.formats.tabular import (
+    Columns,
+    choose_columns,
+    find_column,
+    merge_rows,
+    path_key,
+    split_or_none,
+)
+from manylabel.data.formats.truth import boxes_of
+from manylabel.data.records import Box, Record, Records
+from manylabel.errors import DataError
+from manylabel.labels import LabelSpace
+
+ENDING: Final = ".parquet"
+BOXES_NAME: Final = "boxes"
+METADATA: Final = b"manylabel"
+"""Key of the file's metadata that lists all labels in order, as JSON: {"labels": [...]}."""
+
+
+def find_parquet(path: Path) -> Path | None:
+    """The Parquet file that `path` is, or the only one in that folder; else None.
+
+    Several in one folder are a Hugging Face data set.
+    """
+    if not path.is_dir():
+        return path if path.suffix.lower() == ENDING else None
+    files = [file for file in path.iterdir() if file.suffix.lower() == ENDING]
+    return files[0] if len(files) == 1 else None
+
+
+def read_parquet(
+    path: Path,
+    *,
+    images: Path | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    label_delimiter: str | None = None,
+    split_column: str | None = None,
+) -> Records:
+    """The rows of a Parquet file; labels in the order that the file gives, else alphabetical.
+
+    Columns that are not named here are found by their names, as those of a CSV table are. In a
+    column of lists (or of texts with a delimiter) the labels named are present, those of `unknown`
+    unknown, all others absent. In a column of its own a label is present where it is 1 or true,
+    absent where 0 or false, unknown where -1 or null. Rows of one key that say the same are merged.
+
+    Args:
+        path: The file.
+        images: The folder that image paths start from, if it is not the file's. Masks always
+            start from the file's.
+        image_column: Name of the column of image paths.
+        label_column: Name of the column that holds all of a row's labels.
+        label_delimiter: What stands between two labels, where that column holds texts.
+        split_column: Name of the column of splits: train, val, valid, validation, test or null.
+
+    Raises:
+        DataError: The file is missing, damaged or without rows; none of the first images is found;
+            a column that was named is not there or holds something else; a value is no target or
+            no split; rows contradict one another.
+        MissingExtraError: pyarrow is not installed.
+    """
+    table = _load(path)
+    columns = choose_columns(
+        table.column_names, str(path), image=image_column, label=label_column, split=split_column
+    )
+    found = (
+        labels_in_columns(table, columns.taken(), str(path))
+        if columns.label is None
+        else labels_in_column(
+            table,
+            columns.label,
+            str(path),
+            delimiter=label_delimiter,
+            said=_said_labels(table.schema.metadata, path),
+        )
+    )
+    records = _records(table, columns, found, path, path.parent if images is None else images)
+    items = merge_rows(
+        records, range(1, len(records) + 1), lambda one, two: f"{path}, rows {one} and {two}"
+    )
+    notes = [columns.told(table.column_names), *found.notes]
+    used = columns.taken() | found.columns | {boxes_column(table)}
+    ignored = [repr(name) for i, name in enumerate(table.column_names) if i not in used]
+    if ignored:
+        notes.append(f"Columns that are ignored: {', '.join(ignored)}")
+    if len(items) < len(records):
+        notes.append(f"Rows that repeat another, merged with it: {len(records) - len(items):,}")
+    return Records(found.space, items, str(path), tuple(notes))
+
+
+def _load(path: Path) -> Any:
+    """The whole table, every value checked."""
+    pyarrow, parquet = parquet_module(str(path))
+    try:
+        table = parquet.read_table(path, page_checksum_verification=True, partitioning=None)
+        table.validate(full=True)
+        _read_names(table.schema)
+    except FileNotFoundError:
+        raise DataError(
+            "The file does not exist.", where=str(path), fix="Check the path."
+        ) from None
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(
+            f"The Parquet file cannot be read: {first_line(error)}.",
+            where=str(path),
+            fix="Fetch or write it again; it may have been cut short.",
+        ) from None
+    if table.num_rows == 0 or table.num_columns == 0:
+        raise DataError("The table has no rows.", where=str(path), fix="Give a row for each image.")
+    return table
+
+
+def _read_names(fields: Iterable[Any]) -> None:
+    """Read the names of columns and of their parts: those that are no UTF-8 fail, now."""
+    for field in fields:
+        _ = field.name
+        _read_names(field.type.field(i) for i in range(field.type.num_fields))
+
+
+def _said_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str] | None:
+    """The labels in order, from the metadata that manylabel writes; None if there are none.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    content = (metadata or {}).get(METADATA)
+    if content is None:
+        return None
+    try:
+        said = json.loads(content)["labels"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = None
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise DataError(
+            "The metadata 'manylabel' of the file is damaged.",
+            where=str(path),
+            fix="Write the file again, or remove this metadata.",
+        )
+    return said
+
+
+def _records(
+    table: Any, columns: Columns, labels: ArrowLabels, path: Path, root: Path
+) -> list[Record]:
+    def cells(column: int | None) -> list[str | None]:
+        if column is None:
+            return [None] * table.num_rows
+        return texts(table.column(column), f"{path}, column {table.column_names[column]!r}")
+
+    _require_paths(table, columns.image, path)
+    splits = [
+        split_or_none(cell, lambda row=row: f"{path}, row {row}, split")
+        for row, cell in enumerate(cells(columns.split), start=1)
+    ]
+    boxes = _boxes(table, labels.space, path)
+    rows = zip(
+        cells(columns.image),
+        cells(columns.key),
+        splits,
+        cells(columns.group),
+        cells(columns.mask),
+        boxes,
+        labels.targets,
+        strict=True,
+    )
+    records = []
+    names: list[str] = []
+    for row, (image, key, split, group, mask, found, targets) in enumerate(rows, start=1):
+        if image is None or not image.strip():
+            raise DataError(
+                "The row names no image.",
+                where=f"{path}, row {row}",
+                fix="Give the image's path or remove the row.",
+            )
+        name = path_key(image)
+        place = None if mask is None else path.parent / path_key(mask)
+        records.append(Record(key or name, root / name, targets, split, found, place, group))
+        names.append(name)
+    choose_folder([root], names, path)
+    return records
+
+
+def _require_paths(table: Any, column: int, path: Path) -> None:
+    kind = table.schema.field(column).type
+    if not is_text(kind):
+        raise DataError(
+            f"The column {table.column_names[column]!r} holds {kind}, not the paths of images.",
+            where=str(path),
+            fix="Read a file that holds the images themselves with --format huggingface; or say "
+            "with image_column which column holds the paths.",
+        )
+
+
+def _boxes(table: Any, labels: LabelSpace, path: Path) -> list[tuple[Box, ...]]:
+    column = boxes_column(table)
+    if column is None:
+        return [()] * table.num_rows
+    rows = table.column(column).to_pylist()
+    return [
+        boxes_of(list(listed_entries(boxes or [], f"row {row}, {BOXES_NAME}", path)), labels)
+        for row, boxes in enumerate(rows, start=1)
+    ]
+
+
+def boxes_column(table: Any) -> int | None:
+    """The position of the column of boxes: of that name, and lists of structs."""
+    from pyarrow import types
+
+    column = find_column(table.column_names, (BOXES_NAME,))
+    if column is None:
+        return None
+    kind = table.schema.field(column).type
+    return column if is_list(kind) and types.is_struct(kind.value_type) else None

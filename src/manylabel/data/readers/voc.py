@@ -1,0 +1,282 @@
+"""Pascal VOC: an XML file an image, and lists of the images of each split.
+
+    VOC2007/
+        Annotations/000005.xml
+        ImageSets/Main/train.txt val.txt test.txt
+        JPEGImages/000005.jpg
+
+Source: the development kit of the Pascal VOC 2007 challenge. Pixels are counted from 1 there, and
+a box includes its last row and column.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from manylabel.data.records import Box, Record, Records, Split
+from manylabel.errors import DataError
+from manylabel.files import read_lines
+from manylabel.images import EXTENSIONS
+from manylabel.labels import LabelSpace
+
+Difficult = Literal["unknown", "present", "absent"]
+
+
+def find_voc(path: Path) -> Path | None:
+    """`path`, if it is a Pascal VOC folder or holds one; else None."""
+    below = [*path.glob("VOC*"), *path.glob("VOCdevkit/VOC*")]
+    return path if any(map(_is_voc, [path, *below])) else None
+
+
+def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
+    """The images of a Pascal VOC folder; labels in alphabetical order.
+
+    Splits are the lists of ImageSets/Main: train, val and test; trainval counts as train where
+    there are neither train nor val. Where there are lists, images in none of them are left out.
+
+    Args:
+        path: The folder that holds Annotations and JPEGImages, or one that holds such a folder.
+        difficult: What a label's target is where all of its objects in the image are marked
+            difficult. Their boxes are kept only if it is present.
+
+    Raises:
+        DataError: The folders are not there; XML is malformed or lacks a part; a list names an
+            image without annotation, or one that another split has.
+    """
+    root = _find_root(path)
+    annotations = {file.stem: file for file in sorted((root / "Annotations").glob("*.xml"))}
+    splits = _splits(root, annotations)
+    if not splits:
+        raise DataError(
+            "The data set has no annotated image.",
+            where=str(root),
+            fix="Annotations needs an XML file for each image, ImageSets/Main lists of them.",
+        )
+    files = _image_files(root)
+    scenes = [
+        _Scene(
+            # An image that is not there keeps its place: whoever opens it says so.
+            image=files.get(stem, root / "JPEGImages" / f"{stem}.jpg"),
+            split=split,
+            things=_read_things(annotations[stem]),
+        )
+        for stem, split in splits.items()
+    ]
+    labels = LabelSpace(
+        sorted({thing.label for scene in scenes for thing in scene.things}),
+        where=str(root / "Annotations"),
+    )
+    empty = sum(not scene.things for scene in scenes)
+    hard = sum(len(scene.hard_labels()) for scene in scenes)
+    notes = (
+        *_note("Annotated images that no list names, left out", len(annotations) - len(splits)),
+        *_note("Images without an object, all labels absent", empty),
+        *_note(f"Labels with difficult objects only, taken as {difficult}", hard),
+    )
+    items = tuple(_record(scene, labels, difficult) for scene in scenes)
+    return Records(labels, items, str(root), notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    label: str
+    difficult: bool
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """One image as its annotation tells it."""
+
+    image: Path
+    split: Split | None
+    things: list[_Thing]
+
+    def labels(self) -> set[str]:
+        return {thing.label for thing in self.things}
+
+    def hard_labels(self) -> set[str]:
+        """Labels all of whose objects are difficult."""
+        return self.labels() - {thing.label for thing in self.things if not thing.difficult}
+
+
+def _is_voc(path: Path) -> bool:
+    return (path / "Annotations").is_dir() and (path / "JPEGImages").is_dir()
+
+
+def _find_root(path: Path) -> Path:
+    """The one folder at or below `path` that has Annotations."""
+    if (path / "Annotations").is_dir():
+        return path
+    below = sorted({*path.glob("VOC*/Annotations"), *path.glob("VOCdevkit/VOC*/Annotations")})
+    if len(below) == 1:
+        return below[0].parent
+    if below:
+        raise DataError(
+            f"There are several Pascal VOC data sets: {', '.join(a.parent.name for a in below)}.",
+            where=str(path),
+            fix=f"Give one of them, for instance {below[0].parent}.",
+        )
+    raise DataError(
+        "There is no folder Annotations, here or in a folder VOC*.",
+        where=str(path),
+        fix="Give a Pascal VOC folder, for instance VOCdevkit/VOC2007.",
+    )
+
+
+def _splits(root: Path, annotations: Mapping[str, Path]) -> dict[str, Split | None]:
+    """The split of each image that is used, by the stem of its name."""
+    main = root / "ImageSets" / "Main"
+    lists: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
+    if not any((main / f"{name}.txt").is_file() for name in ("train", "val")):
+        lists = {"trainval": "train", "test": "test"}
+    there = [name for name in lists if (main / f"{name}.txt").is_file()]
+    if not there:
+        return dict.fromkeys(annotations)
+    splits: dict[str, Split | None] = {}
+    for name in there:
+        file, split = main / f"{name}.txt", lists[name]
+        for line, stem in read_lines(file):
+            if stem not in annotations:
+                raise DataError(
+                    f"The image {stem!r} is listed and has no annotation.",
+                    where=f"{file}, line {line}",
+                    fix=f"Add Annotations/{stem}.xml, or take the image off the list.",
+                )
+            earlier = splits.setdefault(stem, split)
+            if earlier != split:
+                raise DataError(
+                    f"The image {stem!r} is in two splits, {earlier} and {split}.",
+                    where=f"{file}, line {line}",
+                    fix="Take it off one list: a result on images that were trained on means "
+                    "nothing.",
+                )
+    return splits
+
+
+def _image_files(root: Path) -> dict[str, Path]:
+    """The files of JPEGImages by the stems of their names."""
+    folder = root / "JPEGImages"
+    if not folder.is_dir():
+        raise DataError(
+            "There is no folder JPEGImages.",
+            where=str(root),
+            fix="Put the images into it, beside Annotations.",
+        )
+    files: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in EXTENSIONS:
+            continue
+        if file.stem in files:
+            raise DataError(
+                f"Two images share the name {file.stem!r}, so that of their annotation is unclear.",
+                where=f"{files[file.stem]} and {file}",
+                fix="Remove or rename one of them.",
+            )
+        files[file.stem] = file
+    return files
+
+
+def _read_things(file: Path) -> list[_Thing]:
+    """The objects of one image."""
+    try:
+        tree = ET.fromstring(file.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"The annotation cannot be read: {error.strerror or error}.",
+            where=str(file),
+            fix="Check its permissions.",
+        ) from None
+    except ET.ParseError as error:
+        raise DataError(
+            f"The annotation is not valid XML: {error}.",
+            where=f"{file}, line {error.position[0]}",
+            fix="Fetch or export it again; it may have been cut short.",
+        ) from None
+    except (LookupError, ValueError) as error:
+        raise DataError(
+            f"The annotation's encoding cannot be read: {error}.",
+            where=f"{file}, line 1",
+            fix="Save it as UTF-8.",
+        ) from None
+    objects = tree.findall("object")
+    if not objects:
+        return []
+    width = _number(tree, "size/width", file, over=0)
+    height = _number(tree, "size/height", file, over=0)
+    return [_read_object(element, width, height, file) for element in objects]
+
+
+def _read_object(element: ET.Element, width: float, height: float, file: Path) -> _Thing:
+    left = _number(element, "bndbox/xmin", file) - 1
+    top = _number(element, "bndbox/ymin", file) - 1
+    right = _number(element, "bndbox/xmax", file)
+    bottom = _number(element, "bndbox/ymax", file)
+    label = _text(element, "name", file)
+    if left >= right or top >= bottom:
+        raise DataError(
+            f"A box of {label!r} has no area.",
+            where=f"{file}, object/bndbox",
+            fix="Correct it: xmin and ymin are at most xmax and ymax.",
+        )
+    box = Box(
+        label,
+        _clip(left / width),
+        _clip(top / height),
+        _clip(right / width),
+        _clip(bottom / height),
+    )
+    difficult = element.find("difficult") is not None and _number(element, "difficult", file) != 0
+    return _Thing(label, difficult, box)
+
+
+def _text(element: ET.Element, tag: str, file: Path) -> str:
+    text = (element.findtext(tag) or "").strip()
+    if not text:
+        raise DataError(
+            f"The element {tag!r} of {element.tag!r} is missing or empty.",
+            where=str(file),
+            fix="Complete the annotation as Pascal VOC's are.",
+        )
+    return text
+
+
+def _number(element: ET.Element, tag: str, file: Path, *, over: float = -math.inf) -> float:
+    text = _text(element, tag, file)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > over):
+        wanted = "a number" if over == -math.inf else f"a number over {over:g}"
+        raise DataError(
+            f"The element {tag!r} of {element.tag!r} is {text!r}, not {wanted}.",
+            where=str(file),
+            fix="Correct the annotation.",
+        )
+    return number
+
+
+def _clip(fraction: float) -> float:
+    return min(1.0, max(0.0, fraction))
+
+
+def _record(scene: _Scene, labels: LabelSpace, difficult: Difficult) -> Record:
+    hard = scene.hard_labels()
+    clear = scene.labels() - hard
+    targets = {
+        "unknown": labels.encode(clear, unknown=hard),
+        "present": labels.encode(clear | hard),
+        "absent": labels.encode(clear),
+    }[difficult]
+    kept = [t.box for t in scene.things if not t.difficult or difficult == "present"]
+    return Record(scene.image.name, scene.image, targets, scene.split, tuple(kept))
+
+
+def _note(what: str, count: int) -> list[str]:
+    return [f"{what}: {count:,}"] if count else []

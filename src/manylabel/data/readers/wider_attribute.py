@@ -1,0 +1,234 @@
+"""WIDER Attribute: people in photographs of scenes, each with attributes, as JSON.
+
+    WIDER/
+        wider_attribute_trainval.json       also found in Anno or Annotations
+        wider_attribute_test.json
+        Image/train/0--Parade/0_Parade_marchingband_1_1004.jpg
+        Image/val/...  Image/test/...
+
+Source: Y. Li, C. Huang, C. C. Loy, X. Tang, "Human Attribute Recognition by Deep Hierarchical
+Contexts", ECCV 2016, and the description that goes with the annotation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from manylabel.data.formats.lists import as_key, choose_folder, note
+from manylabel.data.formats.parsing import Entry, entries, listed_entries, load_object
+from manylabel.data.records import Record, Records, Split, split_of
+from manylabel.errors import DataError
+from manylabel.images import Crop
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+
+_NAMES: Final = ("wider_attribute_trainval.json", "wider_attribute_test.json")
+_FOLDERS: Final = ("", "Anno", "Annotations", "annotations", "wider_attribute_annotation")
+_WANTED: Final = "a file with attribute_id_map and the list images"
+_TARGETS: Final[Mapping[float, int]] = {1: PRESENT, -1: ABSENT, 0: UNKNOWN}
+
+
+def find_wider_attribute(path: Path) -> Path | None:
+    """`path`, if it is one of the two JSON files or a folder that holds one; else None."""
+    if not path.is_dir():
+        return path if path.name in _NAMES else None
+    return path if _files_in(path) else None
+
+
+def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
+    """The people of WIDER Attribute, a record each, cut out of their image by their box.
+
+    An attribute is present (1), absent (-1) or unspecified (0), and what is unspecified is
+    unknown. Labels are ordered by attribute id. The split is the first folder of an image's path:
+    train, val or test. The people of one image are a group. Scenes are not read.
+
+    Args:
+        path: The folder of the JSON files, or one of them.
+        images: The folder that holds train, val and test, if it is not `Image` beside the JSON or
+            above it.
+
+    Raises:
+        DataError: No such file; it is malformed; files with different attributes; an image
+            without a split or listed twice; none of the images is found.
+    """
+    counts: Counter[str] = Counter()
+    parts = [_read_file(file, counts) for file in _find_files(path)]
+    labels = parts[0].labels
+    for part in parts[1:]:
+        if part.labels != labels:
+            raise DataError(
+                "The files have different attributes.",
+                where=f"{parts[0].file} and {part.file}",
+                fix="Give both files the same attribute_id_map.",
+            )
+    _require_apart(parts)
+    people = [person for part in parts for person in part.people]
+    if not people:
+        raise DataError(
+            "There are no people in the files.",
+            where=str(path),
+            fix="Fetch them again: each image has the list targets.",
+        )
+    scenes = list(dict.fromkeys(person.image for person in people))
+    folder = _images_folder(parts[0].file, images, scenes)
+    # All at once: to make 57,000 small arrays takes longer than to read the files.
+    targets = np.array([person.targets for person in people], dtype=np.int8)
+    items = tuple(
+        Record(
+            key=person.key,
+            image=Crop(folder / person.image, *person.sides),
+            targets=targets[i],
+            split=person.split,
+            group=person.image,
+        )
+        for i, person in enumerate(people)
+    )
+    notes = (
+        f"Each of {len(people):,} people in {len(scenes):,} images is a record, cut out by its box",
+        *(line for what, count in counts.items() for line in note(what, count)),
+    )
+    return Records(labels, items, str(path), notes)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """One entry of `targets`; `sides` are left, top, right, bottom in pixels."""
+
+    key: str
+    image: str
+    split: Split
+    sides: tuple[float, float, float, float]
+    targets: list[int]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file's content."""
+
+    file: Path
+    labels: LabelSpace
+    images: dict[str, str]
+    """Where each image stands in the file, by its path."""
+    people: list[_Person]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The JSON files of the first place that has any."""
+    for place in _FOLDERS:
+        files = [folder / place / name for name in _NAMES if (folder / place / name).is_file()]
+        if files:
+            return files
+    return []
+
+
+def _find_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = _files_in(path)
+    if not files:
+        raise DataError(
+            f"The folder holds neither {' nor '.join(_NAMES)}.",
+            where=str(path),
+            fix="Give the folder that they lie in, or one of them.",
+        )
+    return files
+
+
+def _read_file(file: Path, counts: Counter[str]) -> _Part:
+    document = load_object(file, _WANTED)
+    labels = _labels(document, file)
+    images: dict[str, str] = {}
+    people: list[_Person] = []
+    for image in entries(document, "images", file):
+        name = as_key(image.text("file_name"))
+        split = split_of(name.split("/")[0])
+        if split is None:
+            raise image.unfit("file_name", "a path that begins with train, val or test")
+        if name in images:
+            raise image.unfit("file_name", f"an image of its own: {images[name]} has it")
+        images[name] = image.place
+        found = [
+            _person(target, f"{name}#{k}", name, split, len(labels))
+            for k, target in enumerate(_targets_of(image))
+        ]
+        counts["Images without people, left out"] += not found
+        counts["People whose box has no area, who cannot be cut out"] += sum(map(_is_empty, found))
+        people += found
+    return _Part(file, labels, images, people)
+
+
+def _labels(document: Mapping[str, Any], file: Path) -> LabelSpace:
+    """The attributes' names in the order of their ids, which are 0, 1, 2, ..."""
+    where = f"{file}, attribute_id_map"
+    names = document.get("attribute_id_map")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise DataError(
+            "The key 'attribute_id_map' is not an object of names.", where=where, fix=_give()
+        )
+    wanted = [str(i) for i in range(len(names))]
+    if set(names) != set(wanted):
+        raise DataError(
+            f"The ids of the {len(names)} attributes are not 0 to {len(names) - 1}.",
+            where=where,
+            fix="Number them from 0: the lists 'attribute' are in this order.",
+        )
+    return LabelSpace((names[i] for i in wanted), where=where)
+
+
+def _give() -> str:
+    return f"Give {_WANTED}, as the data set's makers release it."
+
+
+def _targets_of(image: Entry) -> Iterator[Entry]:
+    listed = image.values.get("targets")
+    if not isinstance(listed, list):
+        raise DataError(
+            "The key 'targets' is missing or no list.",
+            where=f"{image.file}, {image.place}",
+            fix="Give each image the list of its people, empty if there are none.",
+        )
+    return listed_entries(listed, f"{image.place}.targets", image.file)
+
+
+def _person(target: Entry, key: str, image: str, split: Split, num_labels: int) -> _Person:
+    x, y, width, height = target.numbers("bbox", 4)
+    stated = target.numbers("attribute", num_labels)
+    targets = [_TARGETS.get(value) for value in stated]
+    known = [value for value in targets if value is not None]
+    if len(known) != num_labels:
+        raise target.unfit("attribute", "a list of 1, -1 and 0")
+    return _Person(key, image, split, (x, y, x + width, y + height), known)
+
+
+def _is_empty(person: _Person) -> bool:
+    left, top, right, bottom = person.sides
+    return right <= left or bottom <= top
+
+
+def _require_apart(parts: list[_Part]) -> None:
+    """No image is in both files."""
+    first: dict[str, str] = {}
+    for part in parts:
+        for name, place in part.images.items():
+            here = f"{part.file}, {place}"
+            if first.setdefault(name, here) != here:
+                raise DataError(
+                    f"The image {name!r} is in both files.",
+                    where=f"{first[name]} and {here}",
+                    fix="Remove it from one.",
+                )
+
+
+def _images_folder(file: Path, images: Path | None, scenes: list[str]) -> Path:
+    if images is not None:
+        return choose_folder([images], scenes, file)
+    homes = (file.parent, file.parent.parent)
+    names = ("Image", "images", "", "wider_attribute_image/Image")
+    return choose_folder([home / name for home in homes for name in names], scenes, file)

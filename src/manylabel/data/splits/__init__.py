@@ -1,0 +1,1 @@
+"""Splits: given, drawn, stratified; and how far they drift apart."""

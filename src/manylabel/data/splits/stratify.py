@@ -1,0 +1,262 @@
+"""Splits in which every label has its share: iterative stratification, of arrays and of records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.records import SPLITS, Records, Split
+from manylabel.data.splits.stratify_units import stratify_units
+from manylabel.errors import ConfigError, DataError
+from manylabel.labels import PRESENT
+
+
+def stratify(
+    targets: NDArray[np.int8],
+    shares: Mapping[Split, float],
+    *,
+    groups: NDArray[np.generic] | None = None,
+    duplicates: Iterable[Sequence[int]] = (),
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """The split of each row, as a position in `shares`: int64 [N].
+
+    Without groups and duplicates, a split's rows differ from its share by less than one row. With
+    them, what two splits have more or less than their share differs by no more rows than the
+    largest unit has. Every split gets a row, and a positive of every label, if there are enough
+    and the units allow it; for that, a label with few positives gives train fewer than its share.
+
+    Args:
+        targets: int8 [N, C]: 1 present; 0 absent and -1 unknown count as nothing.
+        shares: Shares of the rows by split, each over 0, of sum 1.
+        groups: [N], rows of equal values go into one split; None: each row for itself.
+        duplicates: Sets of positions, none empty; a set goes into one split, and so do the groups
+            that its rows are of.
+        seed: The same targets, shares, groups and seed give the same splits.
+
+    Raises:
+        ConfigError: Shares that are not over 0 or do not sum to 1.
+
+    Source: Sechidis et al. 2011; `stratify_units` says what is done differently.
+
+    Example:
+        >>> targets = np.array([[1], [1], [0], [0]], dtype=np.int8)
+        >>> sorted(stratify(targets, {"train": 0.5, "val": 0.5})[:2].tolist())
+        [0, 1]
+    """
+    wanted_shares = _checked(shares)
+    units = units_of(len(targets), groups=groups, duplicates=duplicates)
+    if not len(targets):
+        return units
+    contents = _contents(targets, units)
+    return stratify_units(contents, wanted_shares, np.random.default_rng(seed))[units]
+
+
+def units_of(
+    size: int, *, groups: NDArray[np.generic] | None, duplicates: Iterable[Sequence[int]]
+) -> NDArray[np.int64]:
+    """The unit 0..U-1 of each of `size` rows: what groups and duplicates join, transitively."""
+    units = np.arange(size) if groups is None else np.unique(groups, return_inverse=True)[1]
+    parent: dict[int, int] = {}  # of units joined to another; always the smaller one
+
+    def root(unit: int) -> int:
+        top = unit
+        while top in parent:
+            top = parent[top]
+        if top != unit:
+            parent[unit] = top
+        return top
+
+    for rows in duplicates:
+        first, *others = sorted({root(unit) for unit in units[list(rows)].tolist()})
+        parent.update(dict.fromkeys(others, first))
+    if parent:
+        joined = np.arange(units.max() + 1)
+        for unit in sorted(parent):
+            joined[unit] = joined[parent[unit]]
+        units = np.unique(joined[units], return_inverse=True)[1]
+    return units.astype(np.int64)
+
+
+def _checked(shares: Mapping[Split, float]) -> NDArray[np.float64]:
+    given = np.array(list(shares.values()), dtype=np.float64)
+    if not (given > 0).all() or abs(given.sum() - 1) > 1e-6:
+        told = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ConfigError(
+            f"The shares do not divide a whole: {told}.",
+            where="shares of the splits",
+            fix="Give each split a share over 0; together they have to be 1.",
+        )
+    return given / given.sum()
+
+
+def _contents(targets: NDArray[np.int8], units: NDArray[np.int64]) -> NDArray[np.integer]:
+    """What each unit holds, [U, C + 1]: positives of each label, and as the last column its rows.
+
+    The rows are a column like any other: they are what every unit has to give.
+    """
+    present = np.ones((targets.shape[0], targets.shape[1] + 1), dtype=np.int8)
+    np.equal(targets, PRESENT, out=present[:, :-1])
+    if np.array_equal(units, np.arange(len(units))):
+        return present
+    order = np.argsort(units, kind="stable")
+    starts = np.searchsorted(units[order], np.arange(int(units.max()) + 1))
+    return np.add.reduceat(present[order], starts, axis=0, dtype=np.int32)
+
+
+def stratified(
+    records: Records,
+    shares: Mapping[Split, float],
+    *,
+    keep: Collection[Split] = (),
+    duplicates: Iterable[Collection[str]] = (),
+    seed: int = 0,
+) -> Records:
+    """The same records, each in a split that is drawn anew, with a note on every decision.
+
+    Groups and duplicates go whole into one split. Where a member of one is in a split that is
+    kept, the others join it.
+
+    Args:
+        records: As a reader gives them.
+        shares: Shares of the images that are drawn, by split; see `stratify`.
+        keep: Splits of the data set that stay as they are; none of `shares`.
+        duplicates: Sets of keys whose images go into one split.
+        seed: See `stratify`.
+
+    Raises:
+        ConfigError: The shares do not fit.
+        DataError: There is nothing to draw, or a split would be empty.
+    """
+    _require_apart(records, shares, keep)
+    position = {key: i for i, key in enumerate(records.keys)}
+    sets = [[position[key] for key in keys] for keys in duplicates]
+    units = units_of(len(records), groups=_groups(records), duplicates=sets)
+    splits = _kept(records, keep, units)
+    drawn = splits < 0
+    if not drawn.any():
+        raise DataError(
+            "No image is left to be split.",
+            where=records.source,
+            fix="Give images, or keep fewer splits.",
+        )
+    chosen = stratify(records.targets()[drawn], shares, groups=units[drawn], seed=seed)
+    splits[drawn] = np.array([SPLITS.index(name) for name in shares])[chosen]
+    _require_filled(records, shares, splits, len(np.unique(units[drawn])))
+    items = tuple(
+        replace(record, split=SPLITS[split])
+        for record, split in zip(records.items, splits.tolist(), strict=True)
+    )
+    result = replace(records, items=items)
+    notes = [*_told(records, result, keep, seed), *_told_together(records, sets, units, splits)]
+    return replace(result, notes=(*records.notes, *notes))
+
+
+def _require_apart(
+    records: Records, shares: Mapping[Split, float], keep: Collection[Split]
+) -> None:
+    twice = [name for name in keep if name in shares]
+    if twice:
+        raise ConfigError(
+            f"The split {twice[0]!r} cannot be both kept and drawn.",
+            where="shares of the splits",
+            fix="Leave out its share, or do not keep it.",
+        )
+    absent = [name for name in keep if name not in records.split_names()]
+    if absent:
+        raise DataError(
+            f"There is no split {absent[0]!r} that could be kept.",
+            where=records.source,
+            fix=f"It gives {', '.join(records.split_names()) or 'no splits'}.",
+        )
+
+
+def _groups(records: Records) -> NDArray[np.int64]:
+    """The first position of each record's group, [N]; of a record without one its own."""
+    first: dict[str, int] = {}
+    return np.array(
+        [
+            i if record.group is None else first.setdefault(record.group, i)
+            for i, record in enumerate(records.items)
+        ],
+        dtype=np.int64,
+    )
+
+
+def _kept(records: Records, keep: Collection[Split], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions [N] in `SPLITS` of what is kept and what joins it; -1 where a split is drawn.
+
+    What has kept members in several splits joins the last of them: rather test than train.
+    """
+    given = np.array([_position(record.split) for record in records.items], dtype=np.int64)
+    given[~np.isin(given, [_position(name) for name in keep])] = -1
+    of_unit = np.full(int(units.max(initial=-1)) + 1, -1, dtype=np.int64)
+    np.maximum.at(of_unit, units, given)
+    return np.where(given >= 0, given, of_unit[units])
+
+
+def _position(split: Split | None) -> int:
+    return -1 if split is None else SPLITS.index(split)
+
+
+def _require_filled(
+    records: Records, shares: Mapping[Split, float], splits: NDArray[np.int64], num_units: int
+) -> None:
+    empty = [name for name in shares if not (splits == SPLITS.index(name)).any()]
+    if empty:
+        raise DataError(
+            f"No image came into {' and '.join(empty)}: there are {num_units:,} images, groups or "
+            f"sets of duplicates for {len(shares)} splits.",
+            where=records.source,
+            fix="Add images, or ask for fewer splits.",
+        )
+
+
+def _told(records: Records, result: Records, keep: Collection[Split], seed: int) -> list[str]:
+    given = records.split_names()
+    kept: list[Split] = [name for name in given if name in keep]
+    replaced: list[Split] = [name for name in given if name not in keep]
+    notes = [
+        f"Splits are drawn by iterative stratification with seed {seed}: "
+        f"{_counted(result, result.split_names())}"
+    ]
+    if kept:
+        notes.append(f"Kept as the data set gives them: {_counted(records, kept)}")
+    if replaced:
+        notes.append(f"Splits of the data set that are not kept: {_counted(records, replaced)}")
+    joined = sum(len(result.split(name)) - len(records.split(name)) for name in kept)
+    if joined:
+        notes.append(
+            f"Images that join a kept split, where others of their group or their duplicates "
+            f"are: {joined:,}"
+        )
+    return notes
+
+
+def _told_together(
+    records: Records,
+    sets: Sequence[Sequence[int]],
+    units: NDArray[np.int64],
+    splits: NDArray[np.int64],
+) -> list[str]:
+    groups = {record.group for record in records.items} - {None}
+    of_units = np.unique(units * len(SPLITS) + splits) // len(SPLITS)
+    torn = np.count_nonzero(np.unique(of_units, return_counts=True)[1] > 1)
+    notes = []
+    if groups:
+        notes.append(f"Groups that go whole into one split: {len(groups):,}")
+    if sets:
+        notes.append(
+            f"Sets of duplicates that go whole into one split: {len(sets):,}, of "
+            f"{sum(map(len, sets)):,} images"
+        )
+    if torn:
+        notes.append(f"Of these, such as lie in more than one of the kept splits: {torn:,}")
+    return notes
+
+
+def _counted(records: Records, names: Iterable[Split]) -> str:
+    return ", ".join(f"{name} {len(records.split(name)):,}" for name in names)

@@ -1,0 +1,1 @@
+"""Comparing predictions: paired intervals, and what profiles do otherwise."""

@@ -1,0 +1,1 @@
+"""Predictions as files: reading, writing, saving, scoring."""

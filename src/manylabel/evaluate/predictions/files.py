@@ -1,0 +1,291 @@
+"""Files of predictions, kind by kind: to keys, labels and numbers as they stand, and back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.formats.parsing import Entry, entries, listed_entries, load_json, load_object
+from manylabel.errors import DataError, MissingExtraError
+from manylabel.files import read_bytes, read_lines, read_text
+
+Numbers = NDArray[np.floating[Any]]
+Raw = tuple[list[str], list[str], Numbers]
+"""N keys, C labels and [N, C] numbers, as they stand in the file."""
+
+IMAGE_COLUMN: Final = "image"
+
+_NPZ_DAMAGE: Final = (
+    *(OSError, ValueError, EOFError, KeyError, AttributeError, SyntaxError, MemoryError),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+)
+"""NumPy and zipfile raise all of these on truncated or mutated files."""
+
+
+def read_table(path: Path) -> Raw:
+    """A table of text: a column `image`, then one column a label."""
+    text = read_text(path)
+    header_line = text.partition("\n")[0]
+    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header_line.count)
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+    if len(rows) < 2:
+        raise DataError(
+            "The table has no rows.",
+            where=str(path),
+            fix=f"Give a header, {IMAGE_COLUMN!r} and the labels, and a row for each image.",
+        )
+    header, *body = rows
+    names = [name.strip() for name in header]
+    column = _image_column(names, path)
+    labels = names[:column] + names[column + 1 :]
+    keys = []
+    values = np.empty((len(body), len(labels)))
+    for number, row in enumerate(body):
+        if len(row) != len(names):
+            raise DataError(
+                f"The row has {len(row)} cells and the header {len(names)}.",
+                where=f"{path}, row {number + 2}",
+                fix="Give each row a number for each label.",
+            )
+        keys.append(row[column].strip())
+        cells = row[:column] + row[column + 1 :]
+        try:
+            values[number] = [float(cell) for cell in cells]
+        except ValueError:
+            raise _no_number(path, number, labels, cells) from None
+    return keys, labels, values
+
+
+def _no_number(path: Path, number: int, labels: list[str], cells: list[str]) -> DataError:
+    for label, cell in zip(labels, cells, strict=True):
+        try:
+            float(cell)
+        except ValueError:
+            return DataError(
+                f"{cell!r} is no number.",
+                where=f"{path}, row {number + 2}, column {label!r}",
+                fix="Give each image a score for each label; leave out columns that are no label.",
+            )
+    raise AssertionError("every cell is a number")
+
+
+def _image_column(names: Sequence[str], path: Path) -> int:
+    if IMAGE_COLUMN in names:
+        return names.index(IMAGE_COLUMN)
+    raise DataError(
+        f"There is no column {IMAGE_COLUMN!r}.",
+        where=str(path),
+        fix=f"Call the column of images {IMAGE_COLUMN!r}; every other column is a label.",
+    )
+
+
+def read_parquet(path: Path) -> Raw:
+    """A Parquet file of the same columns."""
+    pyarrow, parquet = _parquet()
+    try:
+        table = parquet.read_table(path)
+    except FileNotFoundError:
+        raise DataError(
+            "The file does not exist.", where=str(path), fix="Check the path."
+        ) from None
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(
+            f"The file is no Parquet: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="Write it again; it may have been cut short.",
+        ) from None
+    column = _image_column(table.column_names, path)
+    labels = [name for name in table.column_names if name != IMAGE_COLUMN]
+    for name in labels:
+        kind = table.schema.field(name).type
+        if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
+            raise DataError(
+                f"The column {name!r} is {kind}, not numbers.",
+                where=str(path),
+                fix="Leave out columns that are no label.",
+            )
+    keys = [str(key) for key in table.column(column).to_pylist()]
+    columns = [table.column(name).to_numpy() for name in labels]
+    return keys, labels, np.stack(columns, axis=1) if columns else np.empty((len(keys), 0))
+
+
+def _parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError(
+            "Parquet files need pyarrow, which is not installed.",
+            where="predictions",
+            fix="pip install 'manylabel[parquet]'",
+        ) from None
+    return pyarrow, parquet
+
+
+def read_npz(path: Path) -> Raw:
+    """The arrays `images`, `labels` and `scores`."""
+    data = io.BytesIO(read_bytes(path))
+    try:
+        with np.load(data, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except _NPZ_DAMAGE as error:
+        raise DataError(
+            f"The file is no NPZ of plain arrays: {error}.",
+            where=str(path),
+            fix="Write it with numpy.savez(images=..., labels=..., scores=...).",
+        ) from None
+    missing = [name for name in ("images", "labels", "scores") if name not in found]
+    if missing:
+        raise DataError(
+            f"There is no array {missing[0]!r}; there are {', '.join(found) or 'none'}.",
+            where=str(path),
+            fix="Write it with numpy.savez(images=..., labels=..., scores=...).",
+        )
+    images, labels, scores = found["images"], found["labels"], found["scores"]
+    if scores.ndim != 2 or scores.shape != (images.size, labels.size) or scores.dtype.kind != "f":
+        raise DataError(
+            f"There are {images.size:,} images and {labels.size:,} labels, but the scores are "
+            f"{scores.dtype} {list(scores.shape)}.",
+            where=str(path),
+            fix="Give float scores, one row an image and one column a label.",
+        )
+    return [str(key) for key in images], [str(name) for name in labels], scores
+
+
+def read_lists(path: Path, image_list: Path | None, label_names: Path | None) -> Raw:
+    """C numbers a line, beside a list of images and one of labels."""
+    if image_list is None:
+        raise DataError(
+            "A list of numbers does not say which images they are of.",
+            where=str(path),
+            fix="Give the list of images with --image-list, a path a line in the same order.",
+        )
+    keys = [line.split()[0] for _, line in read_lines(image_list)]
+    lines = read_lines(path)
+    if len(lines) != len(keys):
+        raise DataError(
+            f"There are {len(lines):,} lines of numbers and {len(keys):,} images.",
+            where=f"{path} and {image_list}",
+            fix="Give the list that belongs to the numbers.",
+        )
+    rows = [_numbers(line, f"{path}, line {number}") for number, line in lines]
+    width = len(rows[0]) if rows else 0
+    for (number, _), row in zip(lines, rows, strict=True):
+        if len(row) != width:
+            raise DataError(
+                f"The line has {len(row)} numbers and the first {width}.",
+                where=f"{path}, line {number}",
+                fix="Give a number for each label in every line.",
+            )
+    names = [str(i + 1) for i in range(width)]
+    if label_names is not None:
+        names = [line for _, line in read_lines(label_names)]
+        if len(names) != width:
+            raise DataError(
+                f"There are {len(names)} names for {width} columns.",
+                where=f"{label_names} and {path}",
+                fix="Give a label a line, in the order of the columns.",
+            )
+    return keys, names, np.array(rows, dtype=np.float64).reshape(len(keys), width)
+
+
+def _numbers(line: str, where: str) -> list[float]:
+    try:
+        return [float(word) for word in line.split()]
+    except ValueError as error:
+        raise DataError(
+            f"The line holds something else than numbers: {error}.",
+            where=where,
+            fix="Give C numbers a line, separated by blanks.",
+        ) from None
+
+
+def read_coco_results(
+    path: Path, instances: Path | None
+) -> tuple[list[str], list[str], Numbers, tuple[str, ...]]:
+    """Image names, labels, scores and a note; a pair that is not listed has score 0.
+
+    Of several results for one image and category, as a detector gives them, the best one counts.
+    """
+    if instances is None:
+        raise DataError(
+            "COCO results speak of ids, and no file says what they stand for.",
+            where=str(path),
+            fix="Give the COCO instances file as the targets.",
+        )
+    document = load_object(instances, "a COCO instances file")
+    names = [
+        (entry.integer("id"), entry.text("name"))
+        for entry in entries(document, "categories", instances)
+    ]
+    images = [
+        (entry.integer("id"), entry.text("file_name"))
+        for entry in entries(document, "images", instances)
+    ]
+    names.sort()
+    column_of = {number: column for column, (number, _) in enumerate(names)}
+    row_of = {number: row for row, (number, _) in enumerate(images)}
+    listed = load_json(path)
+    if not isinstance(listed, list):
+        raise DataError(
+            "The file does not hold a JSON list.",
+            where=str(path),
+            fix="Give a list of objects with image_id, category_id and score.",
+        )
+    scores = np.zeros((len(images), len(names)))
+    given = np.zeros(scores.shape, dtype=np.bool_)
+    for entry in listed_entries(listed, "results", path):
+        row, column = _place(entry, "image_id", row_of), _place(entry, "category_id", column_of)
+        scores[row, column] = max(scores[row, column], entry.number("score"))
+        given[row, column] = True
+    note = f"Pairs of image and label without a result, score 0: {int((~given).sum()):,}"
+    notes = (note,) if not given.all() else ()
+    return [file for _, file in images], [name for _, name in names], scores, notes
+
+
+def _place(entry: Entry, key: str, places: dict[int, int]) -> int:
+    place = places.get(entry.integer(key))
+    if place is None:
+        raise entry.unfit(key, "an id of the instances file")
+    return place
+
+
+def write_csv(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
+    """A table of text; a path that ends in .tsv is separated by tabs."""
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        writer.writerow([IMAGE_COLUMN, *labels])
+        for key, row in zip(keys, scores, strict=True):
+            writer.writerow([key, *map(repr, row.tolist())])
+
+
+def write_parquet(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
+    """A Parquet file of the same columns."""
+    pyarrow, parquet = _parquet()
+    columns: dict[str, Any] = {IMAGE_COLUMN: list(keys)}
+    columns |= {name: scores[:, column] for column, name in enumerate(labels)}
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+def write_npz(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
+    """The arrays `images`, `labels` and `scores`."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, images=np.array(keys), labels=np.array(labels), scores=scores)
+
+
+WRITERS: Final[Mapping[str, Callable[[Path, Sequence[str], Sequence[str], Numbers], None]]] = {
+    ".csv": write_csv,
+    ".tsv": write_csv,
+    ".parquet": write_parquet,
+    ".npz": write_npz,
+}
+"""How predictions are written, by the ending of the path."""

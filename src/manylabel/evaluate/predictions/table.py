@@ -1,0 +1,258 @@
+"""Scores that were computed anywhere, read from a file and set beside the truth by name.
+
+table (.csv .tsv .parquet)   a column `image`, then one column a label
+NumPy (.npz)                 arrays `images` [N], `labels` [C] and `scores` [N, C]
+lists (.txt)                 C numbers a line, beside a list of images: SRN's authors' format
+COCO results (.json)         objects of image_id, category_id and score, beside the instances
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.records import Records
+from manylabel.errors import DataError, RunError
+from manylabel.evaluate.predictions.files import (
+    WRITERS,
+    read_coco_results,
+    read_lists,
+    read_npz,
+    read_parquet,
+    read_table,
+)
+from manylabel.labels import LabelSpace
+
+_SHOWN: Final = 3
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Scores of images by label.
+
+    Args:
+        keys: The N images, each once.
+        labels: The C labels.
+        scores: float [N, C], 0..1.
+        source: The file, for messages.
+        notes: What reading it decided, a sentence each.
+    """
+
+    keys: tuple[str, ...]
+    labels: LabelSpace
+    scores: NDArray[np.floating[Any]]
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def read_predictions(
+    path: Path,
+    *,
+    logits: bool = False,
+    image_list: Path | None = None,
+    label_names: Path | None = None,
+    instances: Path | None = None,
+) -> Predictions:
+    """The predictions in a file; its ending says of which kind it is.
+
+    Args:
+        path: The file.
+        logits: The numbers are logits, and become scores by the sigmoid; they are scores else.
+        image_list: Lists only: a file with the path of an image as the first word of each line.
+        label_names: Lists only: a file with a label a line; without it they are called 1 to C.
+        instances: COCO results only: the instances file whose ids they speak of.
+
+    Raises:
+        DataError: The file cannot be read as its ending says, an image comes twice, a number is
+            missing, NaN or infinite, or scores lie outside of 0..1.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    notes: tuple[str, ...] = ()
+    match path.suffix.lower():
+        case ".csv" | ".tsv":
+            keys, labels, values = read_table(path)
+        case ".parquet":
+            keys, labels, values = read_parquet(path)
+        case ".npz":
+            keys, labels, values = read_npz(path)
+        case ".txt":
+            keys, labels, values = read_lists(path, image_list, label_names)
+        case ".json":
+            keys, labels, values, notes = read_coco_results(path, instances)
+        case _:
+            raise DataError(
+                f"The ending {path.suffix!r} is of no kind of predictions that is known.",
+                where=str(path),
+                fix="Give .csv, .tsv, .parquet, .npz, .txt (with a list of images) or .json.",
+            )
+    keys = [_key(key) for key in keys]
+    _require_once(keys, path)
+    _require_finite(values, keys, labels, path)
+    scores = _sigmoid(values) if logits else values
+    if not logits:
+        _require_scores(scores, path)
+    return Predictions(tuple(keys), LabelSpace(labels, where=str(path)), scores, str(path), notes)
+
+
+def write_predictions(path: Path, predictions: Predictions) -> Path:
+    """Write predictions as CSV, TSV, Parquet or NPZ, by the path's ending; scores keep every bit.
+
+    Raises:
+        DataError: The ending is none of these.
+        RunError: The file cannot be written.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    write = WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise DataError(
+            f"Predictions cannot be written with the ending {path.suffix!r}.",
+            where=str(path),
+            fix=f"Give {', '.join(WRITERS)}.",
+        )
+    unfinished = path.with_name(f".unfinished.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(unfinished, predictions.keys, predictions.labels.names, predictions.scores)
+        unfinished.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"The predictions cannot be written: {error.strerror or error}.",
+            where=str(path),
+            fix="Make room or name another file.",
+        ) from None
+    finally:
+        with suppress(OSError):  # there after a fault only, which was told already
+            unfinished.unlink()
+    return path
+
+
+def matched(
+    predictions: Predictions, truth: Records, *, common: bool = False
+) -> tuple[Predictions, Records]:
+    """The predictions in the truth's order of images and labels, and the truth.
+
+    Matched by image key and by label name, never by position.
+
+    Args:
+        predictions: As read.
+        truth: The images with their targets.
+        common: Keep the images that both have, where they differ.
+
+    Raises:
+        DataError: The label sets differ; or the images do, and `common` is not set; or there is
+            no common image.
+    """
+    _require_labels(predictions, truth)
+    row_of = {key: row for row, key in enumerate(predictions.keys)}
+    missing = [key for key in truth.keys if key not in row_of]
+    known = set(truth.keys)
+    foreign = [key for key in predictions.keys if key not in known]
+    if (missing or foreign) and not common:
+        raise _other_images(predictions, truth, missing, foreign)
+    items = tuple(record for record in truth.items if record.key in row_of)
+    if not items:
+        raise _other_images(predictions, truth, missing, foreign)
+    rows = [row_of[record.key] for record in items]
+    columns = [predictions.labels.index(name) for name in truth.labels]
+    note = f"Images that only one side has, left out: {len(missing) + len(foreign):,}"
+    notes = (*truth.notes, note) if missing or foreign else truth.notes
+    kept = Records(truth.labels, items, truth.source, notes)
+    scores = predictions.scores[np.ix_(rows, columns)]
+    found = Predictions(
+        tuple(kept.keys), truth.labels, scores, predictions.source, predictions.notes
+    )
+    return found, kept
+
+
+def _key(name: str) -> str:
+    """An image's name as the readers of data sets give it."""
+    return PurePosixPath(name.replace("\\", "/")).as_posix()
+
+
+def _sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    # Of -|x|, which cannot overflow.
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _require_once(keys: Sequence[str], path: Path) -> None:
+    seen: set[str] = set()
+    twice = list(dict.fromkeys(key for key in keys if key in seen or seen.add(key)))
+    if twice:
+        raise DataError(
+            f"{len(twice):,} images come more than once: {_some(twice)}.",
+            where=str(path),
+            fix="Keep one row an image.",
+        )
+
+
+def _require_finite(
+    values: NDArray[Any], keys: Sequence[str], labels: Sequence[str], path: Path
+) -> None:
+    faulty = ~np.isfinite(values)
+    if faulty.any():
+        shown = [
+            f"{keys[row]}, {labels[column]}: {values[row, column]}"
+            for row, column in np.argwhere(faulty)[:_SHOWN]
+        ]
+        raise DataError(
+            f"{int(faulty.sum()):,} of {values.size:,} scores are NaN or infinite: "
+            f"{'; '.join(shown)}.",
+            where=str(path),
+            fix="Find out where the model diverged or half precision overflowed.",
+        )
+
+
+def _require_scores(scores: NDArray[Any], path: Path) -> None:
+    outside = (scores < 0) | (scores > 1)
+    if outside.any():
+        raise DataError(
+            f"{int(outside.sum()):,} of {scores.size:,} scores lie outside of 0..1; they reach "
+            f"from {scores.min():.4g} to {scores.max():.4g}.",
+            where=str(path),
+            fix="If they are logits, say so with --logits.",
+        )
+
+
+def _require_labels(predictions: Predictions, truth: Records) -> None:
+    missing = [name for name in truth.labels if name not in predictions.labels]
+    extra = [name for name in predictions.labels if name not in truth.labels]
+    if not (missing or extra):
+        return
+    parts = []
+    if missing:
+        parts.append(f"{len(missing):,} without predictions ({_some(missing)})")
+    if extra:
+        parts.append(f"{len(extra):,} without targets ({_some(extra)})")
+    raise DataError(
+        f"The labels differ: {' and '.join(parts)}.",
+        where=f"{predictions.source} and {truth.source}",
+        fix="Give both for the same labels; their order does not matter.",
+    )
+
+
+def _other_images(
+    predictions: Predictions, truth: Records, missing: Sequence[str], foreign: Sequence[str]
+) -> DataError:
+    parts = []
+    if missing:
+        parts.append(f"{len(missing):,} have targets but no predictions ({_some(missing)})")
+    if foreign:
+        parts.append(f"{len(foreign):,} have predictions but no targets ({_some(foreign)})")
+    return DataError(
+        f"The images differ: {' and '.join(parts)}.",
+        where=f"{predictions.source} and {truth.source}",
+        fix="Give both for the same images, take one --split of the targets, or say --common.",
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")

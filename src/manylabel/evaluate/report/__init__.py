@@ -1,0 +1,1 @@
+"""The report of predictions: one HTML page about one model or two."""

@@ -1,0 +1,69 @@
+"""The numbers that a page's script draws and computes from, as plain JSON.
+
+Never the scores themselves: 80 labels x 5,000 images would be 4 MB, and nobody would look at them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.evaluate.report.content import Page, ScoredModel
+from manylabel.evaluate.report.curves import points_for, threshold_curve
+from manylabel.labels import PRESENT
+from manylabel.metrics.reliability import Reliability, brier, reliability
+
+MOST_PLOTS: Final = 1000
+"""Labels up to which each has a reliability plot of its own."""
+
+
+def payload(page: Page) -> dict[str, Any]:
+    """Everything that the script takes: labels, counts, curves, bins; None where undefined."""
+    targets = page.truth.targets()
+    points = points_for(len(page.truth.labels) * len(page.models))
+    return {
+        "labels": list(page.truth.labels),
+        "positives": (targets == PRESENT).sum(axis=0).tolist(),
+        "models": [_model(model, targets, points) for model in page.models],
+        "moved": _moved(page),
+    }
+
+
+def _model(model: ScoredModel, targets: NDArray[np.int8], points: int) -> dict[str, Any]:
+    bins = reliability(model.scores, targets)
+    columns = zip(model.scores.T, targets.T, model.thresholds.tolist(), strict=True)
+    each = len(bins.ece) <= MOST_PLOTS
+    return {
+        "AP": _short(row.AP for row in model.measures.per_label),
+        "ECE": _short(bins.ece.tolist()),
+        "Brier": _short(brier(model.scores, targets).tolist()),
+        "curves": [threshold_curve(*column, points=points).as_list() for column in columns],
+        "pooled": _bins(bins.pooled())[0],
+        "bins": _bins(bins) if each else None,
+    }
+
+
+def _bins(bins: Reliability) -> list[list[list[float]]]:
+    """For each row its bins that are not empty: mean score, frequency, count."""
+    means, shares = bins.mean_score.round(5).tolist(), bins.frequency.round(5).tolist()
+    rows = zip(means, shares, bins.count.tolist(), strict=True)
+    return [[list(each) for each in zip(*row, strict=True) if each[2]] for row in rows]
+
+
+def _moved(page: Page) -> list[list[float] | None] | None:
+    """A label's difference in AP with both ends of its interval, in the order of the labels."""
+    if page.comparison is None:
+        return None
+    by_name = {row.label: row.difference for row in page.comparison.labels}
+    rows = (by_name.get(name) for name in page.truth.labels)
+    return [
+        None if row is None else [round(value, 5) for value in (row.value, row.low, row.high)]
+        for row in rows
+    ]
+
+
+def _short(values: Any) -> list[float | None]:
+    return [None if math.isnan(value) else round(value, 5) for value in values]

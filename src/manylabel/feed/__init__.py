@@ -1,0 +1,1 @@
+"""What feeds a model: checked images, caches, random views, orders, batches."""

@@ -1,0 +1,1 @@
+"""A run's page: one HTML file that tells what a run did and what came of it."""

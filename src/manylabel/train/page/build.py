@@ -1,0 +1,157 @@
+"""A run's report page and attention pictures, from what the run left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from manylabel.config import to_tables
+from manylabel.data.records import Record, Records
+from manylabel.errors import RunError
+from manylabel.evaluate.receipt import package_versions
+from manylabel.explain.attention import explain_image
+from manylabel.explain.overlay import Panels, attention_gallery, choose_labels, to_png
+from manylabel.images import open_image
+from manylabel.labels import PRESENT
+from manylabel.predict import Predictor
+from manylabel.train.config import RunConfig
+from manylabel.train.outcome import Outcome
+from manylabel.train.page.charts import Chart, Line
+from manylabel.train.page.content import Headline, Picture, Report, Result, write_report
+from manylabel.train.steps import STEPS
+
+REPORT: Final = "report.html"
+PICTURES: Final = "attention"
+SHOWN_IMAGES: Final = 6
+
+_DEFINITIONS: Final = {
+    "mAP": "mean over labels of the average precision",
+    "CF1, OF1": "F1 over labels, and over all decisions pooled",
+    "U": "a label's attention, weighted with its confidence: U = sigmoid(S) * A",
+}
+
+
+@final
+@dataclass(frozen=True)
+class Beside:
+    """What a report shows beside the run itself.
+
+    Args:
+        results: Other models on the same images, before the run's own.
+        pointing: Pointing games by name.
+    """
+
+    results: Sequence[Result] = ()
+    pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None) -> Path:
+    """Write `report.html` and the pictures of a run, and give the page's path back.
+
+    Raises:
+        RunError: They cannot be written.
+    """
+    beside = beside or Beside()
+    last = outcome.results[-1]
+    pictures = draw_pictures(outcome)
+    named = f"{config.head.name} over {config.backbone.name}"
+    report = Report(
+        title=f"{named}: {outcome.folder.name}",
+        summary=f"{named}, trained in {len(config.steps)} steps and measured on the "
+        f"{last['split']} split of {outcome.held_out.source}.",
+        headlines=[
+            Headline("mAP", _percent(last["mAP"]), f"{last['split']}, {last['num_images']} images"),
+            Headline("CF1", _percent(last["CF1"]), "per label, at the thresholds"),
+            Headline("OF1", _percent(last["OF1"]), "all decisions pooled"),
+        ],
+        facts={
+            "data": outcome.held_out.summary(),
+            "fingerprint of the measured split": outcome.held_out.fingerprint()[:16],
+            "seed": str(config.seed),
+        },
+        steps=[_step_result(result) for result in outcome.results],
+        results=[*beside.results, Result(named, last)],
+        pointing=beside.pointing,
+        charts=_charts(outcome),
+        pictures=pictures,
+        recipe=_recipe(config),
+        definitions=_DEFINITIONS,
+        versions=package_versions(),
+    )
+    return write_report(outcome.folder / REPORT, report)
+
+
+def draw_pictures(outcome: Outcome) -> list[Picture]:
+    """Attention over some held-out images, also written to the run's folder."""
+    predictor = Predictor.load(outcome.bundle)
+    records = _worth_showing(outcome.held_out)
+    rows = [_panels(predictor, record) for record in records]
+    folder = outcome.folder / PICTURES
+    pictures = []
+    try:
+        folder.mkdir(exist_ok=True)
+        for number, (record, row) in enumerate(zip(records, rows, strict=True), start=1):
+            png = to_png(attention_gallery([row]))
+            (folder / f"{number}-{Path(record.key).stem}.png").write_bytes(png)
+            truth = ", ".join(outcome.held_out.labels.decode(record.targets)) or "no label"
+            pictures.append(Picture(png, f"{record.key}: {truth}"))
+        if rows:
+            (folder / "gallery.png").write_bytes(to_png(attention_gallery(rows)))
+    except OSError as error:
+        raise RunError(
+            f"The attention pictures cannot be written: {error.strerror}.",
+            where=str(folder),
+            fix="Make room; the bundle is saved, `manylabel explain` draws them anew.",
+        ) from error
+    return pictures
+
+
+def _worth_showing(records: Records) -> Sequence[Record]:
+    """The first images with two labels or more, whatever the model makes of them."""
+    several = [record for record in records.items if (record.targets == PRESENT).sum() >= 2]
+    return (several or records.items)[:SHOWN_IMAGES]
+
+
+def _panels(predictor: Predictor, record: Record) -> Panels:
+    image = open_image(record.image)
+    found = explain_image(predictor, image)
+    chosen = choose_labels(found.scores, found.decided, least=3, most=5)
+    titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in chosen]
+    return Panels(image, found.maps[chosen], titles)
+
+
+def _step_result(result: Mapping[str, Any]) -> Result:
+    plan = STEPS[result["kind"]]
+    return Result(f"{plan.number} {plan.title}", result, f"scored by '{plan.scores}'")
+
+
+def _charts(outcome: Outcome) -> list[Chart]:
+    history = list(enumerate(outcome.history, start=1))
+    firsts: dict[int, tuple[float, str]] = {}
+    for epoch, entry in history:
+        firsts.setdefault(entry["step"], (float(epoch), str(STEPS[entry["kind"]].number)))
+    marks = list(firsts.values())
+    losses = [(float(epoch), float(entry["loss"])) for epoch, entry in history]
+    validated = [
+        (float(epoch), float(entry["val_mAP"]))
+        for epoch, entry in history
+        if entry.get("val_mAP") is not None
+    ]
+    below = "epoch; above, the step that begins"
+    charts = [Chart("Training loss", below, "loss", [Line("loss", losses)], marks)]
+    if validated:
+        line = [Line("val", validated)]
+        charts.append(Chart("mAP on the validation split", below, "mAP", line, marks))
+    return charts
+
+
+def _recipe(config: RunConfig) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(to_tables(config))
+
+
+def _percent(value: float | None) -> str:
+    return "not defined" if value is None else f"{100 * value:.1f}"

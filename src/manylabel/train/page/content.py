@@ -1,0 +1,205 @@
+"""One HTML file that tells what a run did and what came of it; it opens anywhere, offline.
+
+A `Report` is plain data: whoever ran something fills in what there is and leaves the rest empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from markupsafe import Markup
+
+from manylabel.html import environment, write_html
+from manylabel.train.page.charts import Chart, draw
+
+Measured = Mapping[str, Any]
+"""The figures of one model, as `Measures.as_dict()` gives them."""
+
+STEP_COLUMNS: Final = ("mAP", "CF1", "OF1")
+RESULT_COLUMNS: Final = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")
+TOP3_COLUMNS: Final = ("CF1", "OF1")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A number to read first: its name, the number as text, and a few words on it."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A model's figures under the name that the report gives it; `note` says what it is."""
+
+    name: str
+    measures: Measured
+    note: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG file's bytes, and what is to be seen on it."""
+
+    png: bytes
+    caption: str
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a report tells; a section that is left empty is left out.
+
+    Args:
+        title: The page's title.
+        summary: What was run, in a sentence or two.
+        headlines: The numbers to read first.
+        facts: What was run, by name: data, images, seed, seconds, command.
+        steps: The figures after each step, in order.
+        results: The models to compare, in order; the last one is what the run made, and the
+            per-label table holds it against the one before it.
+        pointing: By name what `PointingGame.as_dict()` gives: share and chance, 0..1.
+        charts: Loss and mAP over the epochs.
+        pictures: Attention over images.
+        recipe: The resolved recipe as TOML.
+        definitions: Words that the report uses, explained; those of the metrics are added.
+        versions: Of manylabel, torch and so on, and what else makes the run repeatable.
+    """
+
+    title: str
+    summary: str = ""
+    headlines: Sequence[Headline] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[Result] = ()
+    results: Sequence[Result] = ()
+    pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    charts: Sequence[Chart] = ()
+    pictures: Sequence[Picture] = ()
+    recipe: str = ""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(path: Path, report: Report) -> Path:
+    """Write the report as one self-contained HTML file, and give its path back.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    return write_html(path, render(report))
+
+
+def render(report: Report) -> str:
+    """The report as HTML."""
+    return (
+        environment()
+        .get_template("run.html.j2")
+        .render(
+            report=report,
+            steps=_table(report.steps, STEP_COLUMNS),
+            gains=_gains(report.steps),
+            results=_table(report.results, RESULT_COLUMNS, TOP3_COLUMNS),
+            columns={"steps": STEP_COLUMNS, "results": RESULT_COLUMNS, "top3": TOP3_COLUMNS},
+            labels=_label_rows(report.results),
+            skipped=_skipped(report.results),
+            unknown=_unknown(report.results),
+            plots=[(chart.title, Markup(draw(chart))) for chart in report.charts],
+            definitions={**report.definitions, **_metric_definitions(report)},
+        )
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    value: float | None
+    best: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Row:
+    result: Result
+    cells: tuple[_Cell, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _LabelRow:
+    label: str
+    positives: int
+    values: tuple[float | None, ...]
+    difference: float | None
+
+
+def _table(
+    results: Sequence[Result], columns: Sequence[str], top3: Sequence[str] = ()
+) -> list[_Row]:
+    """A row a result; where there are several, the best figure of each column is marked."""
+    figures = [
+        [result.measures.get(name) for name in columns]
+        + [result.measures.get("top3", {}).get(name) for name in top3]
+        for result in results
+    ]
+    alone = len(results) == 1
+    best = [
+        None if alone else max((value for value in column if value is not None), default=None)
+        for column in zip(*figures, strict=True)
+    ]
+    return [
+        _Row(
+            result,
+            tuple(_Cell(v, v is not None and v == b) for v, b in zip(row, best, strict=True)),
+        )
+        for result, row in zip(results, figures, strict=True)
+    ]
+
+
+def _gains(steps: Sequence[Result]) -> list[float | None]:
+    """What each step's mAP is over the one before it."""
+    values = [step.measures.get("mAP") for step in steps]
+    return [None, *map(_difference, values[1:], values)] if values else []
+
+
+def _label_rows(results: Sequence[Result]) -> list[_LabelRow]:
+    """AP of every label under each result, and the last result's over the one before it."""
+    tables = [result.measures.get("labels", []) for result in results]
+    if not tables or not all(tables):
+        return []
+    return [_label_row(rows) for rows in zip(*tables, strict=True)]
+
+
+def _label_row(rows: Sequence[Measured]) -> _LabelRow:
+    assert len({row["label"] for row in rows}) == 1, "results of different labels"
+    values = tuple(row["AP"] for row in rows)
+    difference = _difference(values[-1], values[-2]) if len(values) > 1 else None
+    return _LabelRow(rows[0]["label"], rows[0]["positives"], values, difference)
+
+
+def _difference(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
+
+
+def _skipped(results: Sequence[Result]) -> list[str]:
+    """The labels that no mAP counts, for want of a positive image."""
+    return list(results[-1].measures.get("skipped_labels", [])) if results else []
+
+
+def _metric_definitions(report: Report) -> dict[str, str]:
+    return {
+        f"metrics: {result.measures['profile']}": result.measures["definition"]
+        for result in [*report.steps, *report.results]
+        if "definition" in result.measures
+    }
+
+
+def _unknown(results: Sequence[Result]) -> int:
+    """How many targets of the last model's test are unknown."""
+    return int(results[-1].measures.get("num_unknown", 0)) if results else 0

@@ -1,0 +1,121 @@
+"""Two models compared on the same images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manylabel.data.records import Record, Records
+from manylabel.errors import DataError
+from manylabel.evaluate.compare.paired import compare, conclusion
+from manylabel.evaluate.predictions.table import Predictions
+from manylabel.labels import LabelSpace
+from manylabel.metrics import average_precision
+from manylabel.metrics.bootstrap import Interval, draw_weights
+from manylabel.metrics.ranking import mean_of_defined
+
+KEYS = tuple(f"{i}.jpg" for i in range(200))
+LABELS = LabelSpace(["cat", "dog", "owl", "never"])
+
+
+@pytest.fixture
+def truth():
+    targets = (np.random.default_rng(0).random((200, 4)) < 0.3).astype(np.int8)
+    targets[:, 3] = 0
+    return Records(
+        LABELS, tuple(Record(key, Path(key), row) for key, row in zip(KEYS, targets, strict=True)),
+        "truth",
+    )  # fmt: skip
+
+
+def predictions(truth, noise, seed):
+    scores = truth.targets() + noise * np.random.default_rng(seed).normal(size=(200, 4))
+    return Predictions(KEYS, LABELS, 1 / (1 + np.exp(-(scores - 0.5) * 4)), f"seed {seed}")
+
+
+def test_a_better_model_is_told_from_luck(truth):
+    found = compare(predictions(truth, 1.0, 1), predictions(truth, 0.4, 2), truth, draws=300)
+    assert found.differences["mAP"].low > 0
+    assert {row.label for row in found.labels} == {"cat", "dog", "owl"}
+    assert all(row.certain for row in found.labels)
+    moves = [abs(row.difference.value) for row in found.labels]
+    assert moves == sorted(moves, reverse=True)
+
+
+def test_equal_models_do_not_differ(truth):
+    alike = compare(predictions(truth, 0.8, 1), predictions(truth, 0.8, 2), truth, draws=300)
+    assert alike.differences["mAP"].low < 0 < alike.differences["mAP"].high
+    same = compare(predictions(truth, 0.8, 1), predictions(truth, 0.8, 1), truth, draws=20)
+    assert same.differences["mAP"].as_dict() == {"value": 0, "low": 0, "high": 0}
+
+
+def test_draws_are_paired(truth):
+    """The interval is that of differences on the same drawn images, computed the long way."""
+    a, b = predictions(truth, 1.0, 1), predictions(truth, 0.9, 2)
+    found = compare(a, b, truth, draws=50, seed=7)
+    targets = truth.targets()
+    differences = []
+    for taken in draw_weights(200, draws=50, seed=7):
+        rows = np.repeat(np.arange(200), taken)
+        one, other = (
+            mean_of_defined(average_precision(model.scores[rows], targets[rows]))
+            for model in (a, b)
+        )
+        differences.append(other - one)
+    expected = np.quantile(differences, (0.025, 0.975))
+    told = found.differences["mAP"]
+    np.testing.assert_allclose([told.low, told.high], expected, atol=1e-12)
+
+
+def test_different_images_are_refused_unless_told(truth):
+    a, b = predictions(truth, 1.0, 1), predictions(truth, 0.5, 2)
+    part = Predictions(KEYS[:150], LABELS, b.scores[:150], "part")
+    with pytest.raises(DataError, match=r"50 only in seed 1 \(150.jpg, .*; 150 are in both"):
+        compare(a, part, truth)
+    with pytest.raises(DataError, match="50 have targets but no predictions"):
+        compare(part, part, truth)
+    found = compare(a, part, truth, draws=10, common=True)
+    assert found.as_dict()["images"] == 150
+    assert found.truth.notes[-1] == (
+        "Images that not all have, left out: 50 of 200 in seed 1, 50 of 200 in truth"
+    )
+    none = Predictions(("z.jpg",), LABELS, b.scores[:1], "none")
+    with pytest.raises(DataError, match="no image in common"):
+        compare(a, none, truth, common=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Interval(0.02, 0.005, 0.03), "mAP: B is better by 2.00 points (+0.50 to +3.00)."),
+        (Interval(-0.02, -0.03, -0.005), "mAP: A is better by 2.00 points (-3.00 to -0.50)."),
+        (Interval(0.01, -0.01, 0.03), "mAP: the interval (-1.00 to +3.00) holds 0: A and B are "
+         "not told apart on these 1,200 images."),
+        (Interval(0.0, 0.0, 0.0), "mAP: the interval (+0.00 to +0.00) holds 0: A and B are "
+         "not told apart on these 1,200 images."),
+        (Interval(np.nan, np.nan, np.nan), "mAP: no value, so A and B cannot be compared by it."),
+    ],
+)  # fmt: skip
+def test_only_what_the_interval_lets_one_say_is_said(found, said):
+    assert conclusion("mAP", found, 1200) == said
+
+
+def test_labels_that_moved_are_counted(truth):
+    a, b = predictions(truth, 1.0, 1), predictions(truth, 0.4, 2)
+    counted = compare(a, b, truth, draws=300).conclusions()[-1]
+    assert counted.startswith("labels: AP of 3 of 3 moved by an interval without 0")
+    assert compare(a, a, truth, draws=20).conclusions()[-1].startswith("labels: AP of 0 of 3")
+
+
+def test_columns_in_another_order_are_matched_by_name(truth):
+    a, b = predictions(truth, 1.0, 1), predictions(truth, 0.4, 2)
+    turned = Predictions(KEYS[::-1], LabelSpace(LABELS.names[::-1]), b.scores[::-1, ::-1], b.source)
+    expected = compare(a, b, truth, draws=50).as_dict()
+    assert compare(a, turned, truth, draws=50).as_dict() == expected
+
+
+def test_progress_counts_the_labels_of_both(truth):
+    a = predictions(truth, 1.0, 1)
+    told = []
+    compare(a, a, truth, draws=5, on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 8) for done in range(1, 9)]

@@ -1,0 +1,254 @@
+"""Real processes over gloo: the same bits whatever their number, and no process left waiting."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from manylabel.bundle import load_bundle
+from manylabel.data.records import Record, Records
+from manylabel.errors import DataError, RunError
+from manylabel.evaluate.run import Evaluation, evaluate
+from manylabel.feed.loaders import Batch
+from manylabel.labels import LabelSpace
+from manylabel.models.heads.base import HeadOutput
+from manylabel.predict import Predictor
+from manylabel.processes import Processes, agreed, in_turns, joined, processes, require_same
+from manylabel.train.scoring import SplitScores, score
+
+TIMEOUT = 90
+
+CONTEXT = multiprocessing.get_context("forkserver")  # torch is imported once, then copied
+CONTEXT.set_forkserver_preload(["manylabel.evaluate.run", "manylabel.train.scoring"])
+
+
+def _run(rank: int, count: int, port: int, results, work: Callable[..., Any], arguments) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    try:
+        with joined() as together:
+            assert together == Processes(rank, count)
+            result: Any = work(*arguments)
+    except Exception as error:
+        result = error
+    results.put((rank, result))
+
+
+def of_processes(count: int, work: Callable[..., Any], *arguments: Any, lost: int = 0) -> list[Any]:
+    """What `work` gives, or raises, in each of `count` processes of which `lost` are killed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    results = CONTEXT.Queue()
+    started = [
+        CONTEXT.Process(target=_run, args=(rank, count, port, results, work, arguments))
+        for rank in range(count)
+    ]
+    for process in started:
+        process.start()
+    try:
+        found = dict(results.get(timeout=TIMEOUT) for _ in range(count - lost))
+        for process in started:
+            process.join(TIMEOUT)
+            assert process.exitcode is not None, "a process did not end"
+    finally:
+        for process in started:
+            process.kill()
+    return [found[rank] for rank in sorted(found)]
+
+
+# Turns
+
+
+def turns(items: int) -> list[int]:
+    return list(in_turns(processes().share(range(items))))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_turns_are_in_the_order_of_the_whole(count: int) -> None:
+    sizes = (0, 1, count, 7)
+    assert of_processes(count, _all_turns, sizes) == [[list(range(size)) for size in sizes]] * count
+
+
+def _all_turns(sizes: tuple[int, ...]) -> list[list[int]]:
+    return [turns(size) for size in sizes]
+
+
+def test_each_process_takes_a_gpu_of_its_own_where_it_may(monkeypatch) -> None:
+    second = Processes(rank=1, count=4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert second.device("auto") == "auto"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [Processes(rank, 4).device("auto") for rank in range(4)] == [
+        *("cuda:0", "cuda:1", "cuda:0", "cuda:1")
+    ]
+    assert (second.device("cuda"), second.device("cpu")) == ("cuda:1", "cpu")
+    assert Processes().device("auto") == "auto"
+    monkeypatch.setenv("LOCAL_RANK", "0")  # the first one on the second machine
+    assert second.device("cuda") == "cuda:0"
+
+
+def test_one_process_needs_no_others() -> None:
+    with joined() as together:
+        assert together == Processes()
+    assert turns(5) == [0, 1, 2, 3, 4]
+    assert agreed(lambda: 3) == 3
+    require_same(object(), "anything")
+
+
+def _bad_image_on_the_last() -> None:
+    def own():
+        yield 1
+        if processes().rank == processes().count - 1:
+            raise DataError("Bad.", where="here", fix="Mend it.")
+        yield 2
+
+    list(in_turns(own()))
+
+
+def test_an_error_of_the_user_on_one_is_raised_on_all() -> None:
+    found = of_processes(3, _bad_image_on_the_last)
+    assert [(type(error), error.what, error.where, error.fix) for error in found] == [
+        (DataError, "Bad.", "here", "Mend it.")
+    ] * 3
+
+
+def _fault_on(rank: int) -> None:
+    agreed(lambda: 1 // (processes().rank - rank))
+
+
+def test_a_fault_on_one_ends_all_and_is_told_by_name() -> None:
+    found = of_processes(2, _fault_on, 1)
+    assert isinstance(found[0], RunError)
+    assert found[0].what.startswith("Process 1 could not go on: ZeroDivisionError")
+    assert isinstance(found[1], ZeroDivisionError)
+
+
+def _killed(rank: int) -> None:
+    agreed(lambda: None)
+    if processes().rank == rank:
+        os._exit(9)
+    agreed(lambda: None)
+
+
+def test_a_killed_process_leaves_nobody_waiting() -> None:
+    (found,) = of_processes(2, _killed, 1, lost=1)
+    assert isinstance(found, RunError)
+    assert "lost each other" in found.what
+
+
+def _same(values: list[int]) -> None:
+    require_same(values[processes().rank], "data set")
+
+
+def test_other_data_on_one_process_is_told_on_all() -> None:
+    assert of_processes(2, _same, [4, 4]) == [None, None]
+    found = of_processes(2, _same, [4, 5])
+    assert [error.what for error in found] == [
+        "The processes do not have the same data set: process 1 differs from 0."
+    ] * 2
+
+
+# Evaluation
+
+
+@pytest.fixture
+def records(make_image, tmp_path: Path) -> Records:
+    targets = np.random.default_rng(0).integers(-1, 2, (23, 3)).astype(np.int8)
+    paths = [make_image(tmp_path / f"{i}.png", i) for i in range(len(targets))]
+    items = [Record(path.name, path, row) for path, row in zip(paths, targets, strict=True)]
+    return Records(LabelSpace(["cat", "dog", "owl"]), tuple(items), "photos")
+
+
+class Neighbourly(torch.nn.Module):
+    """A head whose logits lean on the whole batch, as a convolution's last bits do, but plainly."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, maps):
+        output: HeadOutput = self.head(maps)
+        return output._replace(logits=output.logits + output.logits.mean())
+
+
+def _evaluated(bundle: Path, records: Records, skip_bad: bool, size: int = 5) -> Evaluation:
+    loaded = load_bundle(bundle)
+    loaded.classifier.head = Neighbourly(loaded.classifier.head)
+    predictor = Predictor(loaded, device="cpu", batch_size=size)
+    return evaluate(predictor, records, skip_bad=skip_bad)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_evaluation_is_equal_to_the_last_bit(tiny_bundle, records: Records, count: int) -> None:
+    one = _evaluated(tiny_bundle, records, False)
+    assert not np.allclose(one.scores, _evaluated(tiny_bundle, records, False, 4).scores)
+    for other in of_processes(count, _evaluated, tiny_bundle, records, False):
+        assert other.keys == one.keys == tuple(records.keys)
+        assert other.scores.tobytes() == one.scores.tobytes()
+        assert other.targets.tobytes() == one.targets.tobytes()
+        assert other.as_dict() == one.as_dict()
+
+
+def test_bad_images_of_all_processes_are_counted(tiny_bundle, records: Records) -> None:
+    for position in (0, 7, 8, 9, 21):  # in the batches of both
+        records.items[position].image.write_bytes(b"no image")
+    with pytest.raises(DataError, match="5 of 23 images cannot be used") as caught:
+        _evaluated(tiny_bundle, records, False)
+    for error in of_processes(2, _evaluated, tiny_bundle, records, False):
+        assert str(error) == str(caught.value)
+    one = _evaluated(tiny_bundle, records, True)
+    for other in of_processes(2, _evaluated, tiny_bundle, records, True):
+        assert other.scores.tobytes() == one.scores.tobytes()
+        assert other.as_dict() == one.as_dict()
+
+
+# Validation while training
+
+
+class Wide(torch.nn.Module):
+    """Logits and a branch that lean on the whole batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = torch.randn(300, 3, generator=torch.Generator().manual_seed(1))
+        self.weight = torch.nn.Parameter(weight)
+
+    def forward(self, inputs):
+        logits = inputs @ self.weight
+        logits = logits + logits.mean()
+        return HeadOutput(logits, branches={"half": logits / 2}, maps={})
+
+
+def _validated() -> SplitScores:
+    inputs = torch.randn(23, 300, generator=torch.Generator().manual_seed(0))
+    targets = (inputs[:, :3] > 0).to(torch.int8)
+    parts = torch.arange(23).split(4)
+    batches = [Batch(inputs[rows], targets[rows], rows) for rows in parts]
+    return score(
+        Wide(),
+        processes().share(batches),
+        [str(i) for i in range(23)],
+        lambda batch: batch.inputs,
+        lambda output, truth: ((output.logits - truth) ** 2).mean(),
+    )
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_validation_is_equal_to_the_last_bit(count: int) -> None:
+    one = _validated()
+    for other in of_processes(count, _validated):
+        assert other.loss == one.loss
+        assert other.targets.tobytes() == one.targets.tobytes()
+        for name in ("final", "half"):
+            assert other.scores[name].tobytes() == one.scores[name].tobytes()
