@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.info import BundleInfo
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import HeadConfig, LinearConfig
@@ -58,7 +59,7 @@ def make_bundle() -> MakeBundle:
             folder,
             classifier,
             BundleInfo(
-                model=self_contained(model, classifier),
+                model=architecture(model, classifier),
                 labels=labels,
                 input=spec,
                 thresholds=thresholds or (0.5,) * len(labels),

@@ -15,7 +15,7 @@ from typing import Any, Final
 from safetensors.torch import load_file
 from torch import Tensor
 
-from manylabel.bundle import WEIGHTS_FILE
+from manylabel.bundle.folder import WEIGHTS_FILE
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records

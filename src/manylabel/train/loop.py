@@ -23,7 +23,8 @@ from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.backbones import FeatureMaps
 from manylabel.models.classifier import main_net
 from manylabel.models.heads.base import HeadOutput
-from manylabel.preprocess import InputSpec, normalise
+from manylabel.pixels import normalise
+from manylabel.preprocess import InputSpec
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
 from manylabel.train.config import step_parts
 from manylabel.train.loss_monitor import LossMonitor

@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.info import BundleInfo
 from manylabel.config import to_tables, write_toml
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
@@ -328,7 +329,7 @@ def _cached(
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:
     config, records = job.run, job.train.records
     return BundleInfo(
-        model=self_contained(config.model, classifier),
+        model=architecture(config.model, classifier),
         labels=records.labels.names,
         input=config.input,
         thresholds=(0.5,) * len(records.labels),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from manylabel.bundle import self_contained
+from manylabel.bundle.classifier import self_contained
 from manylabel.data.label_graph import label_graph
 from manylabel.data.records import Record, Records, Split
 from manylabel.errors import DataError
