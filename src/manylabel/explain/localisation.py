@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.explain.attention import evidence_maps, explained_by
-from manylabel.explain.cam import class_activation_maps
 from manylabel.images import load_rgb
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.predict import Predictor
@@ -101,8 +99,8 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     """The pointing game of a predictor's maps, each image seen once.
 
     Returns:
-        `cam`: class activation maps, if the head has weights for them; `srn`: U, or `queries`:
-        where each label's query looked, if the head has that.
+        The game of each method that the head has, by the method's name: `attention` is SRN's U,
+        `queries` is where each label's query looked, `cam` is class activation maps.
 
     Raises:
         DataError: The records' labels are not the predictor's, or no present label has a box.
@@ -190,11 +188,8 @@ def _peaks_by_method(
 ) -> dict[str, NDArray[np.float64]]:
     pixels = [to_pixels(load_rgb(record.image), predictor.spec) for record in records]
     maps, output = predictor.look(torch.stack(pixels))
-    classifier = predictor.bundle.classifier
-    found = {}
-    if (weights := classifier.head.label_weights()) is not None:
-        found["cam"] = class_activation_maps(weights, maps.final)
-    if (method := explained_by(output)) != "cam":
-        name = "srn" if method == "attention" else method
-        found[name] = evidence_maps(classifier, maps, output)
-    return {name: peaks(each.float().numpy(force=True)) for name, each in found.items()}
+    methods = predictor.bundle.classifier.head.evidence()
+    return {
+        name: peaks(method.maps(maps, output).float().numpy(force=True))
+        for name, method in methods.items()
+    }

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from manylabel.explain.cam import class_activation_maps
 from PIL import Image
 
 from manylabel.bundle import Bundle, BundleInfo, self_contained
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
 from manylabel.explain.attention import evidence_maps, explain_image
-from manylabel.explain.cam import class_activation_maps
 from manylabel.explain.localisation import peaks, pointing_game, score_localisation, union_area
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
