@@ -14,6 +14,7 @@ from PIL import Image
 
 from manylabel.bundle.classifier import architecture, save_bundle
 from manylabel.bundle.info import BundleInfo
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import HeadConfig, LinearConfig
@@ -52,7 +53,7 @@ def make_bundle() -> MakeBundle:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            classifier = build_classifier(model, len(labels), spec)
+            classifier = build_classifier(model, LabelSpace(labels), spec)
         with torch.no_grad():
             classifier.get_parameter("head.main.fc.weight").mul_(30)
         return save_bundle(

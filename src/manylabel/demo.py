@@ -144,12 +144,12 @@ def _pointing(srn: Outcome, longer: Outcome, reporter: Reporter) -> dict[str, An
     alone = _games(longer)
     reporter.end()
     return {
-        "srn": games["srn"].share,
+        "srn": games["attention"].share,
         "cam": games["cam"].share,
         "cam_baseline_long": alone["cam"].share,
-        "chance": games["srn"].chance,
+        "chance": games["attention"].chance,
         "games": {
-            "SRN: U": games["srn"].as_dict(),
+            "SRN: U": games["attention"].as_dict(),
             "main net inside SRN: CAM": games["cam"].as_dict(),
             "main net trained on: CAM": alone["cam"].as_dict(),
         },

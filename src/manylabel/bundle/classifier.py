@@ -19,13 +19,6 @@ from manylabel.devices import choose_device
 from manylabel.errors import BundleError, ConfigError
 from manylabel.labels import LabelSpace
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
-from manylabel.models.heads import (
-    MLGCNConfig,
-    SRNConfig,
-    SRNHead,
-    SRNModernConfig,
-    SRNModernHead,
-)
 from manylabel.models.weights import misfit
 
 
@@ -53,17 +46,10 @@ class Bundle:
 def self_contained(model: ModelConfig, classifier: Classifier) -> ModelConfig:
     """`model` as a bundle holds it: `classifier` can be built anew from it and its weights alone.
 
-    No weights are fetched for the backbone, SRN's grid is the one that it was built with, and
-    ML-GCN's vectors are in the weights: their file is not named.
+    No weights are fetched for the backbone, and the head's settings are settled: they name no file.
     """
     backbone = model.backbone.model_copy(update={"pretrained": False, "weights": None})
-    head = model.head
-    if isinstance(head, MLGCNConfig):
-        head = head.model_copy(update={"vector_file": None})
-    if isinstance(head, SRNConfig | SRNModernConfig):
-        assert isinstance(classifier.head, SRNHead | SRNModernHead)
-        head = head.model_copy(update={"grid": classifier.head.regularisation.grid})
-    return ModelConfig(backbone=backbone, head=head)
+    return ModelConfig(backbone=backbone, head=classifier.head.settled())
 
 
 def architecture(model: ModelConfig, classifier: Classifier) -> dict[str, object]:
@@ -120,7 +106,7 @@ def _build(info: BundleInfo, folder: Path) -> Classifier:
     try:
         # Building draws first weights, only to have them overwritten: keep that to ourselves.
         with torch.random.fork_rng(devices=[]):
-            return build_classifier(model, len(info.labels), info.input)
+            return build_classifier(model, LabelSpace(info.labels), info.input)
     except ConfigError as error:
         raise BundleError(
             f"The bundle's model cannot be built here: {error.what}",

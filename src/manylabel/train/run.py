@@ -33,7 +33,6 @@ from manylabel.preprocess import InputSpec
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, compute_features
-from manylabel.train.graph import fill_graph
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
@@ -103,9 +102,9 @@ def run(
     reporter.log_to(folder / LOG)
     fabric = _fabric(config)
     torch.manual_seed(config.seed)
-    classifier = build_classifier(config.model, len(records.labels), config.input)
-    if checkpoint is None:  # else the graph is in it
-        fill_graph(classifier.head, config.head, records)
+    classifier = build_classifier(config.model, records.labels, config.input)
+    if checkpoint is None:  # else its weights hold what was prepared
+        classifier.head.prepare(records.split("train").targets())
     if weights is not None:
         _start_from(classifier, weights)
     fabric.to_device(classifier)
