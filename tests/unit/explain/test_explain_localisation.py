@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from manylabel.explain.cam import class_activation_maps
 from PIL import Image
 
 from manylabel.bundle import Bundle, BundleInfo, self_contained
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.explain.attention import evidence_maps, explain_image
+from manylabel.explain.attention import explain_image
 from manylabel.explain.localisation import peaks, pointing_game, score_localisation, union_area
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
-from manylabel.models.heads.base import main_of
+from manylabel.models.heads.base import class_activation_maps
 from manylabel.predict import Predictor
 from manylabel.preprocess import InputSpec, normalise, to_pixels
 
@@ -123,7 +122,7 @@ def test_union_area_is_clipped_to_the_image():
 def predictor(head: LinearConfig | SRNConfig, labels: LabelSpace = LABELS) -> Predictor:
     torch.manual_seed(0)
     config = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
-    model = build_classifier(config, len(labels), SPEC).eval()
+    model = build_classifier(config, labels, SPEC).eval()
     info = BundleInfo(
         model=self_contained(config, model),
         labels=labels.names,
@@ -153,9 +152,9 @@ def test_a_predictor_is_scored_for_both_maps(records):
     pixels = torch.stack([to_pixels(open_image(r.image), SPEC) for r in records.items[:39]])
     with torch.no_grad():
         maps = model.backbone(normalise(pixels, SPEC))
-        u = evidence_maps(model, maps, model.head(maps)).numpy()
-        cam = class_activation_maps(main_of(model.head).fc.weight, maps.final).numpy()
-    for name, each in (("srn", u), ("cam", cam)):
+        u = model.head(maps).maps["weighted"].numpy()
+        cam = class_activation_maps(model.get_parameter("head.main.fc.weight"), maps.final).numpy()
+    for name, each in (("attention", u), ("cam", cam)):
         columns = each[:, 0].reshape(39, -1).argmax(1) % each.shape[3]
         assert games[name].hits == (columns < each.shape[3] / 2).sum()
         assert games[name].hits + games[name].misses == 39
