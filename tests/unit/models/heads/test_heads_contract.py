@@ -140,7 +140,7 @@ def test_targets_of_other_labels_are_a_fault_of_ours(name, options):
 
 
 def classify(name: str, options: dict) -> Classifier:
-    """The head over a small backbone; nothing in it is at rest: no bias is zero."""
+    """The head over a small backbone, its weights drawn."""
     head = build(name, options).config
     model = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
     with torch.random.fork_rng(devices=[]):
