@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from manylabel.errors import ImageError
+from manylabel.errors import ImageError, os_errors_as
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -300,13 +300,8 @@ def _load_crop(crop: Crop) -> Tensor:
 
 
 def _read(source: str | Path | bytes | Stored, where: str) -> bytes:
-    try:
+    with os_errors_as(ImageError, "The image cannot be read", where=where, fix="Check the path."):
         data = _bytes_of(source)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(
-            f"The image cannot be read: {reason}.", where=where, fix="Check the path."
-        ) from None
     if not data:
         raise ImageError(
             "The image file is empty (0 bytes).", where=where, fix="Fetch or export it again."

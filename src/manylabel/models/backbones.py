@@ -20,7 +20,7 @@ from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
 from manylabel.config import Config
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, reason
 from manylabel.models.weights import load_weights, quiet
 
 MID_STRIDE: Final = 16
@@ -208,9 +208,9 @@ class Backbone(nn.Module):
             return features.permute(0, 3, 1, 2)
         return features
 
-    def _no_final_map(self, reason: str) -> ConfigError:
+    def _no_final_map(self, fault: str) -> ConfigError:
         return ConfigError(
-            f"The backbone '{self.name}' yields no final map: {reason}.",
+            f"The backbone '{self.name}' yields no final map: {fault}.",
             where="backbone.name",
             fix=_OTHERS,
         )
@@ -220,7 +220,7 @@ class Backbone(nn.Module):
         made_for = f" ({own[1]}x{own[2]} pixels)" if own else ""
         return ConfigError(
             f"The backbone '{self.name}' does not take images of {height}x{width} pixels: "
-            f"{_reason(error)}.",
+            f"{reason(error)}.",
             where="input.height, input.width",
             fix=f"Take multiples of {max(self.strides)}, or the size that the model was made "
             f"for{made_for}; some models take backbone.options.img_size = [{height}, {width}].",
@@ -270,7 +270,7 @@ def _create(config: BackboneConfig) -> nn.Module:
         model = timm.create_model(config.name, pretrained=download, num_classes=0, **options)
     except (TypeError, AssertionError, KeyError) as error:
         raise ConfigError(
-            f"timm cannot build '{config.name}' with these options: {_reason(error)}.",
+            f"timm cannot build '{config.name}' with these options: {reason(error)}.",
             where="backbone.options",
             fix="Give only arguments that this model takes.",
         ) from None
@@ -278,7 +278,7 @@ def _create(config: BackboneConfig) -> nn.Module:
         if not download:
             raise
         raise ConfigError(
-            f"The pre-trained weights of '{config.name}' cannot be had: {_reason(error)}.",
+            f"The pre-trained weights of '{config.name}' cannot be had: {reason(error)}.",
             where="backbone.pretrained",
             fix="Give a local file with --backbone-weights FILE, or start from scratch with "
             "--set backbone.pretrained=false.",
@@ -302,12 +302,6 @@ def _mid_stage(strides: Sequence[int]) -> int:
 def _tuples(value: Any) -> Any:
     """Lists of a recipe as the tuples that timm's builders expect."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what an error says, without its full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].removesuffix(".") if lines else type(error).__name__
 
 
 def _require_model(name: str) -> None:

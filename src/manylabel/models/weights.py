@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, reason
 
 
 def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> None:
@@ -132,7 +132,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             "The backbone's weights do not exist.", where=str(path), fix="Check the path."
         ) from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(path, reason(error)) from None
     except UnpicklingError:  # its own words advise to switch safety off
         raise _unreadable(path, "it holds more than tensors") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
@@ -143,10 +143,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _unreadable(path: Path, reason: str) -> ConfigError:
-    first = reason.splitlines()[0] if reason else "damaged"
+def _unreadable(path: Path, fault: str) -> ConfigError:
     return ConfigError(
-        f"The backbone's weights cannot be read: {first}.",
+        f"The backbone's weights cannot be read: {fault}.",
         where=str(path),
         fix="Give a safetensors file or a PyTorch file that holds a state dict only.",
     )

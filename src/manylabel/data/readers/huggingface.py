@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from manylabel.data.formats.arrow import first_line, is_text, texts
+from manylabel.data.formats.arrow import is_text, texts
 from manylabel.data.formats.arrow_labels import (
     ArrowLabels,
     labels_in_classes,
@@ -35,7 +35,7 @@ from manylabel.data.formats.tabular import (
     split_or_none,
 )
 from manylabel.data.records import Record, Records, Split, split_of
-from manylabel.errors import DataError, MissingExtraError
+from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.images import Place, Stored
 
 _SAVED: Final = ("dataset_dict.json", "state.json")
@@ -175,7 +175,7 @@ def _load(path: Path, subset: str | None) -> list[_Part]:
         loaded = datasets.load_from_disk(str(path)) if saved else _fetch(datasets, path, subset)
     except Exception as error:  # a door to the network, to caches and to foreign formats
         raise DataError(
-            f"The data set cannot be loaded: {first_line(error)}.",
+            f"The data set cannot be loaded: {reason(error)}.",
             where=str(path),
             fix=_mend(path, datasets),
         ) from None
@@ -247,7 +247,7 @@ def _truth_table(parts: Sequence[_Part], columns: _Columns, where: str) -> Any:
         table.validate(full=True)  # the files are mapped into memory, and were not looked at yet
     except pyarrow.ArrowException as error:
         raise DataError(
-            f"The data set is damaged: {first_line(error)}.",
+            f"The data set is damaged: {reason(error)}.",
             where=where,
             fix="Save or fetch it again.",
         ) from None

@@ -13,7 +13,7 @@ from typing import Final, final
 from PIL import ExifTags, Image
 
 from manylabel.data.records import Records
-from manylabel.errors import DataError, ImageError
+from manylabel.errors import DataError, ImageError, os_errors_as
 from manylabel.images import EXTENSIONS, Crop, Place, Stored, open_image
 
 _ENDINGS: Final = {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}
@@ -102,14 +102,8 @@ def image_file(place: Place) -> tuple[bytes, str]:
         png = io.BytesIO()
         open_image(place).save(png, "PNG")
         return png.getvalue(), ".png"
-    try:
+    with os_errors_as(ImageError, "The image cannot be read", where=place, fix="Check the path."):
         content = place.read() if isinstance(place, Stored) else place.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"The image cannot be read: {error.strerror or error}.",
-            where=str(place),
-            fix="Check the path.",
-        ) from None
     ending = place.suffix.lower() if isinstance(place, Path) else ""
     return content, ending if ending in EXTENSIONS else _ending(content, place)
 

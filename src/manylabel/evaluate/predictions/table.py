@@ -9,7 +9,6 @@ COCO results (.json)         objects of image_id, category_id and score, beside 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records
-from manylabel.errors import DataError, RunError
+from manylabel.errors import DataError
 from manylabel.evaluate.predictions.files import (
     WRITERS,
     read_coco_results,
@@ -27,6 +26,7 @@ from manylabel.evaluate.predictions.files import (
     read_parquet,
     read_table,
 )
+from manylabel.files import replaced_file, write_errors
 from manylabel.labels import LabelSpace
 
 _SHOWN: Final = 3
@@ -116,20 +116,11 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
             where=str(path),
             fix=f"Give {', '.join(WRITERS)}.",
         )
-    unfinished = path.with_name(f".unfinished.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        write_errors(path, "The predictions"),
+        replaced_file(path) as unfinished,
+    ):
         write(unfinished, predictions.keys, predictions.labels.names, predictions.scores)
-        unfinished.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"The predictions cannot be written: {error.strerror or error}.",
-            where=str(path),
-            fix="Make room or name another file.",
-        ) from None
-    finally:
-        with suppress(OSError):  # there after a fault only, which was told already
-            unfinished.unlink()
     return path
 
 
