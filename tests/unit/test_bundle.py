@@ -251,7 +251,7 @@ def disk_full(*_: object) -> None:
 
 
 def fail_on_call(number: int) -> Callable[..., None]:
-    """An fsync that fails the `number`-th time: first the weights, then the info."""
+    """An fsync that fails the `number`-th time: once for each of the two files."""
     calls = iter(range(1, 100))
 
     def fsync(_: int) -> None:
@@ -280,14 +280,14 @@ def test_a_failed_exchange_puts_the_old_bundle_back(
 ) -> None:
     before = contents(bundle)
     loaded = load_bundle(bundle)
-    rename, calls = Path.rename, iter(range(1, 100))
+    rename, calls = os.rename, iter(range(1, 100))
 
-    def second_fails(self: Path, target: Path) -> Path:
+    def second_fails(origin: Path, target: Path) -> None:
         if next(calls) == 2:
             disk_full()
-        return rename(self, target)
+        rename(origin, target)
 
-    monkeypatch.setattr(Path, "rename", second_fails)
+    monkeypatch.setattr(os, "rename", second_fails)
     with pytest.raises(RunError):
         save_bundle(bundle, loaded.classifier, loaded.info)
     assert contents(bundle) == before
