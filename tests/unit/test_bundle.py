@@ -189,22 +189,22 @@ FAULTS = {
     "no hash": (drop("weights_sha256"), r"SHA-256", "model.safetensors"),
     "tensor missing": (
         change_tensors(lambda state: state.pop("head.main.fc.bias")),
-        r"lack 1 of .*head\.main\.fc\.bias",
+        r"1 of \d+ tensors is missing in the file: head\.main\.fc\.bias",
         "model.safetensors",
     ),
     "tensor unknown": (
         change_tensors(lambda state: state.update(more=torch.zeros(1))),
-        r"unknown 1 of .*more",
+        r"1 of \d+ tensors is unknown to the model: more",
         "model.safetensors",
     ),
     "tensor misshapen": (
         change_tensors(lambda state: state.update({"head.main.fc.bias": torch.zeros(4)})),
-        r"misshapen 1 of .*head\.main\.fc\.bias",
+        r"1 of .*: head\.main\.fc\.bias is \[4\] in the file, \[3\] in the model",
         "model.safetensors",
     ),
     "other labels": (
         edit(labels=["cat", "dog"], thresholds=[0.5, 0.5]),
-        r"misshapen 2 of",
+        r"2 of \d+ tensors are of another shape: .*weight is \[3, \d+\] in the file, \[2, \d+\] in",
         "model.safetensors",
     ),
     "unknown backbone": (edit(model=model_named("resnet_x")), r"cannot be built", "backbone.name"),
