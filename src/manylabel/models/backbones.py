@@ -7,7 +7,7 @@ Models that compute tokens (transformers) are put back on the grid here, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast, final
 import timm
 import torch
 from pydantic import Field
-from timm.models._manipulate import group_with_matcher
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from manylabel.config import Config
@@ -186,8 +186,8 @@ class Backbone(nn.Module):
         # Parameters of the model itself are tokens and positions: the stem's, known to timm or not.
         inner = [name for name in names if "." in name]
         matcher = self.model.group_matcher(coarse=coarse)
-        named = ((name, None) for name in [*inner, _BEYOND])
-        depths = cast("dict[str, int]", group_with_matcher(named, matcher, reverse=True))
+        named = _Parameters([*inner, _BEYOND])
+        depths = cast("dict[str, int]", group_parameters(named, matcher, reverse=True))
         last = depths[_BEYOND] - 1
         return {f"model.{name}": min(depths.get(name, 0), last) for name in names}
 
@@ -225,6 +225,21 @@ class Backbone(nn.Module):
             fix=f"Take multiples of {max(self.strides)}, or the size that the model was made "
             f"for{made_for}; some models take backbone.options.img_size = [{height}, {width}].",
         )
+
+
+@final
+class _Parameters(nn.Module):
+    """A module whose parameters have names only, which is all that timm groups them by."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._named = [(name, nn.Parameter()) for name in names]
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """The names, each with an empty parameter."""
+        return iter(self._named)
 
 
 def count_stages(config: BackboneConfig) -> int:

@@ -111,6 +111,8 @@ def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | 
     timm would resample patch embeddings as well: that is another model, so only positions may
     change their shape.
     """
+    # timm has no function that gives a model's filter. Each module of models has its own under
+    # this one public name; `timm.models.load_checkpoint(filter_fn=...)` is what it is made for.
     adapt: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
         return None
