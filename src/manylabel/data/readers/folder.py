@@ -16,7 +16,7 @@ from pathlib import Path
 
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError, os_errors_as
-from manylabel.images import EXTENSIONS
+from manylabel.images import ENDINGS, has_image_ending
 from manylabel.labels import LabelSpace
 
 
@@ -51,12 +51,12 @@ def read_folder(path: Path) -> Records:
             fix="Put the images of each label into a folder of the label's name: cat/1.jpg.",
         )
     files = [_File(file, label.name, split) for split, label in folders for file in _files(label)]
-    images = [file for file in files if _is_image(file.path)]
+    images = [file for file in files if has_image_ending(file.path)]
     if not images:
         raise DataError(
             "The label folders hold no images.",
             where=str(path),
-            fix=f"Images are files that end in {', '.join(sorted(EXTENSIONS))}.",
+            fix=f"Images are files that end in {', '.join(ENDINGS)}.",
         )
     labels = LabelSpace(names, where=str(path))
     items = tuple(_record(copies, labels, path) for copies in _same_images(images))
@@ -116,10 +116,6 @@ def _entries(folder: Path) -> list[Path]:
     fix = "Check the path: a folder that holds a folder for each label is needed."
     with os_errors_as(DataError, "The folder cannot be read", where=folder, fix=fix):
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS
 
 
 def _same_images(files: Sequence[_File]) -> list[list[_File]]:

@@ -21,7 +21,7 @@ from typing import Literal
 from manylabel.data.records import Box, Record, Records, Split
 from manylabel.errors import DataError
 from manylabel.files import read_bytes, read_lines
-from manylabel.images import EXTENSIONS
+from manylabel.images import has_image_ending
 from manylabel.labels import LabelSpace
 
 Difficult = Literal["unknown", "present", "absent"]
@@ -170,7 +170,7 @@ def _image_files(root: Path) -> dict[str, Path]:
         )
     files: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in EXTENSIONS:
+        if not has_image_ending(file):
             continue
         if file.stem in files:
             raise DataError(

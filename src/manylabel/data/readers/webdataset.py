@@ -27,7 +27,7 @@ from manylabel.data.formats.truth import boxes_in, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Record, Records, Split, split_of
 from manylabel.errors import DataError
 from manylabel.files import read_lines
-from manylabel.images import EXTENSIONS, FilePart
+from manylabel.images import FilePart, has_image_ending
 from manylabel.labels import LabelSpace
 
 SIDECAR: Final = "labels.json"
@@ -156,7 +156,7 @@ def _samples(shard: Path, counts: Counter[str]) -> Iterator[_Sample]:
 
 def _image(group: Mapping[str, Member], where: str) -> Member:
     """The sample's image: `.jpg` before `.depth.png`."""
-    found = [ending for ending in group if f".{ending.rpartition('.')[2]}" in EXTENSIONS]
+    found = [ending for ending in group if has_image_ending(f"name.{ending}")]
     plain = [ending for ending in found if "." not in ending] or found
     if len(plain) != 1:
         raise DataError(
