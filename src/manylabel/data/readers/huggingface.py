@@ -25,6 +25,7 @@ from manylabel.data.formats.arrow_labels import (
     labels_in_column,
     labels_in_columns,
 )
+from manylabel.data.formats.lists import require_distinct
 from manylabel.data.formats.tabular import (
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -93,7 +94,7 @@ def read_huggingface(
         Record(key, image, targets, split)
         for (key, image), targets, split in zip(places, labels.targets, splits, strict=True)
     )
-    _require_apart(items, path)
+    require_distinct((item.key, f"{path}, row {row}") for row, item in enumerate(items, start=1))
     notes = (f"Images in column {columns.image!r}", _split_note(parts, columns), *labels.notes)
     return Records(labels.space, items, str(path), notes)
 
@@ -328,15 +329,3 @@ def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, P
                 "The row names no image.", where=f"{where}, row {row}", fix="Give its path."
             )
         yield key, root / key
-
-
-def _require_apart(items: Sequence[Record], path: Path) -> None:
-    """No image stands in two rows, which only those that are named by a path can."""
-    first: dict[str, int] = {}
-    for row, record in enumerate(items, start=1):
-        if first.setdefault(record.key, row) != row:
-            raise DataError(
-                f"The image {record.key!r} stands in two rows.",
-                where=f"{path}, rows {first[record.key]} and {row}",
-                fix="Remove one of them.",
-            )
