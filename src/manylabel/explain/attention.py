@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -90,15 +89,3 @@ def explained_by(output: HeadOutput) -> Method:
         return "attention"
     # Beside a map of logits, attention is only a part of what was seen; CAM shows those logits.
     return "queries" if "attention" in output.maps and "confidence" not in output.maps else "cam"
-
-
-def scaled(maps: Tensor) -> Tensor:
-    """Maps [N, C, H, W] in [0, 1]: divided by each label's own maximum over the positions.
-
-    Evidence against a label (negative in a class activation map) becomes 0, and so does the whole
-    map of a label that has no evidence anywhere. An absent label's map reaches 1 too: read a
-    scaled map beside its score.
-    """
-    positive = maps.clamp(min=0)
-    peak = positive.amax((-2, -1), keepdim=True)
-    return positive / torch.where(peak > 0, peak, torch.ones_like(peak))
