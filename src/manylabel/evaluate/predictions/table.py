@@ -173,7 +173,7 @@ def _require_once(keys: Sequence[str], path: Path) -> None:
     twice = list(dict.fromkeys(key for key in keys if key in seen or seen.add(key)))
     if twice:
         raise DataError(
-            f"{len(twice):,} images come more than once: {_some(twice)}.",
+            f"{len(twice):,} images come more than once: {some_names(twice)}.",
             where=str(path),
             fix="Keep one row an image.",
         )
@@ -214,9 +214,9 @@ def _require_labels(predictions: Predictions, truth: Records) -> None:
         return
     parts = []
     if missing:
-        parts.append(f"{len(missing):,} without predictions ({_some(missing)})")
+        parts.append(f"{len(missing):,} without predictions ({some_names(missing)})")
     if extra:
-        parts.append(f"{len(extra):,} without targets ({_some(extra)})")
+        parts.append(f"{len(extra):,} without targets ({some_names(extra)})")
     raise DataError(
         f"The labels differ: {' and '.join(parts)}.",
         where=f"{predictions.source} and {truth.source}",
@@ -229,9 +229,9 @@ def _other_images(
 ) -> DataError:
     parts = []
     if missing:
-        parts.append(f"{len(missing):,} have targets but no predictions ({_some(missing)})")
+        parts.append(f"{len(missing):,} have targets but no predictions ({some_names(missing)})")
     if foreign:
-        parts.append(f"{len(foreign):,} have predictions but no targets ({_some(foreign)})")
+        parts.append(f"{len(foreign):,} have predictions but no targets ({some_names(foreign)})")
     return DataError(
         f"The images differ: {' and '.join(parts)}.",
         where=f"{predictions.source} and {truth.source}",
@@ -239,6 +239,7 @@ def _other_images(
     )
 
 
-def _some(names: Iterable[str]) -> str:
+def some_names(names: Iterable[str]) -> str:
+    """The first names of a list, for a message."""
     listed = list(names)
     return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")
