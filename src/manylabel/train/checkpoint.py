@@ -13,6 +13,9 @@ from manylabel.errors import CheckpointError, RunError
 
 CHECKPOINT: Final = "checkpoint.pt"
 
+_FORMAT: Final = 2
+"""The format of a checkpoint; one of another format is refused. The first had no number."""
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state` beside `path`, then put it in its place: the one before survives any failure.
@@ -20,6 +23,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         RunError: It cannot be written, for instance because the disk is full.
     """
+    state = {"format": _FORMAT, **state}
     unfinished = path.with_suffix(".tmp")
     try:
         with unfinished.open("wb") as file:
@@ -41,7 +45,8 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
     """The state of a checkpoint of the run `identity`.
 
     Raises:
-        CheckpointError: It is missing, damaged, or belongs to another recipe or data set.
+        CheckpointError: It is missing or damaged, was written by another version of manylabel, or
+            belongs to another recipe or data set.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -57,7 +62,14 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
             where=str(path),
             fix="Train anew in another folder.",
         ) from None
-    if not isinstance(state, dict) or state.get("identity") != identity:
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise CheckpointError(
+            "The checkpoint was written by another version of manylabel, which kept other things "
+            "in it.",
+            where=str(path),
+            fix="Resume with the version that the run began with, or train anew in another folder.",
+        )
+    if state.get("identity") != identity:
         raise CheckpointError(
             "The checkpoint belongs to another recipe or to other data.",
             where=str(path),
