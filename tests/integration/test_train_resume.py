@@ -148,7 +148,7 @@ def test_the_scale_of_fp16_goes_on(records, tmp_path, monkeypatch, iterations, e
     fabrics = []
 
     def fp16(_):
-        precision = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", 2.0**40))
+        precision = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", 2.0**18))
         fabrics.append(Fabric(accelerator="cpu", devices=1, plugins=[precision]))
         return fabrics[-1]
 
@@ -164,7 +164,7 @@ def test_the_scale_of_fp16_goes_on(records, tmp_path, monkeypatch, iterations, e
         run(config, records, tmp_path / "run", quiet())
     resumed = run(config, records, tmp_path / "run", quiet(), resume=True)
     first, _, last = (fabric.strategy.precision.state_dict() for fabric in fabrics)
-    assert first["scale"] == 2.0**32, "each of eight iterations overflowed"
+    assert 2.0**12 < first["scale"] < 2.0**18, "some iterations overflowed, and some did not"
     assert last == first
     assert same(weights(whole), weights(resumed))
     assert resumed.history == whole.history

@@ -64,8 +64,7 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(
-            "The checkpoint was written by another version of manylabel, which kept other things "
-            "in it.",
+            "The checkpoint was written by another version of manylabel.",
             where=str(path),
             fix="Resume with the version that the run began with, or train anew in another folder.",
         )
