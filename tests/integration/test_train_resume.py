@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from rich.console import Console
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource
 from manylabel.data.synthetic import draw_scenes
 from manylabel.errors import CheckpointError, RunError

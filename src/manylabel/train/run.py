@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.info import BundleInfo
 from manylabel.config import to_tables
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
@@ -26,7 +27,6 @@ from manylabel.processes import agreed, from_leader, processes, require_same
 from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures
-from manylabel.train.graph import fill_graph
 from manylabel.train.job import Job, View
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
@@ -165,9 +165,9 @@ def _build_classifier(
     A checkpoint's weights are in it before feature maps are computed with its backbone.
     """
     seed_all(config.seed)
-    classifier = build_classifier(config.model, len(records.labels), config.input)
-    if checkpoint is None:  # else the graph is in it
-        fill_graph(classifier.head, config.head, records)
+    classifier = build_classifier(config.model, records.labels, config.input)
+    if checkpoint is None:  # else its weights hold what was prepared
+        classifier.head.prepare(records.split("train").targets())
     else:
         weights = checkpoint["parts"]["classifier"]
     if weights is not None:
@@ -239,7 +239,7 @@ def _outcome(job: Job, state: RunState) -> Outcome:
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:
     config, records = job.run, job.train.records
     return BundleInfo(
-        model=self_contained(config.model, classifier),
+        model=architecture(config.model, classifier),
         labels=records.labels.names,
         input=config.input,
         thresholds=(0.5,) * len(records.labels),

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from manylabel.feed.loaders import Batch
 from manylabel.models.backbones import FeatureMaps
-from manylabel.models.classifier import Classifier, main_net
+from manylabel.models.classifier import Classifier, module_of_step
 from manylabel.models.heads.base import HeadOutput
-from manylabel.preprocess import InputSpec, normalise
-from manylabel.train.config import step_parts
+from manylabel.models.heads.steps import StepPlan
+from manylabel.pixels import normalise
+from manylabel.preprocess import InputSpec
 from manylabel.train.job import Job
 from manylabel.train.mixing import Mixture
 from manylabel.train.optim import Schedule, build_optimizer, parameter_groups
 from manylabel.train.parts import Part, load_parts, save_parts
-from manylabel.train.steps import StepPlan, train_only
+from manylabel.train.steps import train_only
 
 
 @final
@@ -90,7 +91,8 @@ class StepState:
 def begin_step(job: Job, classifier: Classifier, number: int) -> StepState:
     """Hold still what a step does not train, and build what trains the rest."""
     step, plan, config = job.step(number), job.plan(number), job.optim(number)
-    train_only(classifier, step_parts(step), step.freeze_stages)
+    trains = job.run.parts_of(step)
+    train_only(classifier, trains, step.freeze_stages)
     optimizer = build_optimizer(config, parameter_groups(config, classifier))
     schedule = Schedule(
         config,
@@ -98,13 +100,12 @@ def begin_step(job: Job, classifier: Classifier, number: int) -> StepState:
         iterations=step.epochs * max(1, job.epoch_images // job.run.batch_size),
         validated=job.val is not None and job.run.validate_every == 1,
     )
-    # Step 1 runs the main net alone: the rest of the head is neither trained nor computed then.
-    trained = main_net(classifier) if plan.losses == ("cls",) else classifier
+    module = module_of_step(classifier, plan, from_maps=job.run.features == "cached")
     return StepState(
         number=number,
         plan=plan,
-        trains=step_parts(step),
-        module=job.fabric.setup_module(trained.head if job.run.features == "cached" else trained),
+        trains=trains,
+        module=job.fabric.setup_module(module),
         optimizer=job.fabric.setup_optimizers(optimizer),
         schedule=schedule,
         clip_norm=config.clip_norm,
