@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from manylabel.config import write_toml
-from manylabel.errors import CheckpointError, ConfigError, RunError
+from manylabel.errors import CheckpointError, ConfigError
+from manylabel.files import write_errors
 from manylabel.processes import processes
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
@@ -69,13 +70,7 @@ def open_folder(
     require_free(folder)
     if not processes().leads:
         return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    fix = "Give a folder that you may write to with --out."
+    with write_errors(folder, "The run's folder", fix=fix):
         write_toml(config, folder / RECIPE)
-    except OSError as error:
-        raise RunError(
-            f"The run's folder cannot be written: {error.strerror}.",
-            where=str(folder),
-            fix="Give a folder that you may write to with --out.",
-        ) from error
     return None
