@@ -17,7 +17,7 @@ from manylabel.models.backbones import Backbone, FeatureMaps
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
-from manylabel.train.run import cache_features
+from manylabel.train.views import cache_features
 
 BACKBONE: Final = "densenet169"
 WEIGHTS: Final = "weights/densenet169_fp16.safetensors"

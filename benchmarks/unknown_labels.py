@@ -41,7 +41,8 @@ from manylabel.losses import BCEConfig, UnknownConfig
 from manylabel.models.backbones import Backbone, FeatureMaps
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
-from manylabel.train.run import cache_features, load_records, run
+from manylabel.train.run import load_records, run
+from manylabel.train.views import cache_features
 
 Targets = NDArray[np.int8]
 Features = Mapping[Split, CachedFeatures]

@@ -30,7 +30,8 @@ from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import Outcome
 from manylabel.train.page.build import report_run
-from manylabel.train.run import cache_features, load_records, run
+from manylabel.train.run import load_records, run
+from manylabel.train.views import cache_features
 
 HERE = Path(__file__).parent
 ROWS = ("main net, step 1", "main net, 29 epochs", "SRN step 2", "SRN step 3", "SRN step 4")

@@ -1,33 +1,33 @@
-"""Several processes that measure together: who does what, and how nobody waits for ever.
+"""Several processes that work together: how they share batches, results, errors and writing.
 
 The unit is the batch. Batches are cut from the data set in its order, whatever the number of
 processes, and process r of n takes the batches r, r + n, r + 2n ... So each image is scored in the
 same batch by one process or by many, which matters: a convolution's last bits depend on the batch.
 Nothing is padded and nothing comes twice.
 
-Work goes in turns. In each turn every process gives one batch's results to all, or the error that
-kept it from them: the results come out in the order of the data set, and an error on one process
-is an error on all.
+Results are exchanged in turns. In each turn every process gives one batch's results to all, or the
+error that it met. So the results come out in the order of the data set, an error on one process is
+an error on all, and no process waits for ever.
+
+One process alone needs no torch: it is imported where several processes work together.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar, final
-
-import torch
-import torch.distributed as dist
+from typing import Any, Final, Generic, TypeVar, cast, final
 
 from manylabel.errors import DataError, ManylabelError, RunError
 
 T = TypeVar("T")
 
 _LAUNCHED: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun tells each process that it starts."""
+"""The variables that torchrun sets for each process that it starts."""
 
 
 @final
@@ -36,7 +36,7 @@ class Processes:
     """This process among those that work together.
 
     Args:
-        rank: Which it is, from 0.
+        rank: The number of this process, from 0.
         count: How many there are.
     """
 
@@ -45,11 +45,11 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether it is the one that speaks and writes files."""
+        """Whether this process is the one that prints and writes files."""
         return self.rank == 0
 
     def share(self, batches: Iterable[T]) -> Iterator[T]:
-        """The batches that are this process's to do, of all of them in order.
+        """The batches of this process, out of all batches in order.
 
         Example:
             >>> list(Processes(rank=1, count=3).share("abcdefgh"))
@@ -57,9 +57,28 @@ class Processes:
         """
         return islice(batches, self.rank, None, self.count)
 
+    def positions(self, size: int, batch_size: int) -> Iterator[int]:
+        """The positions of this process's images, out of `size` images in batches of `batch_size`.
+
+        Example:
+            >>> list(Processes(rank=1, count=2).positions(7, batch_size=2))
+            [2, 3, 6]
+        """
+        for start in self.share(range(0, size, batch_size)):
+            yield from range(start, min(start + batch_size, size))
+
+    def count_of(self, size: int, batch_size: int) -> int:
+        """How many `positions` gives."""
+        starts = range(self.rank * batch_size, size, self.count * batch_size)
+        return sum(min(batch_size, size - start) for start in starts)
+
     def device(self, name: str) -> str:
         """The device that this process takes where all were given `name`: a GPU of its own."""
-        if self.count == 1 or name not in {"auto", "cuda"} or not torch.cuda.is_available():
+        if self.count == 1 or name not in {"auto", "cuda"}:
+            return name
+        import torch
+
+        if not torch.cuda.is_available():
             return name
         here = int(os.environ.get("LOCAL_RANK", self.rank))
         return f"cuda:{here % torch.cuda.device_count()}"
@@ -67,9 +86,10 @@ class Processes:
 
 def processes() -> Processes:
     """The processes that work together now: those of torch's process group, if there is one."""
-    if dist.is_available() and dist.is_initialized():
-        return Processes(dist.get_rank(), dist.get_world_size())
-    return Processes()
+    dist = sys.modules.get("torch.distributed")  # without it there is no process group
+    if dist is None or not dist.is_available() or not dist.is_initialized():
+        return Processes()
+    return Processes(dist.get_rank(), dist.get_world_size())
 
 
 @contextmanager
@@ -85,26 +105,29 @@ def joined() -> Iterator[Processes]:
     if not launched or processes().count > 1:
         yield processes()
         return
+    import torch.distributed as dist
+
     try:
         dist.init_process_group("gloo")  # scores are gathered in memory, whatever the device
     except (RuntimeError, ValueError) as error:
-        raise _lost(error) from error
+        raise _connection_lost(error) from error
     try:
         yield processes()
-        with suppress(RuntimeError):  # who failed alone has said so, and is not waited for
+        with suppress(RuntimeError):  # a process that failed alone has reported it already
             dist.barrier()
     finally:
         dist.destroy_process_group()
 
 
 def in_turns(own: Iterable[T]) -> Iterator[T]:
-    """What all processes make of their shares, in the order of the whole, on each of them.
+    """The results of all processes, on each of them, in the order of the whole data set.
 
     Args:
-        own: Of `Processes.share`; it is drawn from as results are called for.
+        own: The results of this process, of the batches that `Processes.share` gives. They are
+            computed one by one, as the results of all are read.
 
     Raises:
-        ManylabelError: Drawing raised one, here or on another process.
+        ManylabelError: Computing a result raised one, here or on another process.
         RunError: Another process failed otherwise, or is gone.
     """
     if processes().count == 1:
@@ -116,7 +139,7 @@ def in_turns(own: Iterable[T]) -> Iterator[T]:
 
 
 def agreed(work: Callable[[], T]) -> T:
-    """What `work` gives here, once it has ended well on all processes.
+    """The result of `work` on this process, once it has succeeded on all processes.
 
     Raises:
         ManylabelError: It raised one, here or on another process.
@@ -127,6 +150,21 @@ def agreed(work: Callable[[], T]) -> T:
     result: list[T] = []
     _exchange(lambda: result.append(work()))
     return result[0]
+
+
+def from_leader(work: Callable[[], T]) -> T:
+    """The result of `work`, which only the leading process does: the others wait for its result.
+
+    Args:
+        work: For instance, it writes files that all processes read afterwards.
+
+    Raises:
+        ManylabelError: The leading process raised one.
+        RunError: Another process failed otherwise, or is gone.
+    """
+    if processes().count == 1:
+        return work()
+    return cast(T, _exchange(lambda: work() if processes().leads else None)[0])
 
 
 def require_same(value: object, what: str) -> None:
@@ -157,18 +195,20 @@ class _Turn(Generic[T]):
 
 
 def _exchange(work: Callable[[], T]) -> list[T]:
-    """What `work` gives on each process, by rank; an error on one is raised on all."""
+    """The result of `work` on each process, by rank; an error on one is raised on all."""
+    import torch.distributed as dist
+
     rank, count = processes().rank, processes().count
     own: Exception | None = None
     try:
         turn = _Turn(work(), None)
     except Exception as error:  # whatever it is, the others wait for it
-        own, turn = error, _Turn(None, _told(error, rank))
+        own, turn = error, _Turn(None, _error_for_others(error, rank))
     turns: list[Any] = [None] * count
     try:
         dist.all_gather_object(turns, turn)
     except RuntimeError as error:
-        raise own or _lost(error) from None
+        raise own or _connection_lost(error) from None
     if own is not None:
         raise own
     for other in turns:
@@ -177,8 +217,8 @@ def _exchange(work: Callable[[], T]) -> list[T]:
     return [other.result for other in turns]
 
 
-def _told(error: Exception, rank: int) -> ManylabelError:
-    """The error as others can be told of it."""
+def _error_for_others(error: Exception, rank: int) -> ManylabelError:
+    """The error that the other processes raise."""
     if isinstance(error, ManylabelError):
         return error
     return RunError(
@@ -188,7 +228,7 @@ def _told(error: Exception, rank: int) -> ManylabelError:
     )
 
 
-def _lost(error: Exception) -> RunError:
+def _connection_lost(error: Exception) -> RunError:
     return RunError(
         f"The processes lost each other: {str(error).splitlines()[0]}",
         where="torch.distributed",

@@ -12,9 +12,9 @@ from manylabel import demo as module
 from manylabel.cli.demo import demo as command
 from manylabel.config import to_tables
 from manylabel.errors import RunError
-from manylabel.train import loop
 from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
+from manylabel.train.loss_monitor import LossMonitor
 
 COUNTS = {"train": 96, "val": 16, "test": 48}
 
@@ -74,16 +74,16 @@ def test_a_stopped_demo_goes_on_when_it_is_called_again(tmp_path, monkeypatch, b
     """Stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
     whole = module.run_demo(tmp_path / "whole", 0, quiet())
     seen = 0
-    original = loop.LossMonitor.add
+    original = LossMonitor.add
 
-    def stop(watch, loss, images):
+    def stop(monitor, loss, images):
         nonlocal seen
         seen += 1
         if seen == batches_before_stop:
             raise RunError("stopped", where="test", fix="go on")
-        original(watch, loss, images)
+        original(monitor, loss, images)
 
-    monkeypatch.setattr(loop.LossMonitor, "add", stop)
+    monkeypatch.setattr(LossMonitor, "add", stop)
     with pytest.raises(RunError):
         module.run_demo(tmp_path / "demo", 0, quiet())
     metrics = module.run_demo(tmp_path / "demo", 0, quiet())

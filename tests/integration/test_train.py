@@ -23,9 +23,10 @@ from manylabel.data.synthetic import draw_scenes
 from manylabel.errors import CheckpointError, ConfigError, DataError, RunError
 from manylabel.evaluate.run import evaluate
 from manylabel.predict import Predictor
-from manylabel.train import loop
+from manylabel.train import step_state
 from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
+from manylabel.train.optim import Schedule
 from manylabel.train.page.build import report_run
 from manylabel.train.run import load_records, run
 
@@ -146,7 +147,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     """Stopped in steps 1, 2 and 4, once after an epoch's last batch; 10 batches an epoch."""
     _, outcome = trained
     seen = 0
-    original = loop.Schedule.after_iteration
+    original = Schedule.after_iteration
 
     def count(schedule):
         nonlocal seen
@@ -155,7 +156,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
             os.kill(os.getpid(), signal.SIGTERM)
         original(schedule)
 
-    monkeypatch.setattr(loop.Schedule, "after_iteration", count)
+    monkeypatch.setattr(Schedule, "after_iteration", count)
     folder = tmp_path / "stopped"
     with pytest.raises(RunError) as error:
         run(recipe(scenes), records, folder, quiet())
@@ -186,7 +187,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(scenes, records, trained)
 
 def test_a_loss_that_is_no_number_stops_and_says_since_when(scenes, records, tmp_path, monkeypatch):
     config = recipe(scenes)
-    original, calls = loop.build_optimizer, 0
+    original, calls = step_state.build_optimizer, 0
 
     def poisoned(optim, parameters):
         optimizer = original(optim, parameters)
@@ -200,14 +201,14 @@ def test_a_loss_that_is_no_number_stops_and_says_since_when(scenes, records, tmp
         optimizer.register_step_post_hook(poison)
         return optimizer
 
-    monkeypatch.setattr(loop, "build_optimizer", poisoned)
+    monkeypatch.setattr(step_state, "build_optimizer", poisoned)
     with pytest.raises(RunError) as error:
         run(config, records, tmp_path / "nan", quiet())
     assert "since batch 5 of epoch 2, step 1 main net" in error.value.what
     assert "is kept" in error.value.what
     saved = torch.load(tmp_path / "nan" / "checkpoint.pt", weights_only=True)
     assert saved["position"] == [0, 1, 0]
-    assert all(torch.isfinite(t).all() for t in saved["classifier"].values())
+    assert all(torch.isfinite(t).all() for t in saved["parts"]["classifier"].values())
 
 
 def test_keep_best_hands_on_the_epoch_with_the_best_validation_map(scenes, records, tmp_path):

@@ -14,10 +14,11 @@ from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource
 from manylabel.data.synthetic import draw_scenes
 from manylabel.errors import RunError
-from manylabel.train import loop
+from manylabel.train import epoch_batches
 from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.mixing import Mixture
+from manylabel.train.optim import Schedule
 from manylabel.train.run import load_records, run
 
 
@@ -68,7 +69,7 @@ def same(a, b):
 def test_a_stopped_run_goes_on_to_the_same_end(records, tmp_path, monkeypatch, batches_before_stop):
     """Three batches an epoch: stopped in the first and in the second step, in mid-epoch."""
     whole, history = trained("either", records, tmp_path / "whole")
-    original, seen = loop.Schedule.after_iteration, 0
+    original, seen = Schedule.after_iteration, 0
 
     def count(schedule):
         nonlocal seen
@@ -77,7 +78,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(records, tmp_path, monkeypatch, b
             os.kill(os.getpid(), signal.SIGTERM)
         original(schedule)
 
-    monkeypatch.setattr(loop.Schedule, "after_iteration", count)
+    monkeypatch.setattr(Schedule, "after_iteration", count)
     with pytest.raises(RunError, match="SIGTERM"):
         trained("either", records, tmp_path / "stopped")
     resumed, resumed_history = trained("either", records, tmp_path / "stopped", resume=True)
@@ -93,7 +94,7 @@ def test_a_share_of_one_trains_the_weights_of_no_mixing(records, tmp_path, monke
     def whole(_config, *, images, **_):
         return Mixture(kept=1.0, partners=tuple(reversed(range(images))))
 
-    monkeypatch.setattr(loop, "draw_mixture", whole)
+    monkeypatch.setattr(epoch_batches, "draw_mixture", whole)
     unmixed, unmixed_history = trained("cutmix", records, tmp_path / "unmixed")
     assert same(plain, unmixed)
     assert unmixed_history == history
@@ -101,14 +102,14 @@ def test_a_share_of_one_trains_the_weights_of_no_mixing(records, tmp_path, monke
 
 def test_each_batch_of_a_run_has_a_mixture_of_its_own(records, tmp_path, monkeypatch):
     """Epochs are counted over the whole run, so that no two steps mix alike."""
-    original, places, mixtures = loop.draw_mixture, [], []
+    original, places, mixtures = epoch_batches.draw_mixture, [], []
 
     def note(config, **place):
         places.append((place["epoch"], place["batch"]))
         mixtures.append(original(config, **place))
         return mixtures[-1]
 
-    monkeypatch.setattr(loop, "draw_mixture", note)
+    monkeypatch.setattr(epoch_batches, "draw_mixture", note)
     trained("mixup", records, tmp_path / "run")
     assert places == [(epoch, batch) for epoch in range(4) for batch in range(3)]
     assert len(set(mixtures)) == 12

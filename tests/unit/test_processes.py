@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import socket
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from process_group import run_in_processes
 
 from manylabel.bundle.classifier import load_bundle
 from manylabel.data.records import Record, Records
@@ -22,50 +21,16 @@ from manylabel.feed.loaders import Batch
 from manylabel.labels import LabelSpace
 from manylabel.models.heads.base import HeadOutput
 from manylabel.predict import Predictor
-from manylabel.processes import Processes, agreed, in_turns, joined, processes, require_same
+from manylabel.processes import (
+    Processes,
+    agreed,
+    from_leader,
+    in_turns,
+    joined,
+    processes,
+    require_same,
+)
 from manylabel.train.scoring import SplitScores, score
-
-TIMEOUT = 90
-
-CONTEXT = multiprocessing.get_context("forkserver")  # torch is imported once, then copied
-CONTEXT.set_forkserver_preload(["manylabel.evaluate.run", "manylabel.train.scoring"])
-
-
-def _run(rank: int, count: int, port: int, results, work: Callable[..., Any], arguments) -> None:
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    try:
-        with joined() as together:
-            assert together == Processes(rank, count)
-            result: Any = work(*arguments)
-    except Exception as error:
-        result = error
-    results.put((rank, result))
-
-
-def of_processes(count: int, work: Callable[..., Any], *arguments: Any, lost: int = 0) -> list[Any]:
-    """What `work` gives, or raises, in each of `count` processes of which `lost` are killed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    results = CONTEXT.Queue()
-    started = [
-        CONTEXT.Process(target=_run, args=(rank, count, port, results, work, arguments))
-        for rank in range(count)
-    ]
-    for process in started:
-        process.start()
-    try:
-        found = dict(results.get(timeout=TIMEOUT) for _ in range(count - lost))
-        for process in started:
-            process.join(TIMEOUT)
-            assert process.exitcode is not None, "a process did not end"
-    finally:
-        for process in started:
-            process.kill()
-    return [found[rank] for rank in sorted(found)]
-
 
 # Turns
 
@@ -77,7 +42,10 @@ def turns(items: int) -> list[int]:
 @pytest.mark.parametrize("count", [2, 3])
 def test_turns_are_in_the_order_of_the_whole(count: int) -> None:
     sizes = (0, 1, count, 7)
-    assert of_processes(count, _all_turns, sizes) == [[list(range(size)) for size in sizes]] * count
+    assert (
+        run_in_processes(count, _all_turns, sizes)
+        == [[list(range(size)) for size in sizes]] * count
+    )
 
 
 def _all_turns(sizes: tuple[int, ...]) -> list[list[int]]:
@@ -100,11 +68,60 @@ def test_each_process_takes_a_gpu_of_its_own_where_it_may(monkeypatch) -> None:
 
 
 def test_one_process_needs_no_others() -> None:
-    with joined() as together:
-        assert together == Processes()
+    with joined() as group:
+        assert group == Processes()
     assert turns(5) == [0, 1, 2, 3, 4]
     assert agreed(lambda: 3) == 3
+    assert from_leader(lambda: 4) == 4
     require_same(object(), "anything")
+
+
+def test_one_process_needs_no_torch() -> None:
+    code = (
+        "import sys; from manylabel.processes import agreed, joined, processes\n"
+        "with joined() as group: assert group == processes(); assert agreed(lambda: 1) == 1\n"
+        "assert group.device('auto') == 'auto'; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 6, 7, 12])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_positions_cut_the_images_into_the_batches_of_one_process(size: int, count: int) -> None:
+    whole = [list(range(size))[start : start + 3] for start in range(0, size, 3)]
+    for rank in range(count):
+        own = Processes(rank, count)
+        wanted = [position for batch in whole[rank::count] for position in batch]
+        assert list(own.positions(size, 3)) == wanted
+        assert own.count_of(size, 3) == len(wanted)
+
+
+def _leader_works(folder: Path) -> str:
+    return from_leader(lambda: _write(folder))
+
+
+def _write(folder: Path) -> str:
+    assert processes().leads
+    (folder / "one.txt").write_text("written")
+    return "written by the leader"
+
+
+def test_only_the_leading_process_does_its_work_and_all_get_the_result(tmp_path: Path) -> None:
+    assert run_in_processes(2, _leader_works, tmp_path) == ["written by the leader"] * 2
+    assert (tmp_path / "one.txt").read_text() == "written"
+
+
+def _leader_fails() -> None:
+    from_leader(lambda: _refuse())
+
+
+def _refuse() -> None:
+    raise DataError("Bad.", where="here", fix="Mend it.")
+
+
+def test_an_error_of_the_leading_process_is_raised_on_all() -> None:
+    found = run_in_processes(2, _leader_fails)
+    assert [(type(error), error.what) for error in found] == [(DataError, "Bad.")] * 2
 
 
 def _bad_image_on_the_last() -> None:
@@ -118,7 +135,7 @@ def _bad_image_on_the_last() -> None:
 
 
 def test_an_error_of_the_user_on_one_is_raised_on_all() -> None:
-    found = of_processes(3, _bad_image_on_the_last)
+    found = run_in_processes(3, _bad_image_on_the_last)
     assert [(type(error), error.what, error.where, error.fix) for error in found] == [
         (DataError, "Bad.", "here", "Mend it.")
     ] * 3
@@ -129,7 +146,7 @@ def _fault_on(rank: int) -> None:
 
 
 def test_a_fault_on_one_ends_all_and_is_told_by_name() -> None:
-    found = of_processes(2, _fault_on, 1)
+    found = run_in_processes(2, _fault_on, 1)
     assert isinstance(found[0], RunError)
     assert found[0].what.startswith("Process 1 could not go on: ZeroDivisionError")
     assert isinstance(found[1], ZeroDivisionError)
@@ -143,7 +160,7 @@ def _killed(rank: int) -> None:
 
 
 def test_a_killed_process_leaves_nobody_waiting() -> None:
-    (found,) = of_processes(2, _killed, 1, lost=1)
+    (found,) = run_in_processes(2, _killed, 1, lost=1)
     assert isinstance(found, RunError)
     assert "lost each other" in found.what
 
@@ -153,8 +170,8 @@ def _same(values: list[int]) -> None:
 
 
 def test_other_data_on_one_process_is_told_on_all() -> None:
-    assert of_processes(2, _same, [4, 4]) == [None, None]
-    found = of_processes(2, _same, [4, 5])
+    assert run_in_processes(2, _same, [4, 4]) == [None, None]
+    found = run_in_processes(2, _same, [4, 5])
     assert [error.what for error in found] == [
         "The processes do not have the same data set: process 1 differs from 0."
     ] * 2
@@ -197,7 +214,7 @@ def _evaluated(bundle: Path, records: Records, skip_bad: bool, size: int = 5) ->
 def test_evaluation_is_equal_to_the_last_bit(tiny_bundle, records: Records, count: int) -> None:
     one = _evaluated(tiny_bundle, records, False)
     assert not np.allclose(one.scores, _evaluated(tiny_bundle, records, False, 4).scores)
-    for other in of_processes(count, _evaluated, tiny_bundle, records, False):
+    for other in run_in_processes(count, _evaluated, tiny_bundle, records, False):
         assert other.keys == one.keys == tuple(records.keys)
         assert other.scores.tobytes() == one.scores.tobytes()
         assert other.targets.tobytes() == one.targets.tobytes()
@@ -209,10 +226,10 @@ def test_bad_images_of_all_processes_are_counted(tiny_bundle, records: Records) 
         records.items[position].image.write_bytes(b"no image")
     with pytest.raises(DataError, match="5 of 23 images cannot be used") as caught:
         _evaluated(tiny_bundle, records, False)
-    for error in of_processes(2, _evaluated, tiny_bundle, records, False):
+    for error in run_in_processes(2, _evaluated, tiny_bundle, records, False):
         assert str(error) == str(caught.value)
     one = _evaluated(tiny_bundle, records, True)
-    for other in of_processes(2, _evaluated, tiny_bundle, records, True):
+    for other in run_in_processes(2, _evaluated, tiny_bundle, records, True):
         assert other.scores.tobytes() == one.scores.tobytes()
         assert other.as_dict() == one.as_dict()
 
@@ -251,7 +268,7 @@ def _validated() -> SplitScores:
 @pytest.mark.parametrize("count", [2, 4])
 def test_validation_is_equal_to_the_last_bit(count: int) -> None:
     one = _validated()
-    for other in of_processes(count, _validated):
+    for other in run_in_processes(count, _validated):
         assert other.loss == one.loss
         assert other.targets.tobytes() == one.targets.tobytes()
         for name in ("final", "half"):

@@ -75,7 +75,8 @@ def train(
     from manylabel.train.config import find_recipe
     from manylabel.train.logs import Reporter
     from manylabel.train.page.build import report_run
-    from manylabel.train.run import load_records, recipe_of, require_free, run
+    from manylabel.train.run import load_records, run
+    from manylabel.train.run_folder import recipe_of, require_free
 
     weights = None if backbone_weights is None else str(backbone_weights)
     given = {"seed": seed, "device": device, "backbone.weights": weights}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from random import Random
 from typing import NamedTuple, final
 
@@ -21,6 +20,7 @@ from manylabel.feed.sampling import SamplerConfig, epoch_length, epoch_order, mi
 from manylabel.images import load_rgb
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
+from manylabel.processes import Processes
 
 
 class Draw(NamedTuple):
@@ -65,7 +65,11 @@ class EpochSampler(Sampler[Draw]):
         config: How often each record is shown.
         seed: The run's.
         epoch: Counted over the whole run, so that no two epochs share an order.
-        skip: How many entries were used already; beyond the epoch's length, nothing is left.
+        skip: How many entries all processes together have used already; beyond the epoch's length,
+            nothing is left.
+        batch_size: Several processes share what is left in batches of this size.
+        processes: Which of them this is. The batches of all of them are those of one process, but
+            one process may have one batch more than another.
     """
 
     def __init__(
@@ -76,31 +80,48 @@ class EpochSampler(Sampler[Draw]):
         seed: int,
         epoch: int,
         skip: int = 0,
+        batch_size: int = 1,
+        processes: Processes = Processes(),  # noqa: B008 (it is frozen)
     ) -> None:
         self.targets, self.config = targets, config
         self.seed, self.epoch, self.skip = seed, epoch, skip
+        self.batch_size, self.processes = batch_size, processes
 
     def __len__(self) -> int:
-        return max(0, epoch_length(self.config, self.targets) - self.skip)
+        left = max(0, epoch_length(self.config, self.targets) - self.skip)
+        return self.processes.count_of(left, self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
         order = epoch_order(self.config, self.targets, seed=self.seed, epoch=self.epoch)
-        entries = zip(order.tolist(), repeats(order).tolist(), strict=True)
-        return (Draw(self.epoch, *entry) for entry in islice(entries, self.skip, None))
+        records, times = order[self.skip :].tolist(), repeats(order)[self.skip :].tolist()
+        own = self.processes.positions(len(records), self.batch_size)
+        return (Draw(self.epoch, records[i], times[i]) for i in own)
 
 
 @final
 class InOrder(Sampler[Draw]):
-    """Every record once, in order."""
+    """Every record once, in order.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    Args:
+        size: How many records there are.
+        batch_size: Several processes share the records in batches of this size.
+        processes: Which of them this is.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        batch_size: int = 1,
+        processes: Processes = Processes(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        self.size, self.batch_size, self.processes = size, batch_size, processes
 
     def __len__(self) -> int:
-        return self.size
+        return self.processes.count_of(self.size, self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        return (Draw(0, index) for index in range(self.size))
+        return (Draw(0, i) for i in self.processes.positions(self.size, self.batch_size))
 
 
 @final

@@ -13,6 +13,9 @@ from manylabel.files import replaced_file, write_errors
 
 CHECKPOINT: Final = "checkpoint.pt"
 
+_FORMAT: Final = 2
+"""The format of a checkpoint; one of another format is refused. The first had no number."""
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state` to `path`, whole or not at all: the checkpoint before survives any failure.
@@ -28,14 +31,15 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         replaced_file(path) as unfinished,
         unfinished.open("wb") as file,
     ):
-        _write(state, file)
+        _write({"format": _FORMAT, **state}, file)
 
 
 def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
     """The state of a checkpoint of the run `identity`.
 
     Raises:
-        CheckpointError: It is missing, damaged, or belongs to another recipe or data set.
+        CheckpointError: It is missing or damaged, was written by another version of manylabel, or
+            belongs to another recipe or data set.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -51,7 +55,13 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
             where=str(path),
             fix="Train anew in another folder.",
         ) from None
-    if not isinstance(state, dict) or state.get("identity") != identity:
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise CheckpointError(
+            "The checkpoint was written by another version of manylabel.",
+            where=str(path),
+            fix="Resume with the version that the run began with, or train anew in another folder.",
+        )
+    if state.get("identity") != identity:
         raise CheckpointError(
             "The checkpoint belongs to another recipe or to other data.",
             where=str(path),

@@ -1,8 +1,8 @@
-"""A frozen backbone answered from memory: its maps are computed once, then trained on.
+"""The maps of a frozen backbone, kept in memory: they are computed once, then trained on.
 
-The maps of a frozen backbone depend on the pixels alone, so nothing is lost but what half
-precision rounds away; the only random view that is allowed beside them, the mirror image, is
-computed too.
+The maps of a frozen backbone depend on the pixels alone, so only what half precision rounds away
+is lost. The one random view that is allowed with them is the mirror image; its maps are computed,
+too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run says while it works: a progress bar for people, a line of JSON an epoch for tools."""
+"""What a run reports while it works: a progress bar for people, lines of JSON for tools."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from manylabel.processes import processes
+
 
 @final
 @dataclass
@@ -29,14 +31,15 @@ class _Work:
 
 @final
 class Reporter:
-    """Shows progress on stderr and appends what happened to a log.
+    """Shows progress on stderr and appends events to a log.
 
     On a terminal a bar shows step, epoch, loss, images/s and time left; elsewhere each epoch
-    is a line.
+    is a line. Of several processes only the leading one shows and writes anything.
     """
 
     def __init__(self, *, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
+        self._leads = processes().leads
         self._log: Path | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -45,7 +48,7 @@ class Reporter:
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not (self._leads and self.console.is_terminal),
             transient=True,
         )
         self._works: list[_Work] = []
@@ -58,8 +61,9 @@ class Reporter:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """A line for people."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """Print a line for people."""
+        if self._leads:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, title: str, images: int) -> None:
         """Begin to count the images of a piece of work, which may lie within another."""
@@ -71,7 +75,7 @@ class Reporter:
         self._bar.update(self._works[-1].task, description=title)
 
     def advance(self, images: int, *, loss: float | None = None) -> None:
-        """So many images more; `loss` is the latest mean."""
+        """Count so many more images as done; `loss` is the latest mean."""
         work = self._works[-1]
         work.done += images
         rate = f"{work.done / max(1e-9, time.monotonic() - work.began):,.0f} images/s"
@@ -88,7 +92,7 @@ class Reporter:
 
     def record(self, event: str, **values: Any) -> None:
         """Append an event to the log."""
-        if self._log is None:
+        if self._log is None or not self._leads:
             return
         line = json.dumps({"event": event, "time": round(time.time(), 3), **values})
         with self._log.open("a", encoding="utf-8") as file:

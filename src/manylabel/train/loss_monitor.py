@@ -1,4 +1,4 @@
-"""An eye on the loss."""
+"""Watches the training loss: a loss that is not a finite number ends the run."""
 
 from __future__ import annotations
 
@@ -10,63 +10,64 @@ from torch import Tensor
 
 from manylabel.errors import RunError
 from manylabel.train.checkpoint import CHECKPOINT
-from manylabel.train.state import Job, Position
+from manylabel.train.job import Job
+from manylabel.train.state import Position
 
 LOSS_CHECK: Final = 20
-"""Iterations between two looks at the losses: a look waits for the device."""
+"""Iterations between two checks: a check waits for the device."""
 
 
 @final
 class LossMonitor:
-    """Collects an epoch's losses on the device and looks at them now and then, all that came since.
+    """Collects an epoch's losses on the device, and checks the new ones every few iterations.
 
     Args:
         job: The run.
-        began: Where the run stood when the watch began.
-        losses: Sum and number of the epoch's losses until then.
+        began: The position of the run when the monitor was made.
+        losses: Sum and number of the epoch's losses before that position.
     """
 
     def __init__(self, job: Job, began: Position, losses: tuple[float, int]) -> None:
         self._job, self._began = job, began
-        self._unseen: list[Tensor] = []
+        self._unchecked: list[Tensor] = []
         self._images = 0
         self._sum, self._count = losses
 
     def add(self, loss: Tensor, images: int) -> None:
-        """One more batch.
+        """Add the loss of one batch.
 
         Raises:
-            RunError: As `check` does, every so often.
+            RunError: As `check` does, which is called every `LOSS_CHECK` iterations.
         """
-        self._unseen.append(loss.detach())
+        self._unchecked.append(loss.detach())
         self._images += images
-        if len(self._unseen) == LOSS_CHECK:
+        if len(self._unchecked) == LOSS_CHECK:
             self.check()
 
     def check(self) -> None:
-        """Look at the losses since the last look, and tell the reporter.
+        """Check the losses that were added since the last check, and report progress.
 
         Raises:
-            RunError: One of them is not a number; says since when.
+            RunError: One of them is not a finite number; says since which batch.
         """
-        if not self._unseen:
+        if not self._unchecked:
             return
-        values = torch.stack(self._unseen).tolist()
+        values = torch.stack(self._unchecked).tolist()
         for i, value in enumerate(values):
             if not math.isfinite(value):
                 raise self._not_finite(self._count + i)
         self._sum, self._count = self._sum + sum(values), self._count + len(values)
         self._job.reporter.advance(self._images, loss=self.mean)
-        self._unseen, self._images = [], 0
+        self._unchecked, self._images = [], 0
 
     @property
     def losses(self) -> tuple[float, int]:
-        """Sum and number of the epoch's losses that were looked at."""
+        """Sum and number of the epoch's losses that were checked."""
         return self._sum, self._count
 
     @property
     def mean(self) -> float:
-        """The mean loss of the batches that were looked at."""
+        """The mean loss of the batches that were checked."""
         return self._sum / max(1, self._count)
 
     def _not_finite(self, batch: int) -> RunError:

@@ -75,7 +75,7 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def receipt_of_step(bundle: Path, records: Records, profile: str) -> Receipt:
-    """What the figures of a step are of, whose bundle was just saved."""
+    """The receipt of a step's figures: which weights and which images they are of."""
     saved = read_bundle(bundle)
     return Receipt(
         profile=profile,
@@ -94,7 +94,7 @@ def receipt_of_step(bundle: Path, records: Records, profile: str) -> Receipt:
 
 
 def _history_receipt(val: Records, config: RunConfig) -> Receipt:
-    """What the history's figures are of: weights that changed with each epoch and are not kept."""
+    """The receipt of the history's figures; the weights behind them are not kept."""
     return Receipt(
         profile="manylabel",
         data=val.source,

@@ -4,44 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
-from torch.utils.data import Dataset
 
 from manylabel.bundle.classifier import architecture, save_bundle
 from manylabel.bundle.info import BundleInfo
-from manylabel.config import to_tables, write_toml
+from manylabel.config import to_tables
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
 from manylabel.data.splits.split import check_trainable, with_splits
-from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError
+from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.receipt import package_versions
-from manylabel.feed.augment import Augment
-from manylabel.feed.cache import ImageCache, build_cache, default_folder, plan_cache
-from manylabel.feed.loaders import ImageDataset, Sample, stage_of
 from manylabel.feed.verify import find_bad_images, require_good_images, without
-from manylabel.files import write_errors
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
-from manylabel.preprocess import InputSpec
-from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
+from manylabel.processes import agreed, from_leader, processes, require_same
+from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig
-from manylabel.train.features import CachedFeatures, compute_features
+from manylabel.train.features import CachedFeatures
+from manylabel.train.job import Job, View
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
+from manylabel.train.random_states import seed_all
+from manylabel.train.run_folder import BUNDLE, LOG, open_folder, step_folder
 from manylabel.train.signals import StopRequest
-from manylabel.train.state import Job, RunState, View
-
-RECIPE: Final = "recipe.toml"
-LOG: Final = "log.jsonl"
+from manylabel.train.state import RunState
+from manylabel.train.views import build_views, cache_features, processors, reading_workers
 
 
 def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = False) -> Records:
@@ -54,7 +48,7 @@ def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = Fal
     records = with_splits(read(source))
     check_trainable(records)
     reporter.begin("opening every image once", len(records))
-    workers = _processors()
+    workers = processors()
 
     def advance(_: int) -> None:
         reporter.advance(1)
@@ -81,11 +75,13 @@ def run(
 ) -> Outcome:
     """Train, measure and save a run.
 
+    Of several processes the leading one writes the files, and all get the outcome.
+
     Args:
         config: The recipe.
         records: With splits; steps are measured on test, or on val if there is no test.
         folder: Where everything goes; made if need be.
-        reporter: Who is told.
+        reporter: Reports progress.
         resume: Go on from the checkpoint in `folder` rather than begin.
         weights: Start from these tensors where the classifier has them, by name.
         features: The maps of each split, computed before with the same backbone, for a recipe
@@ -99,90 +95,26 @@ def run(
     began = time.monotonic()
     _require_enough(records)
     identity = _identity(config, records)
-    checkpoint = _open_folder(folder, config, identity, resume=resume)
+    require_same(identity, "recipe and data set")
+    checkpoint = agreed(lambda: open_folder(folder, config, identity, resume=resume))
     reporter.log_to(folder / LOG)
     fabric = _fabric(config)
-    torch.manual_seed(config.seed)
-    classifier = build_classifier(config.model, records.labels, config.input)
-    if checkpoint is None:  # else its weights hold what was prepared
-        classifier.head.prepare(records.split("train").targets())
-    if weights is not None:
-        _start_from(classifier, weights)
-    fabric.to_device(classifier)
-    classifier.to(memory_format=torch.channels_last)
-    state = RunState(classifier)
-    if checkpoint is not None:
-        state.restore(checkpoint)
-        reporter.say(f"Going on from {folder / CHECKPOINT}.")
+    classifier = _build_classifier(config, records, fabric, weights, checkpoint)
     if config.features == "cached" and features is None:
         features = cache_features(config, records, classifier.backbone, fabric.device, reporter)
-    views = _views(config, records, features, reporter)
-    job = Job(
-        run=config,
-        folder=folder,
-        identity=identity,
-        fabric=fabric,
-        loss=LOSSES[config.loss.name][1](config.loss, LabelCounts.of(views["train"].targets)),
-        train=views["train"],
-        val=views.get("val"),
-        held_out=views["test"] if "test" in views else views["val"],
-        workers=0 if config.features == "cached" else _workers(config),
-        reporter=reporter,
-    )
-
-    def keep_step(number: int) -> None:
-        info = _bundle_info(job, classifier, state.results[number])
-        saved = save_bundle(_step_folder(folder, job, number), classifier, info)
-        receipt = receipt_of_step(saved, job.held_out.records, state.results[number]["profile"])
-        state.results[number]["receipt"] = receipt.model_dump(mode="json", exclude_none=True)
-
+    views = build_views(config, records, features, reporter)
+    job = _job(config, folder, identity, fabric, views, reporter)
+    state = RunState(classifier, fabric.strategy.precision)
+    if checkpoint is not None:
+        state.restore(checkpoint, job)
+        reporter.say(f"Going on from {folder / CHECKPOINT}.")
     with StopRequest() as stop:
-        train(job, state, stop=stop, step_done=keep_step)
-    bundle = save_bundle(
-        folder / "bundle", classifier, _bundle_info(job, classifier, state.results[-1])
-    )
-    numbers = range(len(config.steps))
-    outcome = Outcome(
-        folder,
-        bundle,
-        tuple(_step_folder(folder, job, number) for number in numbers),
-        state.results,
-        state.history,
-        job.held_out.records,
-        job.val.records if job.val else None,
-    )
-    write_metrics(folder, metrics_of(outcome, config, seconds=time.monotonic() - began))
+        for number in train(job, state, stop):
+            _keep_step(job, state, number)
+    outcome = _outcome(job, state)
+    if processes().leads:
+        write_metrics(folder, metrics_of(outcome, config, seconds=time.monotonic() - began))
     return outcome
-
-
-def cache_features(
-    config: RunConfig,
-    records: Records,
-    backbone: nn.Module,
-    device: torch.device,
-    reporter: Reporter,
-) -> dict[Split, CachedFeatures]:
-    """The feature maps of every split, for runs with `features = "cached"` to share.
-
-    Raises:
-        ImageError: An image that cannot be used.
-    """
-    cached: dict[Split, CachedFeatures] = {}
-    for name in records.split_names():
-        part = records.split(name)
-        reporter.begin(f"feature maps of {name}", len(part))
-        cached[name] = compute_features(
-            backbone,
-            part,
-            config.input,
-            mirrored=name == "train" and config.augment.name == "flip",
-            device=device,
-            batch_size=config.batch_size,
-            workers=_workers(config),
-            on_batch=reporter.advance,
-        )
-        reporter.end()
-    return cached
 
 
 def _identity(config: RunConfig, records: Records) -> str:
@@ -192,36 +124,6 @@ def _identity(config: RunConfig, records: Records) -> str:
         tables.pop(key, None)
     text = json.dumps(tables, sort_keys=True) + records.fingerprint()
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def recipe_of(folder: Path) -> Path:
-    """The recipe of the run in `folder`.
-
-    Raises:
-        CheckpointError: There is no run.
-    """
-    path = folder / RECIPE
-    if not path.exists():
-        raise CheckpointError(
-            "There is no run to go on with.",
-            where=str(folder),
-            fix="Give the folder of a run that was stopped; it holds a recipe and a checkpoint.",
-        )
-    return path
-
-
-def require_free(folder: Path) -> None:
-    """Returns if no run would be written over in `folder`.
-
-    Raises:
-        ConfigError: It holds a run.
-    """
-    if (folder / CHECKPOINT).exists():
-        raise ConfigError(
-            "The folder holds a run already.",
-            where=str(folder),
-            fix=f"Go on with it by --resume {folder}, or give another folder with --out.",
-        )
 
 
 def _require_enough(records: Records) -> None:
@@ -239,19 +141,6 @@ def _require_enough(records: Records) -> None:
         )
 
 
-def _open_folder(
-    folder: Path, config: RunConfig, identity: str, *, resume: bool
-) -> dict[str, Any] | None:
-    """Make the run's folder, or give the checkpoint that it holds."""
-    if resume:
-        return load_checkpoint(folder / CHECKPOINT, identity=identity)
-    require_free(folder)
-    fix = "Give a folder that you may write to with --out."
-    with write_errors(folder, "The run's folder", fix=fix):
-        write_toml(config, folder / RECIPE)
-    return None
-
-
 def _fabric(config: RunConfig) -> Fabric:
     accelerator = "gpu" if config.device == "cuda" else config.device
     try:
@@ -264,6 +153,29 @@ def _fabric(config: RunConfig) -> Fabric:
         ) from None
 
 
+def _build_classifier(
+    config: RunConfig,
+    records: Records,
+    fabric: Fabric,
+    weights: Mapping[str, torch.Tensor] | None,
+    checkpoint: Mapping[str, Any] | None,
+) -> Classifier:
+    """The classifier with the weights to start from, on its device.
+
+    A checkpoint's weights are in it before feature maps are computed with its backbone.
+    """
+    seed_all(config.seed)
+    classifier = build_classifier(config.model, records.labels, config.input)
+    if checkpoint is None:  # else its weights hold what was prepared
+        classifier.head.prepare(records.split("train").targets())
+    else:
+        weights = checkpoint["parts"]["classifier"]
+    if weights is not None:
+        _start_from(classifier, weights)
+    fabric.to_device(classifier)
+    return classifier.to(memory_format=torch.channels_last)
+
+
 def _start_from(classifier: Classifier, weights: Mapping[str, torch.Tensor]) -> None:
     own = classifier.state_dict()
     shared = {key: value for key, value in weights.items() if key in own}
@@ -271,53 +183,57 @@ def _start_from(classifier: Classifier, weights: Mapping[str, torch.Tensor]) -> 
     classifier.load_state_dict(shared, strict=False)
 
 
-def _views(
+def _job(
     config: RunConfig,
-    records: Records,
-    features: Mapping[Split, CachedFeatures] | None,
+    folder: Path,
+    identity: str,
+    fabric: Fabric,
+    views: Mapping[Split, View],
     reporter: Reporter,
-) -> dict[Split, View]:
-    views: dict[Split, View] = {}
-    for name in records.split_names():
-        part = records.split(name)
-        if config.features == "cached":
-            assert features is not None
-            samples = features[name].seeded(config.seed)
-        else:
-            samples = _live(config, part, name, reporter)
-        views[name] = View(name, part, samples)
-    return views
+) -> Job:
+    return Job(
+        run=config,
+        folder=folder,
+        identity=identity,
+        fabric=fabric,
+        loss=LOSSES[config.loss.name][1](config.loss, LabelCounts.of(views["train"].targets)),
+        train=views["train"],
+        val=views.get("val"),
+        held_out=views["test"] if "test" in views else views["val"],
+        workers=0 if config.features == "cached" else reading_workers(config),
+        reporter=reporter,
+    )
 
 
-def _live(
-    config: RunConfig, part: Records, name: Split, reporter: Reporter
-) -> Dataset[Sample | ImageError]:
-    augment = Augment(config.augment, config.input) if name == "train" else None
-    cache = None
-    if config.cache:
-        spec = stage_of(config.input, augment)
-        cache = _cached(part, name, spec, config.cache_folder or default_folder(), reporter)
-    return ImageDataset(part, config.input, augment=augment, seed=config.seed, cache=cache)
+def _keep_step(job: Job, state: RunState, number: int) -> None:
+    """Save the bundle of a step that has just ended, and put its receipt into the results."""
+    result = state.results[number]
+
+    def save() -> dict[str, Any]:
+        info = _bundle_info(job, state.classifier, result)
+        bundle = save_bundle(step_folder(job, number), state.classifier, info)
+        receipt = receipt_of_step(bundle, job.held_out.records, result["profile"])
+        return receipt.model_dump(mode="json", exclude_none=True)
+
+    result["receipt"] = from_leader(save)
 
 
-def _cached(
-    part: Records, name: Split, spec: InputSpec, folder: Path, reporter: Reporter
-) -> ImageCache:
-    plan = plan_cache(part, spec, folder)
-    if not plan.is_whole():
-        reporter.say(
-            f"Keeping the {len(part):,} images of {name} at {spec.width}x{spec.height} pixels: "
-            f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
-        )
-        reporter.begin(f"images of {name}, once", len(part))
-        build_cache(
-            plan,
-            workers=_processors(),
-            on_progress=reporter.advance,
-            on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
-        )
-        reporter.end()
-    return ImageCache(plan)
+def _outcome(job: Job, state: RunState) -> Outcome:
+    """What a run that has ended leaves behind; the bundle of its last step is saved."""
+
+    def save() -> Path:
+        info = _bundle_info(job, state.classifier, state.results[-1])
+        return save_bundle(job.folder / BUNDLE, state.classifier, info)
+
+    return Outcome(
+        folder=job.folder,
+        bundle=from_leader(save),
+        steps=tuple(step_folder(job, number) for number in range(len(job.run.steps))),
+        results=state.results,
+        history=state.history,
+        held_out=job.held_out.records,
+        val=job.val.records if job.val else None,
+    )
 
 
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:
@@ -336,16 +252,3 @@ def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) ->
             "versions": package_versions(),
         },
     )
-
-
-def _step_folder(folder: Path, job: Job, number: int) -> Path:
-    return folder / "steps" / f"{number + 1}-{job.step(number).kind}"
-
-
-def _workers(config: RunConfig) -> int:
-    return _processors() - 1 if config.workers is None else config.workers
-
-
-def _processors() -> int:
-    """Processors that this process may use; more than nine have nothing to do here."""
-    return max(1, min(9, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))

@@ -44,12 +44,13 @@ def score(
 ) -> SplitScores:
     """Every branch's scores for a split; `module` is left in evaluation mode.
 
-    Of several processes each gives its share of the batches, and each gets everything.
+    Several processes share the work: each scores its share of the batches, and each gets the scores
+    of all.
 
     Args:
         module: What is trained.
-        batches: The split's images, each once, in any order; of several processes those that
-            `Processes.share` leaves to this one.
+        batches: The split's images, each once, in any order. With several processes: the batches
+            that `Processes.share` gives to this one.
         keys: The keys of the split's images, by `Batch.records`; scores come out in their order.
         encode: From a batch to what `module` takes.
         loss_of: The step's loss.
@@ -62,14 +63,14 @@ def score(
     module.eval()
     tables: dict[str, ScoreTable] = {}
     total, images = 0.0, 0
-    for part in in_turns(_looked_at(module, batches, encode, loss_of)):
-        part_keys = [keys[record] for record in part.records]
-        for name, scores in part.scores.items():
+    for scored in in_turns(_score_batches(module, batches, encode, loss_of)):
+        batch_keys = [keys[record] for record in scored.records]
+        for name, scores in scored.scores.items():
             table = tables.setdefault(name, ScoreTable(len(keys), repeats="refuse"))
-            table.add(part_keys, scores, part.targets)
-        total += part.loss * len(part_keys)
-        images += len(part_keys)
-        on_batch(len(part_keys))
+            table.add(batch_keys, scores, scored.targets)
+        total += scored.loss * len(batch_keys)
+        images += len(batch_keys)
+        on_batch(len(batch_keys))
     finished = {name: table.finish(keys) for name, table in tables.items()}
     return SplitScores(
         scores={name: scores for name, (scores, _) in finished.items()},
@@ -79,8 +80,8 @@ def score(
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """What a batch brings: scores by branch, truth, mean loss, and which records it is of."""
+class _ScoredBatch:
+    """A batch's records, scores by branch, truth and mean loss."""
 
     records: list[int]
     scores: dict[str, NDArray[np.float32]]
@@ -88,12 +89,12 @@ class _Part:
     loss: float
 
 
-def _looked_at(
+def _score_batches(
     module: nn.Module,
     batches: Iterable[Batch],
     encode: Encode,
     loss_of: Callable[[HeadOutput, Tensor], Tensor],
-) -> Iterator[_Part]:
+) -> Iterator[_ScoredBatch]:
     for batch in batches:
         with torch.no_grad():
             output: HeadOutput = module(encode(batch))
@@ -102,4 +103,4 @@ def _looked_at(
             name: torch.sigmoid(output.select(name).float()).cpu().numpy()
             for name in ("final", *output.branches)
         }
-        yield _Part(batch.records.tolist(), scores, batch.targets.numpy(), loss)
+        yield _ScoredBatch(batch.records.tolist(), scores, batch.targets.numpy(), loss)

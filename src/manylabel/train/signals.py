@@ -10,10 +10,10 @@ from typing import Any, final
 
 @final
 class StopRequest:
-    """Within its block SIGINT and SIGTERM are remembered rather than obeyed.
+    """Within its block the first SIGINT or SIGTERM is remembered, and does not end the process.
 
-    The loop asks `received` after each iteration, saves and ends. A second SIGINT interrupts at
-    once, for whoever cannot wait.
+    The loop reads `received` after each iteration, saves and ends. A second SIGINT interrupts at
+    once.
     """
 
     def __init__(self) -> None:

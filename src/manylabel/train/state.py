@@ -1,95 +1,15 @@
-"""A run's parts: what stays as it is (`Job`), and what changes and is saved (`RunState`)."""
+"""What changes during a run, as one object that is saved whole: the `RunState`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-import torch
-from lightning_fabric import Fabric
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
-
-from manylabel.data.records import Records, Split
-from manylabel.errors import ImageError
-from manylabel.feed.loaders import Sample
-from manylabel.feed.sampling import epoch_length
 from manylabel.models.classifier import Classifier
-from manylabel.models.heads.steps import StepPlan
-from manylabel.train.config import OptimConfig, RunConfig, StepConfig
-from manylabel.train.logs import Reporter
-
-
-@final
-@dataclass(frozen=True)
-class View:
-    """A split as the loop reads it: its records, and their samples."""
-
-    name: Split
-    records: Records
-    samples: Dataset[Sample | ImageError]
-
-    @cached_property
-    def targets(self) -> NDArray[np.int8]:
-        """All targets, int8 [N, C]."""
-        return self.records.targets()
-
-
-@final
-@dataclass(frozen=True)
-class Job:
-    """What does not change during a run.
-
-    Args:
-        run: The recipe.
-        folder: Where checkpoints go.
-        identity: Of recipe and data; a checkpoint of another one is not resumed.
-        fabric: Devices and precision.
-        loss: From logits [N, C] and targets [N, C] to a scalar.
-        train: The training split, with its random views.
-        val: The validation split, if there is one.
-        held_out: The split that steps are measured on.
-        workers: Processes that read images.
-        reporter: Who is told.
-    """
-
-    run: RunConfig
-    folder: Path
-    identity: str
-    fabric: Fabric
-    loss: Callable[[Tensor, Tensor], Tensor]
-    train: View
-    val: View | None
-    held_out: View
-    workers: int
-    reporter: Reporter
-
-    @cached_property
-    def epoch_images(self) -> int:
-        """Images of each epoch; those that the sampler repeats count each time."""
-        return epoch_length(self.run.sampler, self.train.targets)
-
-    def step(self, number: int) -> StepConfig:
-        """The step at a position of the run."""
-        return self.run.steps[number]
-
-    def plan(self, number: int) -> StepPlan:
-        """What that step trains, and on what."""
-        return self.run.plan_of(self.step(number).kind)
-
-    def optim(self, number: int) -> OptimConfig:
-        """That step's optimiser."""
-        return self.run.optim_of(self.step(number))
-
-    def title(self, number: int) -> str:
-        """That step's name for people."""
-        plan = self.plan(number)
-        return f"step {plan.number} {plan.title}"
+from manylabel.train.job import Job
+from manylabel.train.parts import Part, load_parts, save_parts
+from manylabel.train.random_states import random_states, restore_random_states
+from manylabel.train.step_state import StepState, begin_step
 
 
 @final
@@ -109,47 +29,66 @@ class RunState:
 
     Args:
         classifier: The weights.
+        precision: Fabric's precision. Under `16-mixed` it scales the loss, and one scale serves
+            the whole run, from step to step.
         position: How far the run is.
         losses: Sum and number of the current epoch's losses.
         best: Of the current step: its best validation mAP and the weights that reached it.
         results: What each step brought, by its position.
         history: What each epoch brought.
-        resumed: Optimiser and schedule of a step that was left in its middle.
+        step: What trains the current step; None before it begins.
     """
 
     classifier: Classifier
+    precision: Part
     position: Position = Position()
     losses: tuple[float, int] = (0.0, 0)
     best: dict[str, Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
-    resumed: dict[str, Any] | None = None
+    step: StepState | None = None
 
-    def saved(self, identity: str, tools: dict[str, Any] | None) -> dict[str, Any]:
-        """The state as a checkpoint holds it.
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What lives as long as the run and saves itself."""
+        return {"classifier": self.classifier, "precision": self.precision}
 
-        Args:
-            identity: The run's.
-            tools: State of the current step's optimiser and schedule; None between steps.
-        """
+    def begin_step(self, job: Job) -> StepState:
+        """What trains the current step; a step that was restored in its middle goes on."""
+        if self.step is None:
+            self.step = begin_step(job, self.classifier, self.position.step)
+        return self.step
+
+    def end_step(self) -> None:
+        """Move to the next step, which begins with an optimiser and a schedule of its own."""
+        self.position = Position(step=self.position.step + 1)
+        self.step, self.best = None, None
+
+    def saved(self) -> dict[str, Any]:
+        """The state as a checkpoint holds it."""
         position = self.position
         return {
-            "identity": identity,
             "position": [position.step, position.epoch, position.batch],
             "losses": list(self.losses),
-            "classifier": self.classifier.state_dict(),
             "best": self.best,
             "results": self.results,
             "history": self.history,
-            "torch_rng": torch.get_rng_state(),
-            "tools": tools,
+            "parts": save_parts(self.parts),
+            "step": None if self.step is None else self.step.state_dict(),
+            "random": random_states(),
         }
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go back to what a checkpoint holds."""
-        self.classifier.load_state_dict(saved["classifier"])
+    def restore(self, saved: dict[str, Any], job: Job) -> None:
+        """Go back to what a checkpoint holds.
+
+        Raises:
+            CheckpointError: The checkpoint holds other parts than this run has.
+        """
+        load_parts(self.parts, saved["parts"])
         self.position = Position(*saved["position"])
         self.losses = (saved["losses"][0], saved["losses"][1])
-        self.best, self.resumed = saved["best"], saved["tools"]
+        self.best, self.step = saved["best"], None
         self.results, self.history = saved["results"], saved["history"]
-        torch.set_rng_state(saved["torch_rng"])
+        if saved["step"] is not None:
+            self.begin_step(job).load_state_dict(saved["step"])
+        restore_random_states(saved["random"])  # last: what was built above may have drawn numbers

@@ -29,6 +29,7 @@ from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
+from manylabel.processes import Processes
 
 SPEC = InputSpec(height=24, width=40)
 IMAGES = 7
@@ -122,6 +123,27 @@ def test_batches_after_a_stop_are_those_that_were_left(records: Records, done: i
 def test_in_order_is_in_order() -> None:
     assert list(InOrder(3)) == [Draw(0, 0), Draw(0, 1), Draw(0, 2)]
     assert len(InOrder(3)) == 3
+
+
+@pytest.mark.parametrize("skip", [0, 6, 40, 60])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_processes_share_an_epoch_in_the_batches_of_one_process(count: int, skip: int) -> None:
+    """50 entries in batches of 6: the last batch is short."""
+    whole = list(EpochSampler(of(50), seed=3, epoch=2, skip=skip))
+    batches_of_one = [whole[start : start + 6] for start in range(0, len(whole), 6)]
+    for rank in range(count):
+        sampler = EpochSampler(
+            of(50), seed=3, epoch=2, skip=skip, batch_size=6, processes=Processes(rank, count)
+        )
+        wanted = [entry for batch in batches_of_one[rank::count] for entry in batch]
+        assert list(sampler) == wanted
+        assert len(sampler) == len(wanted)
+
+
+def test_processes_share_records_in_order() -> None:
+    shares = [InOrder(7, batch_size=2, processes=Processes(rank, 2)) for rank in range(2)]
+    assert [[draw.record for draw in share] for share in shares] == [[0, 1, 4, 5], [2, 3, 6]]
+    assert [len(share) for share in shares] == [4, 3]
 
 
 def test_mix_depends_on_every_number_and_their_order() -> None:

@@ -77,6 +77,15 @@ def test_a_foreign_checkpoint_is_an_error(tmp_path):
         load_checkpoint(path, identity="b")
 
 
+def test_a_checkpoint_of_an_older_version_is_an_error(tmp_path):
+    """What the first format held: it had no number, and other keys."""
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"identity": "a", "position": [0, 1, 0], "tools": None}, path)
+    with pytest.raises(CheckpointError, match="another version of manylabel") as error:
+        load_checkpoint(path, identity="a")
+    assert error.value.where == str(path)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "code"])
 def test_a_damaged_checkpoint_is_an_error(tmp_path, damage):
     path = tmp_path / "checkpoint.pt"

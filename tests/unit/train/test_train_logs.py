@@ -3,6 +3,8 @@ import json
 
 from rich.console import Console
 
+from manylabel.processes import Processes
+from manylabel.train import logs
 from manylabel.train.logs import Reporter
 
 
@@ -55,3 +57,20 @@ def test_events_are_appended_to_the_log(tmp_path):
     reporter.record("step", value=2)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["event"], line["value"]) for line in lines] == [("epoch", 1), ("step", 2)]
+
+
+def test_only_the_leading_process_shows_and_logs(tmp_path, monkeypatch):
+    for rank, shown in ((0, True), (1, False)):
+        monkeypatch.setattr(logs, "processes", lambda rank=rank: Processes(rank, 2))
+        console, log = terminal(), tmp_path / f"{rank}.jsonl"
+        with Reporter(console=console) as reporter:
+            reporter.log_to(log)
+            reporter.begin("step", 100)
+            reporter.advance(40, loss=1.0)
+            reporter._bar.refresh()
+            reporter.say("epoch 1")
+            reporter.record("epoch", value=1)
+            reporter.end()
+        for words in ("40/100", "epoch 1"):
+            assert (words in console.file.getvalue()) == shown
+        assert log.exists() == shown

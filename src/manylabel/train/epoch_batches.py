@@ -1,0 +1,57 @@
+"""What an epoch trains on: its batches from any position on, and how each is mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from manylabel.feed.loaders import Batch, EpochSampler, batches
+from manylabel.train.job import Job
+from manylabel.train.mixing import Mixture, draw_mixture
+from manylabel.train.state import Position
+
+
+def training_batches(job: Job, position: Position) -> Iterator[tuple[Batch, Mixture]]:
+    """The batches that are left of an epoch, each with its mixture.
+
+    Every process trains on all batches, so that all have the same weights: nothing averages
+    gradients over processes.
+    """
+    epoch = _epochs_done(job, position)
+    sampler = EpochSampler(
+        job.train.targets,
+        job.run.sampler,
+        seed=job.run.seed,
+        epoch=epoch,
+        skip=position.batch * job.run.batch_size,
+    )
+    stream = batches(
+        job.train.samples,
+        sampler,
+        batch_size=job.run.batch_size,
+        workers=job.workers,
+        drop_last=job.epoch_images >= job.run.batch_size,
+    )
+    for number, batch in enumerate(stream, start=position.batch):
+        yield batch, _mixture(job, epoch, number, len(batch.targets))
+
+
+def images_left(job: Job, position: Position) -> int:
+    """Images that a step will still train on, but for those that short last batches drop."""
+    epochs = job.step(position.step).epochs - position.epoch
+    return epochs * job.epoch_images - position.batch * job.run.batch_size
+
+
+def _mixture(job: Job, epoch: int, batch: int, images: int) -> Mixture:
+    return draw_mixture(
+        job.run.mixing,
+        images=images,
+        size=(job.run.input.height, job.run.input.width),
+        seed=job.run.seed,
+        epoch=epoch,
+        batch=batch,
+    )
+
+
+def _epochs_done(job: Job, position: Position) -> int:
+    """Epochs of the whole run that lie before a position."""
+    return sum(step.epochs for step in job.run.steps[: position.step]) + position.epoch
