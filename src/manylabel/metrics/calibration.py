@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from manylabel.config import Config
 from manylabel.errors import DataError
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
-from manylabel.metrics.ranking import Scores, Targets, check_scored
+from manylabel.metrics.ranking import Scores, Targets, check_scores_and_targets
 
 Floats = NDArray[np.float64]
 Kind = Literal["temperature", "platt", "beta", "isotonic"]
@@ -150,7 +150,7 @@ def fit_calibration(
 
 
 def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
-    scores, targets = check_scored(scores, targets)
+    scores, targets = check_scores_and_targets(scores, targets)
     if not ((targets == PRESENT).any() and (targets == ABSENT).any()):
         raise DataError(
             "There is nothing to calibrate by: all known targets are alike.",

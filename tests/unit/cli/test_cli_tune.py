@@ -66,7 +66,7 @@ def test_the_new_bundle_has_the_thresholds_of_the_split(tiny_bundle, photos, tmp
     assert new.info.tuned["data_sha256"] == val.fingerprint()
     assert new.info.tuned["images"] == len(val) == 45
     printed = capsys.readouterr().out
-    assert "most F1" in printed
+    assert "highest F1" in printed
     assert f"Saved: {tmp_path / 'tuned'}" in printed
     before = precision_recall_f1(scores >= 0.5, val.targets())
     assert f"{100 * before.OF1:.2f}" in printed
