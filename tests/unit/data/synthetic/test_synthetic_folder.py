@@ -118,7 +118,7 @@ def test_folder_that_must_not_be_read_is_refused(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", forbidden)
-    with pytest.raises(DataError, match="no folder that can be read"):
+    with pytest.raises(DataError, match="not a folder that can be read"):
         scenes_are_drawn(tmp_path, seed=0, counts=SMALL, size=64)
 
 
