@@ -1,4 +1,4 @@
-"""A record's truth in JSON: what manylabel writes into COCO files and shards, and reads again.
+"""A record's key, labels and boxes as JSON, which manylabel writes to COCO files and tar shards.
 
 {"key": "photos/1.jpg", "labels": ["cat"], "unknown": ["dog"], "split": "train",
  "group": "home-1", "boxes": [{"label": "cat", "left": 0.1, "top": 0, "right": 1, "bottom": 1}]}
@@ -14,11 +14,11 @@ from manylabel.data.records import Box, Record, Split, split_of
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 EXTRA: Final = "manylabel"
-"""Key of an image in a COCO file under which stands what COCO has no place for."""
+"""Key in an image of a COCO file that holds everything for which COCO has no key."""
 
 
 def truth_of(record: Record, labels: LabelSpace) -> dict[str, Any]:
-    """A record's key, labels and what else it has, ready for JSON."""
+    """The key, labels, split, group and boxes of a record, ready for JSON."""
     truth: dict[str, Any] = {
         "key": record.key,
         "labels": names_with(record, labels, PRESENT),
@@ -27,7 +27,7 @@ def truth_of(record: Record, labels: LabelSpace) -> dict[str, Any]:
         "group": record.group,
         "boxes": [box_dict(box) for box in record.boxes],
     }
-    # A split that is not given has to be said: the name of a file could give one else.
+    # The split is written even if it is null: otherwise the name of the file might give one.
     always = {"key", "labels", "split"}
     return {name: value for name, value in truth.items() if name in always or value}
 
@@ -50,7 +50,7 @@ def box_dict(box: Box) -> dict[str, Any]:
 
 
 def names_of(entry: Entry, key: str) -> list[str]:
-    """A list of texts that are not empty; none where the key is missing.
+    """The list of texts under `key`, none of them empty; an empty list if the key is missing.
 
     Raises:
         DataError: The value is something else.
@@ -62,7 +62,7 @@ def names_of(entry: Entry, key: str) -> list[str]:
 
 
 def text_of(entry: Entry, key: str) -> str | None:
-    """A text, None where the key is missing, null or an empty text.
+    """The text under `key`; None if the key is missing, or its value is null or an empty text.
 
     Raises:
         DataError: The value is something else.
@@ -74,10 +74,10 @@ def text_of(entry: Entry, key: str) -> str | None:
 
 
 def split_in(entry: Entry, default: Split | None) -> Split | None:
-    """The split that the entry gives, which may be none; `default` where it says nothing.
+    """The split of the entry, which may be None; `default` if the entry does not have the key.
 
     Raises:
-        DataError: It is no split.
+        DataError: The value is not a split.
     """
     if "split" not in entry.values:
         return default
@@ -89,10 +89,11 @@ def split_in(entry: Entry, default: Split | None) -> Split | None:
 
 
 def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
-    """The boxes that the entry gives.
+    """The boxes of the entry.
 
     Raises:
-        DataError: They are malformed, of another label, or not within the image.
+        DataError: A box is malformed, has a label that is not in the data set, or is not inside the
+            image.
     """
     listed = entry.values.get("boxes", [])
     if not isinstance(listed, list):
@@ -101,17 +102,18 @@ def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
 
 
 def boxes_of(listed: Sequence[Entry], labels: LabelSpace) -> tuple[Box, ...]:
-    """Boxes from JSON objects or structs.
+    """Boxes from JSON objects or Parquet structs.
 
     Raises:
-        DataError: They are malformed, of another label, or not within the image.
+        DataError: A box is malformed, has a label that is not in the data set, or is not inside the
+            image.
     """
     return tuple(_box(entry, labels) for entry in listed)
 
 
 def _box(entry: Entry, labels: LabelSpace) -> Box:
     entry.text("label")
-    name = entry.values["label"]  # unstripped: a name may begin with a blank
+    name = entry.values["label"]  # not stripped: a name may begin with a space
     if name not in labels:
         raise entry.unfit("label", "a label of the data set")
     left, top, right, bottom = (_side(entry, side) for side in ("left", "top", "right", "bottom"))

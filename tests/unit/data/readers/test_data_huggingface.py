@@ -244,7 +244,7 @@ def test_classes_that_are_none(tmp_path):
     table = parquet.read_table(tmp_path / "d.parquet")
     wrong = table.set_column(1, table.schema.field(1), pyarrow.array([[0], [7]]))
     parquet.write_table(wrong, tmp_path / "d.parquet")
-    with pytest.raises(DataError, match="7 is no index of the 3 classes") as raised:
+    with pytest.raises(DataError, match="7 is not an index of the 3 classes") as raised:
         read_huggingface(tmp_path / "d.parquet")
     assert "row 2" in raised.value.where
 
