@@ -9,7 +9,7 @@ from typing import NamedTuple, final
 import click
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a subcommand lies, as `module:attribute`, and what the list of commands says of it."""
 
     home: str
@@ -24,7 +24,7 @@ class LazyGroup(click.Group):
         entries: Name to entry, in the order of the list of commands.
     """
 
-    def __init__(self, *, entries: Mapping[str, Entry], **settings: object) -> None:
+    def __init__(self, *, entries: Mapping[str, CommandEntry], **settings: object) -> None:
         super().__init__(**settings)  # pyright: ignore[reportArgumentType]
         self.entries = entries
 

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 import click
 
-from manylabel.cli.lazy import Entry, LazyGroup
+from manylabel.cli.lazy import CommandEntry, LazyGroup
 from manylabel.errors import ManylabelError
 from manylabel.version import __version__
 
@@ -20,30 +20,38 @@ INTERRUPTED: Final = 130
 """The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 
-COMMANDS: Final[dict[str, Entry]] = {
-    "demo": Entry(
+COMMANDS: Final[dict[str, CommandEntry]] = {
+    "demo": CommandEntry(
         "manylabel.cli.demo:demo",
         "Draw a data set, train SRN in its four steps and its baseline, measure, explain, report.",
     ),
-    "train": Entry(
+    "train": CommandEntry(
         "manylabel.cli.train:train", "Train a model and measure what each step brought."
     ),
-    "evaluate": Entry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
-    "score": Entry("manylabel.cli.score:score", "Measure predictions that were made anywhere."),
-    "compare": Entry("manylabel.cli.compare:compare", "Set profiles, or two models, side by side."),
-    "tune": Entry(
+    "evaluate": CommandEntry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
+    "score": CommandEntry(
+        "manylabel.cli.score:score", "Measure predictions that were made anywhere."
+    ),
+    "compare": CommandEntry(
+        "manylabel.cli.compare:compare", "Set profiles, or two models, side by side."
+    ),
+    "tune": CommandEntry(
         "manylabel.cli.tune:tune", "Fit a bundle's thresholds and calibration to a data set."
     ),
-    "report": Entry(
+    "report": CommandEntry(
         "manylabel.cli.report:report",
         "Write a report of a model, or of two side by side, as one HTML file.",
     ),
-    "predict": Entry("manylabel.cli.predict:predict", "Label images with a bundle."),
-    "explain": Entry(
+    "predict": CommandEntry("manylabel.cli.predict:predict", "Label images with a bundle."),
+    "explain": CommandEntry(
         "manylabel.cli.explain:explain", "Draw where a bundle saw the labels of one image."
     ),
-    "models": Entry("manylabel.cli.models:models", "List backbones and heads with their costs."),
-    "data": Entry("manylabel.cli.data.group:data", "Look at data sets, or draw one to learn on."),
+    "models": CommandEntry(
+        "manylabel.cli.models:models", "List backbones and heads with their costs."
+    ),
+    "data": CommandEntry(
+        "manylabel.cli.data.group:data", "Look at data sets, or draw one to learn on."
+    ),
 }
 """The subcommands, in the order of the work."""
 

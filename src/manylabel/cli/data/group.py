@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from manylabel.cli.lazy import Entry, LazyGroup
+from manylabel.cli.lazy import CommandEntry, LazyGroup
 
-COMMANDS: Final[dict[str, Entry]] = {
-    "show": Entry("manylabel.cli.data.show:show", "Say what a data set was understood to be."),
-    "check": Entry("manylabel.cli.data.check:check", "Find what is wrong with a data set."),
-    "convert": Entry(
+COMMANDS: Final[dict[str, CommandEntry]] = {
+    "show": CommandEntry(
+        "manylabel.cli.data.show:show", "Say what a data set was understood to be."
+    ),
+    "check": CommandEntry("manylabel.cli.data.check:check", "Find what is wrong with a data set."),
+    "convert": CommandEntry(
         "manylabel.cli.data.convert:convert", "Write a data set in another format, losing nothing."
     ),
-    "split": Entry(
+    "split": CommandEntry(
         "manylabel.cli.data.split:split", "Draw splits in which every label has its share."
     ),
-    "draw": Entry("manylabel.cli.data.draw:draw", "Draw a data set of scenes to learn on."),
+    "draw": CommandEntry("manylabel.cli.data.draw:draw", "Draw a data set of scenes to learn on."),
 }
 
 data = LazyGroup(

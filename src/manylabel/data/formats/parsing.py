@@ -47,7 +47,7 @@ def load_json(path: Path) -> Any:
         ) from None
 
 
-def entries(document: Mapping[str, Any], name: str, file: Path) -> Iterator[Entry]:
+def entries(document: Mapping[str, Any], name: str, file: Path) -> Iterator[JsonEntry]:
     """The JSON objects in the list `name` of a document.
 
     Raises:
@@ -63,7 +63,7 @@ def entries(document: Mapping[str, Any], name: str, file: Path) -> Iterator[Entr
     return listed_entries(listed, name, file)
 
 
-def listed_entries(listed: Sequence[Any], name: str, file: Path) -> Iterator[Entry]:
+def listed_entries(listed: Sequence[Any], name: str, file: Path) -> Iterator[JsonEntry]:
     """The JSON objects in a list.
 
     Args:
@@ -81,12 +81,12 @@ def listed_entries(listed: Sequence[Any], name: str, file: Path) -> Iterator[Ent
                 where=f"{file}, {name}[{i}]",
                 fix="Correct the entry.",
             )
-        yield Entry(values, file, f"{name}[{i}]")
+        yield JsonEntry(values, file, f"{name}[{i}]")
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JsonEntry:
     """A JSON object, with its file and place for messages. Each method checks the value it gives.
 
     Args:
@@ -136,12 +136,12 @@ class Entry:
             raise self.unfit(key, f"a list of {count} numbers")
         return known
 
-    def inner(self, key: str) -> Entry:
+    def inner(self, key: str) -> JsonEntry:
         """The JSON object under `key`."""
         value = self._get(key)
         if not isinstance(value, dict):
             raise self.unfit(key, "a JSON object")
-        return Entry(value, self.file, f"{self.place}.{key}")
+        return JsonEntry(value, self.file, f"{self.place}.{key}")
 
     def unfit(self, key: str, wanted: str) -> DataError:
         """The error for a value that is not what is `wanted`."""

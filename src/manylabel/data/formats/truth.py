@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from manylabel.data.formats.parsing import Entry, listed_entries
+from manylabel.data.formats.parsing import JsonEntry, listed_entries
 from manylabel.data.records import Box, Record, Split, split_of
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
@@ -49,7 +49,7 @@ def box_dict(box: Box) -> dict[str, Any]:
     }
 
 
-def names_of(entry: Entry, key: str) -> list[str]:
+def names_of(entry: JsonEntry, key: str) -> list[str]:
     """The list of texts under `key`, none of them empty; an empty list if the key is missing.
 
     Raises:
@@ -61,7 +61,7 @@ def names_of(entry: Entry, key: str) -> list[str]:
     return value
 
 
-def text_of(entry: Entry, key: str) -> str | None:
+def text_of(entry: JsonEntry, key: str) -> str | None:
     """The text under `key`; None if the key is missing, or its value is null or an empty text.
 
     Raises:
@@ -73,7 +73,7 @@ def text_of(entry: Entry, key: str) -> str | None:
     return value or None
 
 
-def split_in(entry: Entry, default: Split | None) -> Split | None:
+def split_in(entry: JsonEntry, default: Split | None) -> Split | None:
     """The split of the entry, which may be None; `default` if the entry does not have the key.
 
     Raises:
@@ -88,7 +88,7 @@ def split_in(entry: Entry, default: Split | None) -> Split | None:
     return split
 
 
-def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
+def boxes_in(entry: JsonEntry, labels: LabelSpace) -> tuple[Box, ...]:
     """The boxes of the entry.
 
     Raises:
@@ -101,7 +101,7 @@ def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
     return boxes_of(list(listed_entries(listed, f"{entry.place}.boxes", entry.file)), labels)
 
 
-def boxes_of(listed: Sequence[Entry], labels: LabelSpace) -> tuple[Box, ...]:
+def boxes_of(listed: Sequence[JsonEntry], labels: LabelSpace) -> tuple[Box, ...]:
     """Boxes from JSON objects or Parquet structs.
 
     Raises:
@@ -111,7 +111,7 @@ def boxes_of(listed: Sequence[Entry], labels: LabelSpace) -> tuple[Box, ...]:
     return tuple(_box(entry, labels) for entry in listed)
 
 
-def _box(entry: Entry, labels: LabelSpace) -> Box:
+def _box(entry: JsonEntry, labels: LabelSpace) -> Box:
     entry.text("label")
     name = entry.values["label"]  # not stripped: a name may begin with a space
     if name not in labels:
@@ -124,7 +124,7 @@ def _box(entry: Entry, labels: LabelSpace) -> Box:
     return Box(name, left, top, right, bottom)
 
 
-def _side(entry: Entry, side: str) -> float:
+def _side(entry: JsonEntry, side: str) -> float:
     number = entry.number(side)
     if not 0 <= number <= 1:
         raise entry.unfit(side, "a fraction, 0 to 1")

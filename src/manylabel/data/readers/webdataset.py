@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from manylabel.data.formats.parsing import Entry, load_json
+from manylabel.data.formats.parsing import JsonEntry, load_json
 from manylabel.data.formats.shards import Member, members
 from manylabel.data.formats.truth import boxes_in, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Record, Records, Split, split_of
@@ -94,7 +94,7 @@ class _Sample:
     place: str
     present: list[str] | list[int]
     split: Split | None
-    entry: Entry | None
+    entry: JsonEntry | None
 
 
 def _is_archive(path: Path) -> bool:
@@ -190,7 +190,7 @@ def _sample(
     )
 
 
-def _entry(member: Member, file: BinaryIO, shard: Path) -> Entry:
+def _entry(member: Member, file: BinaryIO, shard: Path) -> JsonEntry:
     try:
         values = json.loads(_text(member, file, shard))
     except (ValueError, RecursionError) as error:
@@ -205,7 +205,7 @@ def _entry(member: Member, file: BinaryIO, shard: Path) -> Entry:
             where=f"{shard}, {member.name}",
             fix='Write {"labels": ["cat", "dog"]}.',
         )
-    return Entry(values, shard, member.name)
+    return JsonEntry(values, shard, member.name)
 
 
 def _indexes(member: Member, file: BinaryIO, shard: Path) -> list[int]:
