@@ -199,7 +199,7 @@ def test_images_kept_beside_the_data_set(tmp_path, make_image):
             {"label_column": "no"},
             "no column 'no'",
         ),
-        (lambda: dataset([[3]], datasets.List(datasets.Value("int64"))), {}, "not texts"),
+        (lambda: dataset([[3]], datasets.List(datasets.Value("int64"))), {}, "not strings"),
         (lambda: dataset([[0]], MANY), {"subset": "x"}, "no subsets"),
         (lambda: dataset([[0]], MANY), {"label_column": "image"}, "not labels"),
         (
@@ -207,7 +207,11 @@ def test_images_kept_beside_the_data_set(tmp_path, make_image):
             {"image_column": "labels", "label_column": "fold"},
             "neither images nor paths",
         ),
-        (lambda: dataset([[0]], MANY, fold=["dev"]), {"split_column": "fold"}, "'dev' is no split"),
+        (
+            lambda: dataset([[0]], MANY, fold=["dev"]),
+            {"split_column": "fold"},
+            "'dev' is not a split",
+        ),
         (lambda: dataset([None], MANY), {}, "null"),
         (lambda: datasets.Dataset.from_dict({"labels": [["x"]]}), {}, "No column of images"),
         (

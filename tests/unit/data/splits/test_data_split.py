@@ -99,7 +99,7 @@ def test_unsplit_images_never_enter_a_val_or_test_that_is_given():
         f"v{i}.jpg" for i in range(5)
     }
     assert len(result.split("train")) == 45
-    assert "40 images have none: they train" in result.notes[-1]
+    assert "40 images have none: these are train" in result.notes[-1]
 
 
 def test_where_only_test_is_marked_the_rest_gives_train_and_val():

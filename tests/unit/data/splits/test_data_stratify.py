@@ -275,7 +275,7 @@ def test_kept_splits_that_tear_a_group_are_told_of():
     ("shares", "keep", "error", "what"),
     [
         (THREE, ["val"], ConfigError, "both kept and drawn"),
-        (TWO, ["val"], DataError, "no split 'val'"),
+        (TWO, ["val"], DataError, "split 'val' cannot be kept"),
         ({"val": 1.0}, ["train", "test"], DataError, "There is no image to split"),
     ],
 )
@@ -287,6 +287,6 @@ def test_what_cannot_be(shares, keep, error, what):
 
 def test_a_split_that_would_be_empty_is_an_error():
     data = records(groups=["a"] * 60 + ["b"] * 40)
-    with pytest.raises(DataError, match="there are 2 images, groups or sets") as caught:
+    with pytest.raises(DataError, match="only 2 images, groups or sets") as caught:
         stratified(data, THREE)
     assert caught.value.where == "photos.csv"

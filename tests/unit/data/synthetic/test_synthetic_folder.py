@@ -106,7 +106,7 @@ def test_foreign_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
     with pytest.raises(DataError, match="not empty"):
         draw_scenes(tmp_path, counts=SMALL, workers=1)
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         draw_scenes(tmp_path / "holiday.jpg", counts=SMALL, workers=1)
     assert files_of(tmp_path) == {"holiday.jpg": b"mine"}
 
