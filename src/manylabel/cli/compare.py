@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from manylabel.evaluate.compare.files import Compared, Model
-    from manylabel.evaluate.compare.paired import Comparison, Moved
+    from manylabel.evaluate.compare.paired import Comparison, LabelDifference
 
 _MOVED: Final = 5
 """Labels that are shown of those that gained, and of those that lost."""
@@ -131,7 +131,7 @@ def _print_comparison(found: Comparison, *, per_label: bool) -> None:
     console.print(_moved(falling if per_label else _ends(falling)))
 
 
-def _ends(falling: list[Moved]) -> list[Moved]:
+def _ends(falling: list[LabelDifference]) -> list[LabelDifference]:
     """Some labels that gained and some that lost, those told apart before others, best to worst."""
     gained = [row for row in falling if row.difference.value > 0]
     lost = [row for row in reversed(falling) if row.difference.value < 0]
@@ -140,7 +140,7 @@ def _ends(falling: list[Moved]) -> list[Moved]:
     return [row for row in falling if row.label in shown]
 
 
-def _moved(rows: list[Moved]) -> Table:
+def _moved(rows: list[LabelDifference]) -> Table:
     shown = table("label, AP %", "A", "B", "B - A", "low", "high", left=("told apart",))
     for row in rows:
         bounds = map(points, (row.difference.value, row.difference.low, row.difference.high))

@@ -20,7 +20,7 @@ from manylabel.cli.shared import (
 
 if TYPE_CHECKING:
     from manylabel.data.records import Records
-    from manylabel.evaluate.report.content import Page
+    from manylabel.evaluate.report.content import Report
     from manylabel.evaluate.report.pictures import Overlay
     from manylabel.predict import Predictor
 
@@ -95,9 +95,9 @@ def report(
     else:
         files = [predictions] if predictions2 is None else [predictions, predictions2]
         page = _of_files(files, source, split, logits, image_list, label_names)
-    from manylabel.evaluate.report.render import write_page
+    from manylabel.evaluate.report.render import write_report
 
-    click.echo(f"Report: {write_page(out, page)}")
+    click.echo(f"Report: {write_report(out, page)}")
 
 
 def _require_one_way(
@@ -118,15 +118,15 @@ def _require_one_way(
 
 def _of_bundles(
     models: Sequence[ModelOptions], data: DataOptions, split: str | None, *, skip_bad: bool
-) -> Page:
+) -> Report:
     from manylabel.data.read import read
-    from manylabel.evaluate.report.sources import page_of_bundles
+    from manylabel.evaluate.report.sources import report_from_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
     trained_on = predictors[0][1].bundle.info.provenance.get("trained_on")
     records = _part(read(data_source(data)), split, trained_on)
     with progress("scoring", len(models) * len(records)) as bar:
-        return page_of_bundles(
+        return report_from_bundles(
             predictors, records, overlay=_overlay, skip_bad=skip_bad, on_progress=bar.done
         )
 
@@ -138,10 +138,10 @@ def _of_files(
     logits: bool,
     image_list: Path | None,
     label_names: Path | None,
-) -> Page:
+) -> Report:
     from manylabel.data.read import read, recognise
     from manylabel.evaluate.predictions.table import read_predictions
-    from manylabel.evaluate.report.sources import page_of_predictions
+    from manylabel.evaluate.report.sources import report_from_predictions
 
     assert data.path is not None
     truth = _part(read(data_source(data)), split or "all", None)
@@ -157,7 +157,7 @@ def _of_files(
         )
         for file in files
     ]
-    return page_of_predictions(found, truth)
+    return report_from_predictions(found, truth)
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
