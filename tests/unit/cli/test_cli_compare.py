@@ -91,7 +91,7 @@ def test_the_table_of_profiles_and_its_reasons(files, capsys) -> None:
     found = run_json(capsys, a, "--targets", truth, "--profile", "srn")
     assert run(a, "--targets", truth, "--profile", "srn") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "why figures differ from those of srn:" in lines
+    assert "why values differ from those of srn:" in lines
     for name, side in found["a"]["profiles"].items():
         row = next(line for line in lines if line.startswith(f"│ {name} "))
         assert row.split("│")[2].strip() == f"{100 * side['mAP']:.2f}"
@@ -189,7 +189,8 @@ def test_different_images_are_refused_unless_told(targets, files, tmp_path, caps
     found = run_json(capsys, a, part, "--targets", truth, "--common", "--resamples", 100)
     assert found["comparison"]["images"] == 55
     assert found["notes"][-1] == (
-        f"Images that are not in all files are left out: 5 of 60 in {a}, 1 of 56 in {part}, 5 of 60 in {truth}"
+        f"Images that are not in all files are left out: 5 of 60 in {a}, 1 of 56 in {part}, "
+        f"5 of 60 in {truth}"
     )
 
 

@@ -117,14 +117,14 @@ def test_groups_are_kept_and_written(tmp_path):
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--val", "1"], "1 is no share"),
-        (["--val", "nan"], "nan is no share"),
-        (["--test", "-0.1"], "-0.1 is no share"),
+        (["--val", "1"], "1 is not a share"),
+        (["--val", "nan"], "nan is not a share"),
+        (["--test", "-0.1"], "-0.1 is not a share"),
         (["--val", "0.5", "--test", "0.5"], "Nothing is left to train on"),
         (["--keep", "test", "--test", "0.2"], "'test' is kept"),
         (["--keep", "train", "--val", "0", "--test", "0"], "Every split is kept"),
         (["--keep", "train", "--keep", "val", "--keep", "test"], "Every split is kept"),
-        (["--out", "photos.json"], "is not that of a table"),
+        (["--out", "photos.json"], "is not an ending of a table"),
     ],
 )
 def test_what_cannot_be_is_said_first(photos, tmp_path, words, what):

@@ -95,7 +95,7 @@ def test_figures_are_of_decisions_that_saw_nothing_of_the_image(tiny_bundle, pho
 def test_calibration_is_saved_used_and_said(tiny_bundle, photos, tmp_path, capsys, kind) -> None:
     run(tiny_bundle, "--data", photos, "--calibrate", kind, "--out", tmp_path / "tuned")
     printed = capsys.readouterr().out
-    assert f"Scores are calibrated now: {kind}" in printed
+    assert f"Scores are now calibrated ({kind}" in printed
     assert "Class-wise ECE" in printed
     info = load_bundle(tmp_path / "tuned").info
     assert info.calibration is not None

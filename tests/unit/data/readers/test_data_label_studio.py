@@ -263,7 +263,7 @@ WRONG = [
     ([task("data:image/png;base64,xyz", [choices("cat")])], "names no file"),
     ([task("https://e.org", [choices("cat")])], "names no file"),
     ([task("http://[a.jpg", [choices("cat")])], "names no file"),
-    ([task("z.jpg", [choices("cat")])], "None of the first 1 images was found"),
+    ([task("z.jpg", [choices("cat")])], "None of the first 1 images is found"),
     ([flat(1, "a.jpg", choice="x"), flat(1, "b.jpg", choice="x")], "'id' is 1, not an id of its"),
 ]
 
