@@ -150,7 +150,7 @@ def test_layers_and_stages_begin_at_the_stem_and_leave_nothing_out(case):
 
 @pytest.mark.parametrize("name", ["coat_tiny", "pit_ti_224"])
 def test_a_model_without_a_final_map_is_refused(name):
-    with pytest.raises(ConfigError, match=f"'{name}' yields no final map: it ends in") as caught:
+    with pytest.raises(ConfigError, match=f"'{name}' has no final map: its output") as caught:
         build(name).shapes(224, 224)
     assert caught.value.where == "backbone.name"
 
@@ -259,7 +259,7 @@ def test_patches_of_another_size_are_another_model(tmp_path):
     ids=str,
 )
 def test_a_size_that_cannot_be(name, size):
-    with pytest.raises(ConfigError, match=rf"does not take images of {size[0]}x{size[1]}") as e:
+    with pytest.raises(ConfigError, match=rf"does not accept images of {size[0]}x{size[1]}") as e:
         build(name, size).shapes(*size)
     assert e.value.where == "input.height, input.width"
     assert "the size that the model was made for (" in e.value.fix
