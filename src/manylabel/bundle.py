@@ -32,7 +32,7 @@ from manylabel.metrics.calibration import Calibration
 from manylabel.metrics.thresholds import check_limits
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import MLGCNConfig, SRNConfig, SRNHead, SRNModernConfig, SRNModernHead
-from manylabel.models.weights import misfit
+from manylabel.models.weights import describe_misfit
 from manylabel.preprocess import InputSpec
 from manylabel.version import __version__
 
@@ -357,7 +357,7 @@ def _build(info: BundleInfo, folder: Path) -> Classifier:
 
 
 def _fill(classifier: Classifier, state: dict[str, Tensor], folder: Path) -> None:
-    if (fault := misfit(classifier.state_dict(), state)) is not None:
+    if (fault := describe_misfit(classifier.state_dict(), state)) is not None:
         raise BundleError(
             f"The weights do not fit the bundle's model: they {fault}.",
             where=str(folder / WEIGHTS_FILE),

@@ -121,7 +121,7 @@ class Crop:
     right: float
     bottom: float
 
-    def cut(self, image: Image.Image) -> Image.Image:
+    def crop(self, image: Image.Image) -> Image.Image:
         """Crops the opened image, with every pixel that the box touches.
 
         Raises:
@@ -286,7 +286,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _open_crop(crop: Crop) -> Image.Image:
     try:
-        return crop.cut(open_image(crop.image))
+        return crop.crop(open_image(crop.image))
     except ImageError as error:
         raise ImageError(error.what, where=str(crop), fix=error.fix) from None
 

@@ -56,10 +56,10 @@ def to_pixels(image: Tensor | Image.Image, spec: InputSpec) -> Tensor:
         spec: The format of the model's input.
     """
     pixels = image if isinstance(image, Tensor) else rgb_pixels(image)
-    return squash(pixels, spec.height, spec.width, spec.resize)
+    return resize_pixels(pixels, spec.height, spec.width, spec.resize)
 
 
-def squash(pixels: Tensor, height: int, width: int, resize: Resize) -> Tensor:
+def resize_pixels(pixels: Tensor, height: int, width: int, resize: Resize) -> Tensor:
     """Resizes `pixels`, uint8 [3, H, W], to uint8 [3, height, width], without keeping their ratio.
 
     It is antialiased, and the result is in channels-last memory. A reduced image differs from

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from manylabel.config import Config
 from manylabel.errors import ConfigError
-from manylabel.models.weights import load_weights, quiet
+from manylabel.models.weights import ignore_warnings, load_weights
 
 MID_STRIDE: Final = 16
 """The stride of SRN's map: 14x14 positions at 224x224."""
@@ -117,7 +117,7 @@ class Backbone(nn.Module):
         if not hasattr(self.model, "set_input_size"):  # `shapes` checks whether it accepts the size
             return
         try:
-            with quiet():
+            with ignore_warnings():
                 self.model.set_input_size(img_size=(height, width))
         except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
             raise self._refused(height, width, error) from None
@@ -158,7 +158,7 @@ class Backbone(nn.Module):
         """
         return self._depths(coarse=True)
 
-    def hold(self, stages: int) -> None:
+    def freeze(self, stages: int) -> None:
         """Freeze the stem and the first `stages` stages.
 
         They get no gradient. They are also put into evaluation mode, so that batch statistics do

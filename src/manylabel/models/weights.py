@@ -52,7 +52,7 @@ def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> No
     _fill(model, state)
 
 
-def misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+def describe_misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
     """Why tensors do not fit a module, as words that follow "they"; None if they fit.
 
     Args:
@@ -73,7 +73,7 @@ def misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | No
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def ignore_warnings() -> Iterator[None]:
     """Hide torch's deprecation warning while timm resamples tables of relative positions.
 
     The result of the resampling is tested in this project.
@@ -90,7 +90,7 @@ def _fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def _fault(model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
     known = model.state_dict()
     counters = {key: value for key, value in known.items() if key.endswith("num_batches_tracked")}
-    return misfit(known, {**counters, **state})
+    return describe_misfit(known, {**counters, **state})
 
 
 def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
@@ -103,7 +103,7 @@ def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | 
     if adapt is None:
         return None
     try:
-        with quiet():
+        with ignore_warnings():
             adapted = adapt(dict(state), model)
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError):
         return None  # the filter is for other files; the caller reports the problem of this file

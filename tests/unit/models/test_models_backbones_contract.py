@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from manylabel.errors import ConfigError
 from manylabel.models.backbones import Backbone, BackboneConfig
-from manylabel.models.weights import misfit
+from manylabel.models.weights import describe_misfit
 
 
 def build(name: str, size: tuple[int, int] | None = None, **settings: Any) -> Backbone:
@@ -229,7 +229,7 @@ def test_resize_is_what_building_for_a_size_does():
     backbone = build("test_vit")
     backbone.resize(64, 128)
     built = build("test_vit", (64, 128)).model.state_dict()
-    assert misfit(backbone.model.state_dict(), built) is None
+    assert describe_misfit(backbone.model.state_dict(), built) is None
     assert all(torch.equal(v, built[key]) for key, v in backbone.model.state_dict().items())
 
 
