@@ -9,15 +9,13 @@ import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from manylabel.errors import ImageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused as decompression bombs: twice Pillow's own warning limit."""
@@ -195,8 +193,8 @@ def open_image(source: ImageSource) -> Image.Image:
     return _upright(source if isinstance(source, Image.Image) else _read(source, where), where)
 
 
-def load_rgb(source: ImageSource) -> Tensor:
-    """The same pixels as `open_image`, but faster: uint8 [3, H, W], 0..255, channels-last memory.
+def load_rgb(source: ImageSource) -> NDArray[np.uint8]:
+    """The same pixels as `open_image`, but faster: uint8 [H, W, 3], RGB, 0..255.
 
     Ordinary JPEGs (8 bits, grey or three colours, no rotation) are decoded by simplejpeg. It uses
     the same libjpeg-turbo as Pillow with less overhead. Pillow opens all other images and gives all
@@ -218,12 +216,10 @@ def load_rgb(source: ImageSource) -> Tensor:
     return rgb_pixels(_upright(data, where)) if pixels is None else pixels
 
 
-def rgb_pixels(image: Image.Image) -> Tensor:
-    """A copy of the pixels of an RGB image: uint8 [3, H, W], 0..255, channels-last memory."""
-    import torch
-
+def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """A copy of an RGB image's pixels: uint8 [H, W, 3], 0..255."""
     assert image.mode == "RGB", image.mode
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+    return np.array(image, dtype=np.uint8)
 
 
 def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
@@ -252,18 +248,16 @@ def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
         ) from None
 
 
-def _decode_jpeg(data: bytes) -> Tensor | None:
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     """The pixels of an ordinary JPEG; None if Pillow must decode it or give the error."""
     if not data.startswith(b"\xff\xd8") or not _is_ordinary(data):
         return None
     import simplejpeg
-    import torch
 
     try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace="RGB")
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError:  # raised for every fault of the file, even if Pillow can decode it
         return None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _is_ordinary(data: bytes) -> bool:
@@ -291,13 +285,13 @@ def _open_crop(crop: Crop) -> Image.Image:
         raise ImageError(error.what, where=str(crop), fix=error.fix) from None
 
 
-def _load_crop(crop: Crop) -> Tensor:
+def _load_crop(crop: Crop) -> NDArray[np.uint8]:
     try:
         pixels = load_rgb(crop.image)
-        left, top, right, bottom = crop.bounds(pixels.shape[2], pixels.shape[1])
+        left, top, right, bottom = crop.bounds(pixels.shape[1], pixels.shape[0])
     except ImageError as error:
         raise ImageError(error.what, where=str(crop), fix=error.fix) from None
-    return pixels[:, top:bottom, left:right]
+    return pixels[top:bottom, left:right]
 
 
 def _read(source: str | Path | bytes | Stored, where: str) -> bytes:

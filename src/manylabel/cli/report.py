@@ -127,7 +127,7 @@ def _from_bundles(
     from manylabel.evaluate.report.sources import report_from_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
-    trained_on = predictors[0][1].bundle.info.provenance.get("trained_on")
+    trained_on = predictors[0][1].engine.info.trained_on
     records = _part(read(data_source(data)), split, trained_on)
     with progress("scoring", len(models) * len(records)) as bar:
         return report_from_bundles(

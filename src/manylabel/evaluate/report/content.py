@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records
+from manylabel.decide import Decision
 from manylabel.evaluate.compare.paired import Comparison, compare
 from manylabel.evaluate.predictions.table import Predictions
 from manylabel.evaluate.receipt import Receipt
 from manylabel.evaluate.report.pictures import Overlay
 from manylabel.metrics.profiles import Measures
-from manylabel.metrics.thresholds import decide
 
 DRAWS: Final = 1000
 """The number of bootstrap draws for the intervals; fewer if the data set is large."""
@@ -36,27 +36,26 @@ class ScoredModel:
         scores: [N, C], 0..1, in the order of the report's images and labels.
         measures: Its metrics under the profile `manylabel`.
         receipt: How they were measured.
+        decision: Turns the scores into labels. The scores are already calibrated.
         overlay: Draws the evidence for a label; None if there are only scores.
-        limits: The least and the most labels of an image; None: any number.
     """
 
     name: str
     scores: NDArray[np.floating[Any]]
     measures: Measures
     receipt: Receipt
+    decision: Decision
     overlay: Overlay | None = None
-    limits: tuple[int, int | None] = (0, None)
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
         """The threshold of each label, [C], 0..1; a score that reaches it is a yes."""
-        return np.array([row.threshold for row in self.measures.per_label])
+        return np.array(self.decision.thresholds)
 
     @property
     def decided(self) -> NDArray[np.bool_]:
         """The decisions of the model, boolean [N, C]."""
-        at_least, at_most = self.limits
-        return decide(self.scores, self.thresholds, at_least=at_least, at_most=at_most)
+        return self.decision.decide(self.scores)
 
 
 @final
