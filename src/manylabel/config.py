@@ -35,13 +35,13 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 @final
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a setting that holds one of several tables of settings, told apart by `name`.
+    """Marks a setting that holds one of several tables of settings; their key `name` says which.
 
-    The tables are looked up each time that settings are checked, so a table that is added while
-    the program runs is accepted. Errors are those of a tagged union of pydantic.
+    The tables are looked up each time settings are checked. So a table that is added while the
+    program runs is accepted. Errors are those of a tagged union of pydantic.
 
     Args:
-        kinds: Gives the tables, two or more; each has a `name` of its own with a default.
+        kinds: Returns the tables, two or more. Each has a different default for `name`.
 
     Example:
         `head: Annotated[HeadConfig, OneOf(head_configs)]`
@@ -57,7 +57,7 @@ class OneOf:
 
 
 def tables_of(field: FieldInfo) -> tuple[type[Config], ...]:
-    """The tables of settings that a field can hold, alone, as a choice or in a list."""
+    """The tables of settings that a field can hold: one table, one of several, or a list."""
     marked = [kind for mark in field.metadata if isinstance(mark, OneOf) for kind in mark.kinds()]
     return tuple(marked or _configs(field.annotation))
 

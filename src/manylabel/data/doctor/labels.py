@@ -163,8 +163,8 @@ def _similar_names(records: Records) -> list[Finding]:
             kind="labels.same_name",
             severity="warning",
             what="differ only in case, spaces, punctuation or plural",
-            fix="If they mean the same, merge them; otherwise the model must learn to tell the "
-            "same thing apart.",
+            fix="If they mean the same, merge them; otherwise the model is trained to separate "
+            "images of the same thing.",
         ),
         *_about_names(
             close,
