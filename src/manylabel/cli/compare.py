@@ -36,7 +36,8 @@ _CHANGED: Final = 5
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="One for all labels and profiles.  [default: each profile's own; 0.5 for intervals]",
+    help="The threshold for all labels and profiles.  [default: each profile's own; 0.5 for "
+    "intervals]",
 )
 @click.option("--per-label", is_flag=True, help="With two files: show all labels.")
 @draws_options

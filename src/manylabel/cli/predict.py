@@ -113,7 +113,7 @@ class Choice:
     """The choice of the labels that are listed for an image.
 
     Args:
-        top: The most labels; None: all predicted labels.
+        top: The largest number of labels; None: all predicted labels.
         any_score: List the `top` best labels, whether they are predicted or not.
     """
 

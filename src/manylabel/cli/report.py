@@ -49,7 +49,10 @@ _PATH = click.Path(path_type=Path)
 @click.option("--label-names", type=_PATH, help="Predictions in lists: one label per line.")
 @click.option("--out", type=_PATH, default="report.html", show_default=True, help="The file.")
 @click.option(
-    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, ..."
+    "--device",
+    default="auto",
+    show_default=True,
+    help="The device: auto (a GPU if there is one), cpu, ...",
 )
 @click.option(
     "--batch-size",

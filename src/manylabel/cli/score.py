@@ -95,14 +95,15 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="One for all labels; a score that reaches it is a yes.  [default: the profile's own]",
+    help="The threshold for all labels; a label is predicted if its score reaches it.  "
+    "[default: the profile's own]",
 )
 @click.option(
     "--thresholds",
     "thresholds_path",
     type=click.Path(path_type=Path),
-    help="One for each label, from JSON: the .receipt.json of saved predictions, or an object "
-    "from label to threshold.",
+    help="The threshold of each label, from JSON: the .receipt.json of saved predictions, or an "
+    "object from label to threshold.",
 )
 @click.option("--per-label", is_flag=True, help="Also print a table of all labels.")
 @click.option("--more", is_flag=True, help="Also print the metrics that no profile has.")

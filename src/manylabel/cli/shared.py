@@ -149,7 +149,7 @@ def model_options(command: Command) -> Command:
             "--device",
             default="auto",
             show_default=True,
-            help="auto (a GPU if there is one), cpu, cuda, ...",
+            help="The device: auto (a GPU if there is one), cpu, cuda, ...",
         ),
         click.option(
             "--batch-size",

@@ -33,7 +33,7 @@ DEFAULT_RECIPE = "quick-resnet50-srn"
     help="Pre-trained weights of the backbone, instead of timm's: safetensors or a state dict.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="The seed, instead of the recipe's.")
-@click.option("--device", help="auto, cpu, cuda or mps, instead of the recipe's.")
+@click.option("--device", help="The device (auto, cpu, cuda or mps), instead of the recipe's.")
 @click.option(
     "--set",
     "settings",

@@ -64,9 +64,14 @@ KINDS: Final = ("temperature", "platt", "beta", "isotonic")
     help="How to calibrate scores, so that they become probabilities.",
 )
 @click.option(
-    "--at-least", type=click.IntRange(min=0), default=0, help="The least labels of an image."
+    "--at-least",
+    type=click.IntRange(min=0),
+    default=0,
+    help="The smallest number of labels of an image.",
 )
-@click.option("--at-most", type=click.IntRange(min=1), help="The most labels of an image.")
+@click.option(
+    "--at-most", type=click.IntRange(min=1), help="The largest number of labels of an image."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="The random seed of the folds.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 @click.option(

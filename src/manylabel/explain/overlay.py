@@ -78,8 +78,8 @@ def choose_labels(
     Args:
         scores: [C], 0..1.
         decided: Boolean [C], which labels are predicted.
-        least: The least labels to show, even if fewer are predicted.
-        most: The most labels to show; 11 and the photo fill three rows.
+        least: The smallest number of labels to show, even if fewer are predicted.
+        most: The largest number of labels to show; 11 and the photo fill three rows.
     """
     ranked = np.lexsort((-scores, ~decided))
     return ranked[: np.clip(decided.sum(), least, most)].tolist()

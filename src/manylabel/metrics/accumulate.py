@@ -35,8 +35,8 @@ class ScoreTable:
         repeats: What to do if a key comes again. "keep-first": the image was scored twice, because
             some samplers repeat images to fill the last batch of each process; later rows are
             ignored. "refuse": it is an error.
-        in_memory: The most bytes that scores may take in memory, and the most that targets may
-            take. A larger table is in a file without a name in the folder for temporary files
+        in_memory: The limit for scores in memory, in bytes; targets have the same limit. A larger
+            table is in a file without a name in the folder for temporary files
             (`TMPDIR`). The file disappears with the table and its arrays, even if the process is
             killed.
 

@@ -43,9 +43,9 @@ MIN_EXAMPLES: Final[dict[Kind, int]] = {
     "beta": 30,
     "isotonic": 100,
 }
-"""The least known positives, and the least known negatives, of a label with a curve of its own.
+"""The smallest number of positives, and of negatives, of a label with a curve of its own.
 
-There are ten for each fitted parameter; the isotonic curve has no fixed number of parameters.
+It is ten for each fitted parameter; the isotonic curve has no fixed number of parameters.
 Labels with fewer take the curve of all pairs of image and label pooled.
 """
 
@@ -54,7 +54,7 @@ _PRIOR: Final = 0.01
 scores unchanged is added to the loss of all pairs."""
 
 _ROUNDS: Final = 100
-"""The most iterations of Newton's method."""
+"""The largest number of iterations of Newton's method."""
 _LOWEST: Final = 1e-30
 """Scores are raised to at least this, so that their logarithms are finite."""
 _ROOM: Final = 2.0**-26

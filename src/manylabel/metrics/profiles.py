@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _MAX_NAMES: Final = 5
-"""The most labels that a remark names."""
+"""The largest number of labels that a remark names."""
 
 
 @final
@@ -127,9 +127,10 @@ def measure(
         labels: The C labels.
         profile: A key of `PROFILES`.
         thresholds: One for all labels, or [C]; the profile's own, mostly 0.5, if not given.
-        at_least: The least labels that each image gets, whatever the thresholds, 0..C. Top-3
+        at_least: The smallest number of labels that each image gets, whatever the thresholds,
+            0..C. Top-3 metrics ignore it.
+        at_most: The largest number of labels that each image gets; None: any number. Top-3
             metrics ignore it.
-        at_most: The most labels that each image gets; None: any number. Top-3 metrics ignore it.
 
     Raises:
         ConfigError: No such profile, or the thresholds cannot be used.

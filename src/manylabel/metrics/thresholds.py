@@ -145,8 +145,9 @@ def decide(
     Args:
         scores: [N, C], 0..1.
         thresholds: One for all labels, or [C].
-        at_least: The least labels of each image. If there are fewer labels, it gets all.
-        at_most: The most labels of each image; None: any number.
+        at_least: The smallest number of labels of each image. If there are fewer labels, it gets
+            all.
+        at_most: The largest number of labels of each image; None: any number.
 
     Raises:
         DataError: The scores cannot be used.

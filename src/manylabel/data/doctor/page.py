@@ -19,7 +19,7 @@ _THUMBNAIL: Final = 200
 """The longest side, in pixels, of the images on the page."""
 
 _PAIRS: Final = 6
-"""The most pairs of images that the page shows for one finding."""
+"""The largest number of pairs of images that the page shows for one finding."""
 
 
 def write_page(path: Path, diagnosis: Diagnosis, records: Records) -> Path:

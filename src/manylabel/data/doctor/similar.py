@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from manylabel.data.doctor.look import SIDE
 
 DISTANCE: Final = 10
-"""The most bits, of 64, in which the hashes of two near duplicates differ."""
+"""The largest number of bits, of 64, in which the hashes of two near duplicates differ."""
 
 LIKENESS: Final = 0.9
 """The least correlation of two near duplicates, both of the whole images and of their details. On

@@ -33,7 +33,7 @@ _CHOICE: Final = 32
 """The number of best units of each split. All pairs of them are considered for an exchange."""
 
 _ROUNDS: Final = 400
-"""The most rounds of exchanges between all pairs of splits. A few dozen are usual."""
+"""The largest number of rounds of exchanges between all pairs of splits. A few dozen are usual."""
 
 _GAIN: Final = 1e-3
 """The least gain of an exchange, as a fraction of the imbalance after dealing."""

@@ -20,7 +20,7 @@ DRAWS: Final = 1000
 """The number of bootstrap draws for the intervals; fewer if the data set is large."""
 
 _MAX_WORK: Final = 3_000_000_000
-"""The most draws times pairs of image and label. It takes about half a minute."""
+"""The limit for draws times pairs of image and label. It takes about half a minute."""
 
 _MIN_DRAWS: Final = 100
 """If fewer draws are possible, there are no intervals."""

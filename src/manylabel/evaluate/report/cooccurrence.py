@@ -53,7 +53,7 @@ def measure_cooccurrence(
     Args:
         decided: Boolean [N, C].
         targets: [N, C] of 1, 0 and -1.
-        shown: The most labels to use.
+        shown: The largest number of labels to use.
     """
     present = targets == PRESENT
     chosen = np.sort(np.argsort(-present.sum(axis=0), kind="stable")[:shown])

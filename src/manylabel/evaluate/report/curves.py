@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from manylabel.labels import PRESENT, UNKNOWN
 
 MOST_POINTS: Final = 200
-"""The most thresholds of a label. More could not be distinguished on a screen."""
+"""The largest number of thresholds of a label. More could not be distinguished on a screen."""
 
 _LEAST_POINTS: Final = 8
 _ALL_POINTS: Final = 120_000
-"""The most thresholds of all labels together: about 3 MB of text."""
+"""The largest number of thresholds of all labels together: about 3 MB of text."""
 
 
 @final
@@ -45,7 +45,7 @@ class ThresholdCurve:
 
 
 def points_for(curves: int) -> int:
-    """The most thresholds of each curve, for this number of curves."""
+    """The largest number of thresholds of each curve, for this number of curves."""
     return int(np.clip(_ALL_POINTS // max(1, curves), _LEAST_POINTS, MOST_POINTS))
 
 
@@ -62,7 +62,7 @@ def threshold_curve(
         scores: [N], 0..1.
         targets: [N] of 1, 0 and -1.
         own: The label's own threshold, 0..1; it is in the grid.
-        points: The most thresholds, 8 or more.
+        points: The largest number of thresholds, 8 or more.
     """
     known = targets != UNKNOWN
     known_scores = np.sort(scores[known].astype(np.float64))

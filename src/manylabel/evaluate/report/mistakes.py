@@ -14,7 +14,7 @@ SHOWN: Final = 12
 """The number of mistakes of each kind that are shown."""
 
 _MAX_PER_LABEL: Final = 3
-"""The most mistakes of one label, so that one bad label does not fill the page."""
+"""The largest number of mistakes of one label, so that one bad label does not fill the page."""
 
 
 @final

@@ -17,7 +17,7 @@ SIDE: Final = 176
 """The longer side of a picture in pixels."""
 
 BUDGET: Final = 1_500_000
-"""The most bytes of all pictures of a page, as text."""
+"""The limit for all pictures of a page, in bytes of text."""
 
 _QUALITY: Final = 72
 
@@ -32,7 +32,7 @@ class Pictures:
     Args:
         records: The images, by row.
         overlay: Draws the evidence beside each image; None: only the image is shown.
-        budget: The most bytes of all pictures, as text.
+        budget: The limit for all pictures, in bytes of text.
     """
 
     def __init__(

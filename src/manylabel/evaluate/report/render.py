@@ -28,11 +28,11 @@ LETTERS: Final = "AB"
 COLUMNS: Final = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")
 
 _DIFFERENCES: Final = 6
-"""The most pairs of labels named below the heat maps."""
+"""The largest number of pairs of labels named below the heat maps."""
 _CHANGED: Final = 10
-"""The most labels named below the comparison."""
+"""The largest number of labels named below the comparison."""
 _TRUE_LABELS: Final = 6
-"""The most labels of an image that a caption names."""
+"""The largest number of labels of an image in a caption."""
 
 
 def write_report(path: Path, report: Report, *, picture_bytes: int = BUDGET) -> Path:
@@ -41,7 +41,8 @@ def write_report(path: Path, report: Report, *, picture_bytes: int = BUDGET) -> 
     Args:
         path: The file.
         report: The content.
-        picture_bytes: The most bytes of all pictures. Further pictures are left out and counted.
+        picture_bytes: The limit for all pictures in bytes. Further pictures are left out and
+            counted.
 
     Raises:
         MissingExtraError: plotly is not installed.

@@ -20,10 +20,10 @@ SHOWN: Final = 12
 """The number of suspects that a report shows."""
 
 MOST_LABELS: Final = 500
-"""The most labels that are checked: those with most positives. This takes a few seconds."""
+"""The largest number of labels to check: those with most positives. It takes a few seconds."""
 
 _LEAST_IMAGES: Final = 5
-"""The least positives, and the least negatives, of a label that is checked."""
+"""The smallest number of positives, and of negatives, of a label that is checked."""
 
 
 @final
@@ -61,7 +61,7 @@ def suspected_errors(
     Args:
         scores: [N, C], 0..1, of images that the model was not trained on.
         targets: [N, C] of 1, 0 and -1.
-        shown: The most suspects to return.
+        shown: The largest number of suspects to return.
 
     Raises:
         MissingExtraError: cleanlab is not installed.
