@@ -1,10 +1,11 @@
-"""How heads grow with the number of labels: parameters, arithmetic, time and memory of each alone.
+"""How the cost of heads grows with the number of labels: parameters, operations, time, memory.
 
     python -m benchmarks.head_labels [--labels 80 1000 9605] [--heads srn csra ...] [--out FILE]
 
-Each head at its defaults, over the maps that ResNet-101 gives at 224x224 (1024x14x14, 2048x7x7),
-one thread, fp32. Each is measured in a process of its own, so that its peak memory is its own; a
-head that would take more than `--limit` GFLOPs an image is counted, not run.
+Each head has its default settings and gets the maps of ResNet-101 at 224x224 (1024x14x14 and
+2048x7x7), with one thread in fp32. Each head is measured in its own process, so that the peak
+memory is that of this head. If a head would take more than `--limit` GFLOPs for each image, its
+operations are counted, but it is not run.
 """
 
 from __future__ import annotations
@@ -116,8 +117,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--labels", type=int, nargs="+", default=[80, 1000, 9605])
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=HEADS)
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--limit", type=float, default=200, help="GFLOPs an image")
+    parser.add_argument("--images", type=int, default=4, help="images in a batch")
+    parser.add_argument(
+        "--limit", type=float, default=200, help="do not run heads with more GFLOPs"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()

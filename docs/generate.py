@@ -111,9 +111,10 @@ def profiles() -> str:
 
     parts = [
         "# Profiles: whose definitions",
-        "The same scores give figures that differ by as much as papers gain. `--profile` chooses "
-        "whose definitions are used; each was read in the project's own code. Figures are "
-        "fractions in all of them. [Metrics](metrics.md) has the formulas.",
+        "A profile is a named set of definitions of the figures. For the same scores, the "
+        "definitions of two projects can give figures that differ by as much as a paper gains. "
+        "`--profile` chooses the profile. Each was taken from the project's own code. All figures "
+        "are fractions. [Metrics](metrics.md) has the formulas.",
     ]
     for profile in PROFILES.values():
         rows = [f"| {name} | {_cell(words)} |" for name, words in profile.aspects.items()]

@@ -1,4 +1,4 @@
-"""What a head costs on ResNet-101 at 224x224: parameters, arithmetic, time, memory."""
+"""What a head costs on ResNet-101 at 224x224: parameters, operations, time, memory."""
 
 from __future__ import annotations
 

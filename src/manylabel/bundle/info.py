@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError, model_validator
@@ -57,7 +56,7 @@ class ModelInfo(Config):
             raise ValueError(f"{decision.num_labels} thresholds for {len(self.labels)} labels")
         return self
 
-    @cached_property
+    @property
     def decision(self) -> Decision:
         """What turns the model's logits into scores and labels."""
         return Decision(
