@@ -89,10 +89,10 @@ def test_different_images_are_refused_unless_told(truth):
     [
         (Interval(0.02, 0.005, 0.03), "mAP: B is better by 2.00 points (+0.50 to +3.00)."),
         (Interval(-0.02, -0.03, -0.005), "mAP: A is better by 2.00 points (-3.00 to -0.50)."),
-        (Interval(0.01, -0.01, 0.03), "mAP: the interval (-1.00 to +3.00) holds 0: A and B are "
-         "not told apart on these 1,200 images."),
-        (Interval(0.0, 0.0, 0.0), "mAP: the interval (+0.00 to +0.00) holds 0: A and B are "
-         "not told apart on these 1,200 images."),
+        (Interval(0.01, -0.01, 0.03), "mAP: the interval (-1.00 to +3.00) includes 0, so these "
+         "1,200 images do not show which of A and B is better."),
+        (Interval(0.0, 0.0, 0.0), "mAP: the interval (+0.00 to +0.00) includes 0, so these "
+         "1,200 images do not show which of A and B is better."),
         (Interval(np.nan, np.nan, np.nan), "mAP: no value, so A and B cannot be compared."),
     ],
 )  # fmt: skip
