@@ -17,9 +17,6 @@ from manylabel.predict import Predictor
 
 _BATCH: Final = 32
 
-_NAMES: Final = {"attention": "srn"}
-"""What the game of a method is called, where it is not the method's name."""
-
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -99,8 +96,7 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     """The pointing game of a predictor's maps, each image seen once.
 
     Returns:
-        `cam`: class activation maps, if the head has weights for them; `srn`: U, or `queries`:
-        where each label's query looked, if the head has that.
+        The game of each method of evidence maps that the model has, by the method's name.
 
     Raises:
         DataError: The records' labels are not the predictor's, or no present label has a box.
@@ -189,4 +185,4 @@ def _peaks_by_method(
     engine = predictor.engine
     pixels = np.stack([engine.prepare(load_rgb(record.image)) for record in records])
     found = engine.run(pixels, evidence=list(engine.evidence)).evidence
-    return {_NAMES.get(method, method): peaks(maps) for method, maps in found.items()}
+    return {method: peaks(maps) for method, maps in found.items()}

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 from manylabel.metrics.f1 import check_decided
 from manylabel.metrics.ranking import Scores, Targets, check_same_shape, check_scores, check_targets
+from manylabel.metrics.ratios import mean_or_nan
 
 _CELLS_AT_ONCE: Final = 2_000_000
 """The number of pairs of image and label that are ranked at once: about 100 MB."""
@@ -87,7 +88,7 @@ def one_error(scores: ArrayLike, targets: ArrayLike) -> float:
     scores, targets = _checked(scores, targets)
     right = _count_present_in_top_k(scores, targets, 1)
     has_any = (targets == PRESENT).any(axis=1)
-    return _mean(1.0 - right[has_any])
+    return mean_or_nan(1.0 - right[has_any])
 
 
 def precision_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
@@ -108,7 +109,7 @@ def precision_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
     known = (targets != UNKNOWN).sum(axis=1)
     taken = np.minimum(known, k)
     right = _count_present_in_top_k(scores, targets, k)
-    return _mean((right / np.maximum(taken, 1))[known > 0])
+    return mean_or_nan((right / np.maximum(taken, 1))[known > 0])
 
 
 def recall_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
@@ -128,7 +129,7 @@ def recall_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
     scores, targets = _checked(scores, targets)
     positives = (targets == PRESENT).sum(axis=1)
     recall = _count_present_in_top_k(scores, targets, k) / np.maximum(positives, 1)
-    return _mean(recall[positives > 0])
+    return mean_or_nan(recall[positives > 0])
 
 
 def hamming_loss(decided: ArrayLike, targets: ArrayLike) -> float:
@@ -158,7 +159,7 @@ def subset_accuracy(decided: ArrayLike, targets: ArrayLike) -> float:
     """
     decided, targets = check_decided(decided, targets)
     right = _wrong(decided, targets).sum(axis=1) == 0
-    return _mean(right[(targets != UNKNOWN).any(axis=1)])
+    return mean_or_nan(right[(targets != UNKNOWN).any(axis=1)])
 
 
 @final
@@ -248,7 +249,3 @@ def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
     scores, targets = check_scores(scores), check_targets(targets)
     check_same_shape("scores", scores.shape, targets)
     return scores, targets
-
-
-def _mean(values: NDArray[np.floating | np.bool_]) -> float:
-    return float(values.mean()) if values.size else float("nan")

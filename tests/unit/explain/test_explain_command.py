@@ -14,6 +14,7 @@ from manylabel.bundle.info import BundleInfo
 from manylabel.cli.main import main
 from manylabel.explain.attention import explain_image
 from manylabel.images import open_image
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
@@ -35,7 +36,7 @@ def bundles(tmp_path_factory) -> Path:
         config = ModelConfig(
             backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head
         )
-        model = build_classifier(config, 4, spec).eval()
+        model = build_classifier(config, LabelSpace.numbered(4), spec).eval()
         info = BundleInfo(
             model=architecture(config, model),
             labels=("cat", "dog", "big owl", "cow"),

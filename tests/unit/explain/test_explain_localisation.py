@@ -22,6 +22,7 @@ from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
+from manylabel.models.heads.base import class_activation_maps
 from manylabel.pixels import normalise, to_pixels
 from manylabel.predict import Predictor
 from manylabel.preprocess import InputSpec
@@ -124,7 +125,7 @@ def test_union_area_is_clipped_to_the_image():
 def predictor(head: LinearConfig | SRNConfig, labels: LabelSpace = LABELS) -> Predictor:
     torch.manual_seed(0)
     config = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
-    model = build_classifier(config, len(labels), SPEC).eval()
+    model = build_classifier(config, labels, SPEC).eval()
     info = BundleInfo(
         model=architecture(config, model),
         labels=labels.names,
@@ -156,9 +157,8 @@ def test_a_predictor_is_scored_for_both_maps(records):
     with torch.no_grad():
         maps = model.backbone(normalise(pixels, SPEC))
         u = model.head(maps).maps["weighted"].numpy()
-        weight = model.get_parameter("head.main.fc.weight")
-        cam = torch.einsum("nehw,ce->nchw", maps.final, weight).numpy()
-    for name, each in (("srn", u), ("cam", cam)):
+        cam = class_activation_maps(model.get_parameter("head.main.fc.weight"), maps.final).numpy()
+    for name, each in (("attention", u), ("cam", cam)):
         columns = each[:, 0].reshape(39, -1).argmax(1) % each.shape[3]
         assert games[name].hits == (columns < each.shape[3] / 2).sum()
         assert games[name].hits + games[name].misses == 39

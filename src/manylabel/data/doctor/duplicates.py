@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, NamedTuple, final
@@ -11,8 +11,8 @@ from typing import Final, NamedTuple, final
 import numpy as np
 
 from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted, listed
-from manylabel.data.doctor.look import Looks, look_at_all
-from manylabel.data.doctor.similar import find_alike, joined
+from manylabel.data.doctor.look import Looks
+from manylabel.data.doctor.similar import find_alike
 from manylabel.data.records import Record, Records
 from manylabel.labels import ABSENT, PRESENT
 
@@ -34,27 +34,6 @@ class Duplicates:
     near: list[tuple[list[int], list[int]]]
 
 
-def duplicate_sets(
-    records: Records, *, workers: int, on_progress: Callable[[int], None] | None = None
-) -> list[list[str]]:
-    """Sets of images that are the same picture or look alike, in the order of the records.
-
-    If A looks like B and B looks like C, the three are in one set. So new splits can keep each set
-    together. Images that cannot be opened are in no set.
-
-    Args:
-        records: The records; each image is opened.
-        workers: The number of threads that open images.
-        on_progress: Called with the number of images done.
-
-    Returns:
-        One list of keys for each set.
-    """
-    looks = look_at_all(records, workers=workers, on_progress=on_progress)
-    keys = records.keys
-    return [[keys[i] for i in members] for members in sets_of(find_duplicates(looks), len(records))]
-
-
 def find_duplicates(looks: Looks) -> Duplicates:
     """The images with the same bytes, and those that look alike."""
     same: dict[bytes, list[int]] = defaultdict(list)
@@ -68,17 +47,6 @@ def find_duplicates(looks: Looks) -> Duplicates:
         exact=[members for members in pictures if len(members) > 1],
         near=[(pictures[a], pictures[b]) for a, b in near],
     )
-
-
-def sets_of(duplicates: Duplicates, size: int) -> list[list[int]]:
-    """Sets of positions in 0 ... size - 1 that duplicates connect, one list for each, in order."""
-    links = [(members[0], other) for members in duplicates.exact for other in members[1:]]
-    links += [(a[0], b[0]) for a, b in duplicates.near]
-    ends = np.array(links, dtype=np.intp).reshape(-1, 2)
-    members: dict[int, list[int]] = defaultdict(list)
-    for i, smallest in enumerate(joined(np.arange(size), ends[:, 0], ends[:, 1]).tolist()):
-        members[smallest].append(i)
-    return [each for each in members.values() if len(each) > 1]
 
 
 def duplicate_findings(records: Records, duplicates: Duplicates) -> list[Finding]:

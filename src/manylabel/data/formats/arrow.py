@@ -34,11 +34,6 @@ def parquet_module(where: str) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def first_line(error: Exception) -> str:
-    """The first line of the message of another library's exception."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
 def is_list(kind: Any) -> bool:
     """Whether a column of this type holds lists."""
     from pyarrow import types

@@ -20,7 +20,7 @@ from manylabel.data.formats.parsing import (
     load_json,
     load_object,
 )
-from manylabel.errors import DataError, MissingExtraError
+from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.files import read_bytes, read_lines, read_text
 
 Numbers = NDArray[np.floating[Any]]
@@ -104,7 +104,7 @@ def read_parquet(path: Path) -> Raw:
         ) from None
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(
-            f"The file is no Parquet: {str(error).splitlines()[0]}",
+            f"The file is no Parquet: {reason(error)}.",
             where=str(path),
             fix="Write it again; it may have been cut short.",
         ) from None
