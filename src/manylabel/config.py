@@ -1,7 +1,7 @@
 """Recipes: TOML files that become frozen, checked settings.
 
-Each part of manylabel declares its settings as a `Config` beside the code that they configure;
-this module reads, overrides, checks and writes them, and words the errors.
+Each part of manylabel declares its settings as a `Config` in the same file as the code that uses
+them. This module reads, overrides, checks and writes settings, and formulates the errors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from manylabel.files import write_text
 
 
 class Config(BaseModel):
-    """Settings: frozen, named, and with unknown keys refused."""
+    """Base class of all settings. They are frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -36,13 +36,13 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 @final
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a setting that holds one of several tables of settings, told apart by `name`.
+    """Marks a setting that holds one of several tables of settings; their key `name` says which.
 
-    The tables are looked up each time that settings are checked, so a table that is added while
-    the program runs is accepted. Errors are those of a tagged union of pydantic.
+    The tables are looked up each time settings are checked. So a table that is added while the
+    program runs is accepted. Errors are those of a tagged union of pydantic.
 
     Args:
-        kinds: Gives the tables, two or more; each has a `name` of its own with a default.
+        kinds: Returns the tables, two or more. Each has a different default for `name`.
 
     Example:
         `head: Annotated[HeadConfig, OneOf(head_configs)]`
@@ -58,7 +58,7 @@ class OneOf:
 
 
 def tables_of(field: FieldInfo) -> tuple[type[Config], ...]:
-    """The tables of settings that a field can hold, alone, as a choice or in a list."""
+    """The tables of settings that a field can hold: one table, one of several, or a list."""
     marked = [kind for mark in field.metadata if isinstance(mark, OneOf) for kind in mark.kinds()]
     return tuple(marked or _configs(field.annotation))
 
@@ -83,21 +83,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"The recipe is not valid TOML: {error}.", where=str(path), fix="Mend that line."
+            f"The recipe is not valid TOML: {error}.", where=str(path), fix="Correct that line."
         ) from None
 
 
 def override(
     tables: Mapping[str, Any], settings: Iterable[str], *, option: str = "--set"
 ) -> dict[str, Any]:
-    """`tables` with settings such as `optim.lr=0.01` put in; a value is read as TOML, else as text.
+    """A copy of `tables` with changes such as `optim.lr=0.01`.
 
-    A step of a run is named by its position: `steps.2.epochs=3` is the third step.
+    A value is read as TOML, or as text if it is not TOML. A step of a run is named by its position:
+    `steps.2.epochs=3` is the third step.
 
     Args:
-        tables: The settings as they are.
-        settings: What to change.
-        option: The option that the settings were given by, for messages.
+        tables: The settings before the changes.
+        settings: The changes, as key=value.
+        option: The command-line option with which they were given, for messages.
 
     Raises:
         ConfigError: A setting has no `=`, or its path leads through a value.
@@ -110,17 +111,17 @@ def override(
             raise ConfigError(
                 f"Cannot read the setting {setting!r}.",
                 where=option,
-                fix="Write it as key=value; a dot leads into a table: optim.lr=0.01.",
+                fix="Write it as key=value, with dots for keys inside tables: optim.lr=0.01.",
             )
         values[".".join(keys)] = _value(text)
     return put(tables, values)
 
 
 def put(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`tables` with values put in by their full keys, such as `backbone.weights`.
+    """A copy of `tables` with new values for full keys, such as `backbone.weights`.
 
     Raises:
-        ConfigError: A key's path leads through a value, or past the end of a list.
+        ConfigError: A part of a key is a value, not a table, or a position is not in its list.
     """
     result = _copy(tables)
     for path, value in values.items():
@@ -133,11 +134,11 @@ def put(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(kind: type[AnyConfig], tables: Mapping[str, Any], *, where: str) -> AnyConfig:
-    """Checked settings of `kind`.
+    """Checks settings and returns them as an instance of `kind`.
 
     Raises:
-        ConfigError: The first key that is unknown, missing or of the wrong kind, by its full name,
-            with the closest known key.
+        ConfigError: A key is unknown or missing, or its value is not valid. The error gives the
+            full name of the first such key, and for an unknown key the closest known one.
     """
     try:
         return kind.model_validate(tables)
@@ -146,15 +147,15 @@ def parse(kind: type[AnyConfig], tables: Mapping[str, Any], *, where: str) -> An
 
 
 def to_tables(config: Config) -> dict[str, Any]:
-    """Plain tables of `config`, every default spelled out; what is unset (None) is left out."""
+    """The settings as plain tables, including all defaults; unset values (None) are left out."""
     return _without_none(config.model_dump(mode="json"))
 
 
 def write_toml(config: Config, path: Path) -> None:
-    """Write `config` whole, so that the file alone says what was run.
+    """Write all settings, including defaults, so that the file alone describes the run.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     write_text(path, tomli_w.dumps(to_tables(config)))
 
@@ -195,7 +196,7 @@ def _position(items: list[Any], key: str, path: str) -> int:
     raise ConfigError(
         f"There is no entry {key!r}: the list has {len(items)}, counted from 0.",
         where=f"--set {path}",
-        fix="Name an entry by its position.",
+        fix="Give the position of an entry in the list.",
     )
 
 
@@ -235,9 +236,10 @@ def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigErr
 
 
 def _follow(kind: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """The recipe's keys that lead to `location`, and the keys known where its last one stands.
+    """The recipe's keys of a pydantic location, and the known keys in the table of its last key.
 
-    pydantic puts the tag of a tagged union (`head.srn.alpha`) into a location; it is no key.
+    pydantic includes the tag of a tagged union in a location (`head.srn.alpha`). The tag is not a
+    key of the recipe.
     """
     kinds, keys = [kind], list[str]()
     known = list(kind.model_fields)
@@ -259,7 +261,7 @@ def _tag(kind: type[Config]) -> object:
 
 
 def _configs(annotation: Any) -> list[type[Config]]:
-    """The `Config` classes that an annotation names, however deep in unions and lists."""
+    """The `Config` classes in an annotation, also inside unions and lists."""
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return [annotation]
     return [kind for inner in get_args(annotation) for kind in _configs(inner)]

@@ -1,17 +1,17 @@
-"""The mistakes a user can make, each told as what, where and how to mend it.
+"""Errors for mistakes of the user. Each says what is wrong, where, and how to fix it.
 
     ManylabelError
     ├── ConfigError         a recipe, a setting or an argument               exit 2
     ├── DataError           a data set: files, columns, labels, splits       exit 2
     │   └── ImageError      one image that cannot be used                    exit 2
     ├── BundleError         a bundle that is missing, newer or damaged       exit 2
-    ├── CheckpointError     a checkpoint that is missing or foreign          exit 2
+    ├── CheckpointError     a checkpoint that is missing or of another run   exit 2
     ├── MissingExtraError   an optional dependency that is not installed     exit 2
-    └── RunError            work that had begun and could not go on          exit 1
+    └── RunError            work that started and could not continue         exit 1
 
-Exit 2 says that what was asked for cannot be started; exit 1 that it was started and did not
-end well. They are raised low and caught once, by the command line. A fault of manylabel itself
-is an `assert` or an ordinary exception with a traceback, never one of these.
+Exit 2 means that the work cannot start. Exit 1 means that the work started and an error ended it.
+These errors are raised where the mistake is found, and only the command line catches them. A fault
+of manylabel itself is an `assert` or an ordinary exception with a traceback, never one of these.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import ClassVar
 
 
 class ManylabelError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can fix.
 
     Args:
-        what: The fault in one sentence.
-        where: The file, key, line or label that it was met at.
-        fix: What to do about it.
+        what: What is wrong, in one sentence.
+        where: The file, key, line or label where it was found.
+        fix: What the user can do.
     """
 
     exit_code: ClassVar[int] = 1
@@ -41,7 +41,7 @@ class ManylabelError(Exception):
     def __str__(self) -> str:
         return f"{self.what}\n  where: {self.where}\n  fix:   {self.fix}"
 
-    def __reduce__(self):  # keyword-only arguments: tell pickle how to make it anew
+    def __reduce__(self):  # pickle cannot rebuild an object with keyword-only arguments
         return _remake, (type(self), self.what, self.where, self.fix)
 
 
@@ -56,7 +56,7 @@ class ConfigError(ManylabelError):
 
 
 class DataError(ManylabelError):
-    """A data set cannot be read as it is."""
+    """A data set cannot be read or used."""
 
     exit_code = 2
 
@@ -84,7 +84,7 @@ class MissingExtraError(ManylabelError):
 
 
 class RunError(ManylabelError):
-    """Work that had begun could not go on: a loss that is not a number, a full disk."""
+    """Work that started could not continue, for example because of a NaN loss or a full disk."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""Images: where one can lie, and how it becomes RGB, upright, 8 bits a channel."""
+"""Images: where they can be stored, and how they become upright RGB with 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from manylabel.errors import ImageError, os_errors_as
 
 MAX_PIXELS = 178_956_970
-"""Images of more pixels are refused as decompression bombs: twice Pillow's own warning limit."""
+"""Images with more pixels are refused as decompression bombs: twice Pillow's own warning limit."""
 
 MIN_SIDE = 2
 """Images with a shorter side are refused: a 1x1 image is a tracking pixel or a failed download."""
@@ -34,10 +34,10 @@ FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "GIF": (".gif",),
     "PPM": (".ppm",),
 }
-"""The formats of images, each with the file endings that are taken for it, the usual one first."""
+"""The image formats, each with its file endings; the usual ending is the first."""
 
 ENDINGS: Final = tuple(sorted(ending for endings in FORMATS.values() for ending in endings))
-"""The file endings, in lower case, that are taken for images when a folder is read."""
+"""File endings, in lower case, that are read as images in a folder."""
 
 _BY_PILLOW: Final = {name.upper(): endings[0] for name, endings in FORMATS.items()} | {
     "MPO": FORMATS["JPEG"][0]
@@ -46,7 +46,7 @@ _BY_PILLOW: Final = {name.upper(): endings[0] for name, endings in FORMATS.items
 
 
 _OPENING = threading.Lock()
-"""Warning filters belong to the process; threads that open images take turns to change them."""
+"""Warning filters are global to the process, so only one thread at a time may change them."""
 
 
 _DAMAGE = (
@@ -55,7 +55,7 @@ _DAMAGE = (
 )
 """Pillow's decoders raise all of these on truncated or mutated files."""
 
-# Not ImageOps.exif_transpose: it writes the whole EXIF anew, and fails where any of it is damaged.
+# ImageOps.exif_transpose is not used: it rewrites all EXIF data and fails if any of it is damaged.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,13 +65,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What sets an image upright, by EXIF's orientation."""
+"""The operation that makes an image upright, by its EXIF orientation."""
 
 
 class Stored(ABC):
-    """An image whose bytes lie in something larger than a file of its own.
+    """An image that is not a file of its own, but stored inside something larger.
 
-    `str()` of it says where, for messages.
+    Its `str()` says where it is, for messages.
     """
 
     @abstractmethod
@@ -79,7 +79,7 @@ class Stored(ABC):
         """The bytes of the image file.
 
         Raises:
-            OSError: They cannot be had.
+            OSError: They cannot be read.
         """
 
     @abstractmethod
@@ -87,20 +87,20 @@ class Stored(ABC):
         """A text that changes when the bytes may have changed.
 
         Raises:
-            OSError: What it lies in cannot be looked at.
+            OSError: The file that contains it cannot be accessed.
         """
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class FilePart(Stored):
-    """Some bytes of a file, as those of a tar archive's member are.
+    """A part of a file, such as a member of a tar archive.
 
     Args:
         path: The file.
-        offset: Where the part begins, in bytes.
-        size: Its length in bytes.
-        name: What the part is called within the file, for messages.
+        offset: The start of the part in bytes.
+        size: The length of the part in bytes.
+        name: The name of the part in the file, for messages.
     """
 
     path: Path
@@ -109,13 +109,13 @@ class FilePart(Stored):
     name: str
 
     def read(self) -> bytes:
-        """The part's bytes."""
+        """The bytes of the part."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.size)
 
     def identity(self) -> str:
-        """Of the file and of the part's place in it."""
+        """The identity of the file, with the part's offset and size."""
         return f"{_file_identity(self.path)} {self.offset} {self.size}"
 
     def __str__(self) -> str:
@@ -125,10 +125,10 @@ class FilePart(Stored):
 @final
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A part of an image: a person of a street scene, say.
+    """A rectangular part of an image, such as one person in a street scene.
 
-    `left`, `top`, `right`, `bottom` are pixels of the upright image; what lies outside of it is
-    cut away.
+    `left`, `top`, `right` and `bottom` are pixels of the upright image. Parts outside the image are
+    ignored.
     """
 
     image: Path | Stored
@@ -137,27 +137,27 @@ class Crop:
     right: float
     bottom: float
 
-    def cut(self, image: Image.Image) -> Image.Image:
-        """The part of the opened image, every pixel that it touches.
+    def crop(self, image: Image.Image) -> Image.Image:
+        """Crops the opened image, with every pixel that the box touches.
 
         Raises:
-            ImageError: It lies outside of the image, or is smaller than `MIN_SIDE`.
+            ImageError: The box is outside the image, or smaller than `MIN_SIDE`.
         """
         return image.crop(self.bounds(image.width, image.height))
 
     def bounds(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom in whole pixels of an upright image of this size.
+        """Left, top, right and bottom in whole pixels, for an upright image of this size.
 
         Raises:
-            ImageError: It lies outside of the image, or is smaller than `MIN_SIDE`.
+            ImageError: The box is outside the image, or smaller than `MIN_SIDE`.
         """
         left, top = max(0, int(self.left)), max(0, int(self.top))
         right = min(width, -int(-self.right // 1))
         bottom = min(height, -int(-self.bottom // 1))
         if right - left < MIN_SIDE or bottom - top < MIN_SIDE:
             raise ImageError(
-                f"Of the part there are {max(0, right - left)}x{max(0, bottom - top)} pixels in "
-                f"the image of {width}x{height}.",
+                f"Only {max(0, right - left)}x{max(0, bottom - top)} pixels of the box are inside "
+                f"the image of {width}x{height} pixels.",
                 where=str(self),
                 fix="Correct its box, or remove it.",
             )
@@ -169,14 +169,14 @@ class Crop:
 
 
 Place = Path | Stored | Crop
-"""Where an image of a data set lies."""
+"""Where an image of a data set is stored."""
 
 ImageSource = str | bytes | Image.Image | Place
-"""Whatever an image can be opened from."""
+"""Everything from which an image can be opened."""
 
 
 def has_image_ending(name: str | os.PathLike[str]) -> bool:
-    """Whether a file's name ends as an image's does, in upper or lower case."""
+    """Whether a file name has an ending of an image, in upper or lower case."""
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
@@ -184,13 +184,13 @@ def usual_ending(pillow_format: str | None) -> str | None:
     """The file ending of a format, such as ".jpg" for "JPEG"; None if it is not in `FORMATS`.
 
     Args:
-        pillow_format: What Pillow calls the format: the attribute `format` of an opened image.
+        pillow_format: Pillow's name of the format: the attribute `format` of an opened image.
     """
     return _BY_PILLOW.get(pillow_format or "")
 
 
 def identity(place: Place) -> str:
-    """A text that changes when the image there may have changed: name, size and time of its file.
+    """A text that changes when the image may have changed: name, size and time of its file.
 
     Raises:
         OSError: There is no such file.
@@ -207,17 +207,17 @@ def _file_identity(path: Path) -> str:
 
 
 def open_image(source: ImageSource) -> Image.Image:
-    """An image in RGB, 8 bits a channel, upright.
+    """Opens an image as upright RGB with 8 bits per channel.
 
-    EXIF rotation is applied; transparency is laid over white; 16-bit greys are scaled to 8 bits;
-    CMYK and palettes are converted; of an animation the first frame is taken.
+    EXIF rotation is applied. Transparent pixels are blended with white. 16-bit grey values are
+    scaled to 8 bits. CMYK and palettes are converted. The first frame of an animation is used.
 
     Args:
-        source: A path or another place, the bytes of a file, or an image that Pillow has opened.
+        source: A path or another place, the bytes of a file, or an image opened by Pillow.
 
     Raises:
-        ImageError: The image is missing, empty, truncated, no image, smaller than `MIN_SIDE`
-            or larger than `MAX_PIXELS`.
+        ImageError: The file is missing, empty, truncated or not an image, or the image is smaller
+            than `MIN_SIDE` or larger than `MAX_PIXELS`.
     """
     if isinstance(source, Crop):
         return _open_crop(source)
@@ -226,16 +226,17 @@ def open_image(source: ImageSource) -> Image.Image:
 
 
 def load_rgb(source: ImageSource) -> NDArray[np.uint8]:
-    """The pixels of `open_image`, but faster: uint8 [H, W, 3], RGB, 0..255.
+    """The same pixels as `open_image`, but faster: uint8 [H, W, 3], RGB, 0..255.
 
-    Ordinary JPEGs (8 bits, grey or three colours, not to be turned) are decoded by simplejpeg,
-    which spends less around the same libjpeg-turbo; all else, and every refusal, is Pillow's.
+    Ordinary JPEGs (8 bits, grey or three colours, no rotation) are decoded by simplejpeg. It uses
+    the same libjpeg-turbo as Pillow with less overhead. Pillow opens all other images and gives all
+    errors.
 
     Args:
         source: As for `open_image`.
 
     Raises:
-        ImageError: As `open_image` does, in the same words.
+        ImageError: As for `open_image`, with the same text.
     """
     if isinstance(source, Crop):
         return _load_crop(source)
@@ -254,7 +255,7 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
-    """An opened image or the bytes of one, decoded by Pillow, as `open_image` gives it."""
+    """Decodes an opened image, or the bytes of one, with Pillow, for `open_image`."""
     try:
         image = source if isinstance(source, Image.Image) else _open(source)
         image.load()
@@ -269,30 +270,30 @@ def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
         raise ImageError(
             f"The image has more than {MAX_PIXELS:,} pixels.",
             where=where,
-            fix="Shrink it first: decoding it would fill the memory.",
+            fix="Make it smaller first: decoding it would need too much memory.",
         ) from None
     except ImageError:
         raise
     except _DAMAGE as error:
         raise ImageError(
-            f"The image is damaged: {error}.", where=where, fix="Fetch or export it again."
+            f"The image is damaged: {error}.", where=where, fix="Download or export it again."
         ) from None
 
 
 def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
-    """The pixels of an ordinary JPEG; None where Pillow has to decode, or to say what is wrong."""
+    """The pixels of an ordinary JPEG; None if Pillow must decode it or give the error."""
     if not data.startswith(b"\xff\xd8") or not _is_ordinary(data):
         return None
     import simplejpeg
 
     try:
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
-    except ValueError:  # raised for every fault of the file, a mendable one too
+    except ValueError:  # raised for every fault of the file, even if Pillow can decode it
         return None
 
 
 def _is_ordinary(data: bytes) -> bool:
-    """Whether a JPEG's header promises that its pixels are RGB as soon as they are decoded."""
+    """Whether the decoded pixels of a JPEG need no further step, according to its header."""
     try:
         image = _open(data)
         return (
@@ -311,7 +312,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _open_crop(crop: Crop) -> Image.Image:
     try:
-        return crop.cut(open_image(crop.image))
+        return crop.crop(open_image(crop.image))
     except ImageError as error:
         raise ImageError(error.what, where=str(crop), fix=error.fix) from None
 
@@ -330,7 +331,7 @@ def _read(source: str | Path | bytes | Stored, where: str) -> bytes:
         data = _bytes_of(source)
     if not data:
         raise ImageError(
-            "The image file is empty (0 bytes).", where=where, fix="Fetch or export it again."
+            "The image file is empty (0 bytes).", where=where, fix="Download or export it again."
         )
     return data
 
@@ -343,7 +344,7 @@ def _bytes_of(source: str | Path | bytes | Stored) -> bytes:
 
 def _open(data: bytes) -> Image.Image:
     with _OPENING, warnings.catch_warnings():
-        # Pillow warns at half the limit below; the limit itself is checked here, once.
+        # Pillow warns at half of MAX_PIXELS; the limit itself is checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(io.BytesIO(data))
     if image.width * image.height > MAX_PIXELS:
@@ -364,10 +365,10 @@ def _to_rgb(image: Image.Image, where: str) -> Image.Image:
         raise ImageError(
             f"The image is {image.width}x{image.height} pixels.",
             where=where,
-            fix="Remove it: it holds nothing to classify.",
+            fix="Remove it: it has no content to classify.",
         )
-    turned = _UPRIGHT.get(_orientation(image))
-    image = image if turned is None else image.transpose(turned)
+    transpose = _UPRIGHT.get(_orientation(image))
+    image = image if transpose is None else image.transpose(transpose)
     if image.mode.startswith("I") or image.mode == "F":
         return _grey_to_8_bits(image).convert("RGB")
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
@@ -378,11 +379,11 @@ def _to_rgb(image: Image.Image, where: str) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit greys divided by 257, 32-bit and float ones stretched over their own range."""
+    """Scales grey values to 8 bits: 16-bit ones by 1 / 257, others from their own range."""
     values = np.asarray(image, dtype=np.float64)
     if image.mode.startswith("I;16") or (image.mode == "I" and values.max() <= 65_535):
-        eight = values / 257
+        scaled = values / 257
     else:
         low, high = float(values.min()), float(values.max())
-        eight = (values - low) * (255 / (high - low) if high > low else 0)
-    return Image.fromarray(np.clip(eight, 0, 255).round().astype(np.uint8))
+        scaled = (values - low) * (255 / (high - low) if high > low else 0)
+    return Image.fromarray(np.clip(scaled, 0, 255).round().astype(np.uint8))

@@ -1,6 +1,6 @@
-"""The label space: names in order, and what 1, 0 and -1 mean.
+"""The label space: label names in order, and the meaning of the targets 1, 0 and -1.
 
-Everywhere in manylabel targets are `int8`: 1 present, 0 absent, -1 unknown.
+Everywhere in manylabel, targets are `int8`: 1 present, 0 absent, -1 unknown.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ UNKNOWN: Final = -1
 
 @final
 class LabelSpace:
-    """Label names in a fixed order; a label's index is its column in targets and logits.
+    """Label names in a fixed order. The index of a label is its column in targets and logits.
 
     Args:
-        names: The names, in order; neither empty nor twice the same.
+        names: The names in order, none empty and none repeated.
         where: What they were read from, for error messages.
 
     Raises:
-        DataError: No name at all, an empty name, or a name given twice.
+        DataError: There is no name, a name is empty, or a name is repeated.
 
     Example:
         >>> labels = LabelSpace(["cat", "dog"])
@@ -46,13 +46,13 @@ class LabelSpace:
                 "There are no labels.", where=where, fix="Give at least one label name."
             )
         if any(not name.strip() for name in self.names):
-            raise DataError("A label name is empty.", where=where, fix="Name every label.")
+            raise DataError("A label name is empty.", where=where, fix="Give every label a name.")
         if len(self._index) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise DataError(
                 f"Label names are given more than once: {', '.join(twice[:5])}.",
                 where=where,
-                fix="Give each label once.",
+                fix="Give each label name once.",
             )
 
     @classmethod
@@ -91,7 +91,7 @@ class LabelSpace:
         """The column of `name`.
 
         Raises:
-            DataError: No such label; the closest names are suggested.
+            DataError: There is no such label. The error suggests the closest names.
         """
         try:
             return self._index[name]
@@ -101,7 +101,7 @@ class LabelSpace:
             raise DataError(f"Unknown label {name!r}.", where="label space", fix=fix) from None
 
     def encode(self, present: Iterable[str], unknown: Iterable[str] = ()) -> NDArray[np.int8]:
-        """Targets [C] in {1, 0, -1} of one image: `present`, `unknown`, and absent for the rest."""
+        """The targets [C] in {1, 0, -1} of one image; labels in neither list are absent."""
         targets = np.zeros(len(self), dtype=np.int8)
         for name in unknown:
             targets[self.index(name)] = UNKNOWN
@@ -110,5 +110,5 @@ class LabelSpace:
         return targets
 
     def decode(self, targets: NDArray[np.int8]) -> list[str]:
-        """Names of the labels that are present in `targets` [C]."""
+        """The names of the labels that are present in `targets` [C]."""
         return [name for name, target in zip(self.names, targets, strict=True) if target == PRESENT]

@@ -1,7 +1,7 @@
-"""What a model's input looks like, as data.
+"""The format of a model's input, as data.
 
-An `InputSpec` travels with a bundle, so training, evaluation, prediction and whatever a bundle is
-exported to prepare an image alike. `manylabel.pixels` carries it out with torch.
+An `InputSpec` is saved in a bundle. So training, evaluation, prediction and exported models prepare
+an image alike. `manylabel.pixels` prepares images by it with torch.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from pydantic import Field, FiniteFloat
 from manylabel.config import Config
 
 Resize = Literal["bilinear", "bicubic"]
-"""Interpolation, antialiased."""
+"""The interpolation of a resize, always antialiased."""
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class InputSpec(Config):
-    """What a model's input looks like."""
+    """The format of a model's input."""
 
     height: int = Field(default=224, ge=16)
-    """Pixels. The whole image is squashed to height x width; its aspect ratio is not kept."""
+    """Height in pixels. The whole image is resized to height x width; its aspect ratio is not
+    kept."""
     width: int = Field(default=224, ge=16)
-    """Pixels."""
+    """Width in pixels."""
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
-    """Subtracted from each channel after scaling by `value_scale`, in `colour_order`."""
+    """The mean of each channel, in `colour_order`. It is subtracted after scaling by
+    `value_scale`."""
     std: tuple[_Positive, _Positive, _Positive] = (0.229, 0.224, 0.225)
-    """Each channel is divided by it, in `colour_order`."""
+    """The standard deviation by which each channel is divided, in `colour_order`."""
     colour_order: Literal["rgb", "bgr"] = "rgb"
-    """The order of the three channels; the authors' Caffe models take bgr."""
+    """The order of the three channels. The authors' Caffe models use bgr."""
     value_scale: _Positive = 1 / 255
-    """Pixels 0..255 are multiplied by it first: 1/255 gives 0..1, 1 leaves 0..255 (Caffe)."""
+    """The factor by which pixels 0..255 are first multiplied: 1/255 gives 0..1; 1 keeps 0..255
+    (Caffe)."""
     resize: Resize = "bilinear"
-    """Interpolation of the squash, antialiased."""
+    """The interpolation of the resize, antialiased."""

@@ -36,7 +36,7 @@ def test_predict_writes_results_to_stdout_and_faults_to_stderr(
         f"photos/{name}.jpg" for name in ("cat/3", "dog/1", "dog/4", "owl/2", "owl/5")
     ]
     assert done.stderr.splitlines() == [
-        "Skipped photos/cat/0.jpg: The image file is empty (0 bytes). Fetch or export it again.",
+        "Skipped photos/cat/0.jpg: The image file is empty (0 bytes). Download or export it again.",
         "1 of 6 images were skipped.",
     ]
     expected = Predictor.load(tiny_bundle).predict(folder / "photos" / "owl" / "5.jpg")

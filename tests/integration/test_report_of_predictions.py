@@ -16,8 +16,8 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from manylabel.data.records import Record, Records
 from manylabel.evaluate.predictions.table import Predictions
-from manylabel.evaluate.report.render import write_page
-from manylabel.evaluate.report.sources import page_of_predictions
+from manylabel.evaluate.report.render import write_report
+from manylabel.evaluate.report.sources import report_from_predictions
 from manylabel.labels import LabelSpace
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -99,7 +99,7 @@ def one(truth) -> Predictions:
 @pytest.fixture
 def opened(browser, truth, one, tmp_path) -> Iterator[Watched]:
     found = Watched(
-        browser, write_page(tmp_path / "report.html", page_of_predictions([one], truth))
+        browser, write_report(tmp_path / "report.html", report_from_predictions([one], truth))
     )
     yield found
     assert found.complaints == []
@@ -109,8 +109,8 @@ def opened(browser, truth, one, tmp_path) -> Iterator[Watched]:
 
 @pytest.fixture
 def both(browser, truth, one, tmp_path) -> Iterator[Watched]:
-    page = page_of_predictions([one, predictions(truth, 2, 0.5)], truth)
-    found = Watched(browser, write_page(tmp_path / "report.html", page))
+    page = report_from_predictions([one, predictions(truth, 2, 0.5)], truth)
+    found = Watched(browser, write_report(tmp_path / "report.html", page))
     yield found
     assert found.complaints == []
     assert found.foreign() == []
@@ -219,8 +219,8 @@ def test_nothing_sticks_out_of_the_page(both, scheme, width):
 
 def test_ten_thousand_labels_are_drawn_a_hundred_at_a_time(browser, tmp_path):
     truth = data(tuple(f"label {i}" for i in range(9_605)), images=60)
-    path = write_page(
-        tmp_path / "report.html", page_of_predictions([predictions(truth, 1, 1.0)], truth)
+    path = write_report(
+        tmp_path / "report.html", report_from_predictions([predictions(truth, 1, 1.0)], truth)
     )
     assert path.stat().st_size < 5_000_000
     found = Watched(browser, path)
@@ -239,9 +239,9 @@ def test_the_report_of_coco_is_small(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "photo.jpg")
     truth = data(tuple(f"label {i}" for i in range(80)), images=5_000, folder=tmp_path)
-    page = page_of_predictions([predictions(truth, 1, 1.0)], truth)
+    page = report_from_predictions([predictions(truth, 1, 1.0)], truth)
     seen = tuple(replace(model, overlay=lambda image, _: image) for model in page.models)
-    path = write_page(tmp_path / "report.html", replace(page, models=seen))
+    path = write_report(tmp_path / "report.html", replace(page, models=seen))
     assert path.read_text("utf-8").count("data:image/jpeg") >= 24
     assert 1_000_000 < path.stat().st_size < 5_000_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.train.page.content import Report, Result, write_report
+from manylabel.train.page.content import Result, RunPage, write_run_page
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -53,8 +53,8 @@ def rows(dom: str) -> list[str]:
     ],
 )
 def test_the_table_sorts_without_a_complaint(tmp_path, presses, order, sort):
-    report = Report(title="t", results=[result("baseline", 0), result("SRN", 0.1)])
-    page = write_report(tmp_path / "report.html", report)
+    report = RunPage(title="t", results=[result("baseline", 0), result("SRN", 0.1)])
+    page = write_run_page(tmp_path / "report.html", report)
     press = "".join(
         f'document.querySelectorAll("table[data-sortable] button")[{i}].click();' for i in presses
     )

@@ -19,7 +19,7 @@ from manylabel.devices import choose_device
 from manylabel.errors import BundleError, ConfigError
 from manylabel.labels import LabelSpace
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
-from manylabel.models.weights import misfit
+from manylabel.models.weights import describe_misfit
 
 
 @final
@@ -124,7 +124,7 @@ def _tensors(weights: bytes, folder: Path) -> dict[str, Tensor]:
 
 
 def _fill(classifier: Classifier, state: dict[str, Tensor], folder: Path) -> None:
-    if (fault := misfit(classifier.state_dict(), state)) is not None:
+    if (fault := describe_misfit(classifier.state_dict(), state)) is not None:
         raise BundleError(
             f"The weights do not fit the bundle's model: {fault}.",
             where=str(folder / WEIGHTS_FILE),

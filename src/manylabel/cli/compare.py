@@ -1,4 +1,4 @@
-"""`manylabel compare`: predictions under all profiles, and two of them against each other."""
+"""`manylabel compare`: predictions under all profiles, or two predictions against each other."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from manylabel.evaluate.compare.files import Compared, Model
-    from manylabel.evaluate.compare.paired import Comparison, Moved
+    from manylabel.evaluate.compare.paired import Comparison, LabelDifference
 
-_MOVED: Final = 5
-"""Labels that are shown of those that gained, and of those that lost."""
+_CHANGED: Final = 5
+"""The number of labels shown with a gain, and with a loss."""
 
 
-@click.command(short_help="Set profiles, or two models, side by side.")
+@click.command(short_help="Compare profiles, or two models.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path), required=False)
 @inputs_options
-@click.option("--common", is_flag=True, help="Compare the images that all have.")
+@click.option("--common", is_flag=True, help="Use only the images that are in all files.")
 @click.option(
     "--profile",
     type=click.Choice(PROFILES),
     default="manylabel",
     show_default=True,
-    help="The profile that the others are set against.",
+    help="The profile with which the others are compared.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="For all labels and profiles.  [default: each profile's own; 0.5 for intervals]",
+    help="The threshold for all labels and profiles.  [default: each profile's own; 0.5 for "
+    "intervals]",
 )
-@click.option("--per-label", is_flag=True, help="Two files: show all labels, not only some.")
+@click.option("--per-label", is_flag=True, help="With two files: show all labels.")
 @draws_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def compare(
@@ -53,11 +54,12 @@ def compare(
     as_json: bool,
     **inputs: Any,
 ) -> None:
-    """Set the predictions A under all profiles side by side; or B against A on the same images.
+    """Compare the metrics of A under all profiles, or compare B with A on the same images.
 
-    A and B are files of scores as `manylabel score` takes them. With A alone the table says what
-    every project's definitions make of it, and why. With B come the differences in mAP, CF1 and
-    OF1 with paired bootstrap intervals, what may be concluded, and the labels that moved.
+    A and B are files of scores, as for `manylabel score`. With A alone, a table shows its metrics
+    by the definitions of every project, and why they differ. With A and B, the output has the
+    differences in mAP, CF1 and OF1 with paired bootstrap intervals, a conclusion for each, and the
+    labels whose AP changed most.
 
     \b
     Example:
@@ -90,15 +92,15 @@ def _print(found: Compared, *, per_label: bool) -> None:
     for name, model in zip("AB", found.models, strict=False):
         console.print(f"{name}: {model.receipt.predictions}")
     receipt = found.models[0].receipt
-    console.print(f"against {receipt.data}: {receipt.images:,} images, {receipt.labels:,} labels")
+    console.print(f"targets {receipt.data}: {receipt.images:,} images, {receipt.labels:,} labels")
     for note in found.notes:
         console.print(f"note: {note}")
     if found.comparison:
         _print_comparison(found.comparison, per_label=per_label)
-        console.print(_both(*found.models))
-        console.print("why profiles differ: manylabel compare A, without B")
+        console.print(_profiles_of_two(*found.models))
+        console.print("To see why profiles differ, use: manylabel compare A (without B)")
     else:
-        console.print(_profiles(found.models[0]))
+        console.print(_profiles_of_one(found.models[0]))
         _print_reasons(found.models[0])
     for model in found.models:
         for line in model.receipt.lines():
@@ -108,10 +110,10 @@ def _print(found: Compared, *, per_label: bool) -> None:
 def _print_reasons(model: Model) -> None:
     console = terminal()
     reference = next(iter(model.profiles))
-    console.print(f"why figures differ from those of {reference}:")
-    for name, side in model.profiles.items():
+    console.print(f"why values differ from those of {reference}:")
+    for name, result in model.profiles.items():
         if name != reference:
-            console.print(f"  {name}: {side.reason}")
+            console.print(f"  {name}: {result.reason}")
 
 
 def _print_comparison(found: Comparison, *, per_label: bool) -> None:
@@ -128,31 +130,34 @@ def _print_comparison(found: Comparison, *, per_label: bool) -> None:
         f"both, seed {found.seed}; profile manylabel, decided where score >= {found.threshold:g}"
     )
     falling = sorted(found.labels, key=lambda row: -row.difference.value)
-    console.print(_moved(falling if per_label else _ends(falling)))
+    console.print(_label_table(falling if per_label else _largest_changes(falling)))
 
 
-def _ends(falling: list[Moved]) -> list[Moved]:
-    """Some labels that gained and some that lost, those told apart before others, best to worst."""
+def _largest_changes(falling: list[LabelDifference]) -> list[LabelDifference]:
+    """Some labels with a gain and some with a loss, from the largest gain to the largest loss.
+
+    Labels whose interval does not include 0 are chosen first.
+    """
     gained = [row for row in falling if row.difference.value > 0]
     lost = [row for row in reversed(falling) if row.difference.value < 0]
-    told_apart_first = [sorted(rows, key=lambda row: not row.certain) for rows in (gained, lost)]
-    shown = {row.label for rows in told_apart_first for row in rows[:_MOVED]}
+    ranked = [sorted(rows, key=lambda row: not row.excludes_zero) for rows in (gained, lost)]
+    shown = {row.label for rows in ranked for row in rows[:_CHANGED]}
     return [row for row in falling if row.label in shown]
 
 
-def _moved(rows: list[Moved]) -> Table:
-    shown = table("label, AP %", "A", "B", "B - A", "low", "high", left=("told apart",))
+def _label_table(rows: list[LabelDifference]) -> Table:
+    shown = table("label, AP %", "A", "B", "B - A", "low", "high", left=("excludes 0",))
     for row in rows:
         bounds = map(points, (row.difference.value, row.difference.low, row.difference.high))
-        said = "yes" if row.certain else "no"
-        shown.add_row(row.label, percent(row.a), percent(row.b), *bounds, said)
+        answer = "yes" if row.excludes_zero else "no"
+        shown.add_row(row.label, percent(row.a), percent(row.b), *bounds, answer)
     return shown
 
 
-def _profiles(model: Model) -> Table:
+def _profiles_of_one(model: Model) -> Table:
     shown = table("%", "mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "top-3 CF1", "top-3 OF1")
-    for name, side in model.profiles.items():
-        measures = side.measures
+    for name, result in model.profiles.items():
+        measures = result.measures
         figures = (
             measures.mAP,
             *measures.all.as_dict().values(),
@@ -163,11 +168,11 @@ def _profiles(model: Model) -> Table:
     return shown
 
 
-def _both(a: Model, b: Model) -> Table:
-    """The headline figures of two models under every profile."""
+def _profiles_of_two(a: Model, b: Model) -> Table:
+    """mAP, CF1 and OF1 of two models under every profile."""
     shown = table("%", "mAP A", "mAP B", "CF1 A", "CF1 B", "OF1 A", "OF1 B")
-    for name, side in a.profiles.items():
-        one, other = side.measures, b.profiles[name].measures
+    for name, result in a.profiles.items():
+        one, other = result.measures, b.profiles[name].measures
         figures = (one.mAP, other.mAP, one.all.CF1, other.all.CF1, one.all.OF1, other.all.OF1)
         shown.add_row(name, *map(percent, figures))
     return shown

@@ -1,4 +1,4 @@
-"""`manylabel demo`: the whole main job, with nothing to download."""
+"""`manylabel demo`: a complete training and evaluation, without downloads."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ import click
     type=click.Path(path_type=Path),
     default=Path("runs/demo"),
     show_default=True,
-    help="Where everything goes.",
+    help="The folder for all results.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of scenes, weights and order.",
+    help="The random seed of scenes, weights and order.",
 )
 def demo(out: Path, seed: int) -> None:
-    """Draw a data set, train SRN in its four steps and its baseline, measure, explain, report.
+    """Draw a data set, train SRN and its baseline on it, and report the results.
 
-    Takes a few minutes on two processor cores and needs no download. Stopped, it goes on when it
-    is called again.
+    SRN is trained in its four steps. The report has metrics and attention maps. The demo takes a
+    few minutes on two processor cores and downloads nothing. If it was stopped, call it again to
+    continue.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`manylabel evaluate`: a bundle's figures on a data set."""
+"""`manylabel evaluate`: measures a bundle on a data set."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 @click.option(
     "--split",
     type=click.Choice(("test", "val", "train", "all")),
-    help="The images to measure.  [default: test if the data set has it, else val, else all]",
+    help="The images to use.  [default: test if the data set has it, else val, else all]",
 )
 @click.option(
     "--profile",
     type=click.Choice(PROFILES),
     default="manylabel",
     show_default=True,
-    help="Whose definitions of the figures.",
+    help="The definitions of the metrics.",
 )
-@click.option("--per-label", is_flag=True, help="Print a table of all labels, too.")
+@click.option("--per-label", is_flag=True, help="Also print a table of all labels.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 @click.option(
     "--save-predictions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save the scores (.csv .tsv .parquet .npz), and beside them targets and receipt.",
+    help="Save the scores (.csv .tsv .parquet .npz), and targets and receipt in files beside it.",
 )
 def evaluate(
     model: ModelOptions,
@@ -63,10 +63,10 @@ def evaluate(
     skip_bad_images: bool,
     save_predictions: Path | None,
 ) -> None:
-    """Measure BUNDLE on a data set: mAP, precision, recall and F1, by threshold and of the top 3.
+    """Measure BUNDLE on a data set: mAP, and precision, recall and F1 by threshold and top 3.
 
-    The data set's labels are matched with the model's by name. Under torchrun the processes share
-    the work; the figures are the same to the last bit.
+    The labels of the data set and the model are matched by name. Under torchrun, the processes
+    share the work, and the metrics are the same to the last bit.
 
     \b
     Example:
@@ -80,7 +80,7 @@ def evaluate(
     from manylabel.evaluate.run import evaluate as run
     from manylabel.processes import agreed, joined
 
-    with joined() as together, _told_once(together):
+    with joined() as together, _reported_once(together):
         job = agreed(lambda: _prepare(model, data, split, save_predictions, together))
         with progress("scoring", len(job.records), bar=together.leads) as report:
             found = run(
@@ -107,7 +107,7 @@ def evaluate(
 
 
 class _Job(NamedTuple):
-    """What is to be measured."""
+    """What to measure."""
 
     predictor: Predictor
     records: Records
@@ -121,7 +121,7 @@ def _prepare(
     save_predictions: Path | None,
     together: Processes,
 ) -> _Job:
-    """The model and the images to measure, once it is known that the predictions can be saved."""
+    """The model and the images; first it is checked that the predictions can be saved."""
     from manylabel.data.read import read
     from manylabel.evaluate.predictions.saving import rehearse_saving
 
@@ -133,10 +133,11 @@ def _prepare(
 
 
 @contextmanager
-def _told_once(together: Processes) -> Iterator[None]:
-    """Errors are told by the process that leads; the others end quietly and with success.
+def _reported_once(together: Processes) -> Iterator[None]:
+    """Only the leading process reports errors; the others end without a message and with success.
 
-    A launcher kills all when one of them ends otherwise: the one that leads could not say why.
+    If another process ended with an error, the launcher would stop all of them, and the leading
+    process could not report why.
     """
     try:
         yield
@@ -146,7 +147,7 @@ def _told_once(together: Processes) -> Iterator[None]:
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:
-    """The images to measure, and what that part of the data set is called."""
+    """The images to use, and the name of this part of the data set."""
     from manylabel.data.records import SPLITS
     from manylabel.evaluate.run import held_out, take_split
 

@@ -1,4 +1,4 @@
-"""`manylabel explain`: where a bundle saw the labels of one image."""
+"""`manylabel explain`: draws the evidence that a bundle found for the labels of one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from manylabel.predict import Predictor
 
 
-@click.command("explain", short_help="Draw where a bundle saw the labels of one image.")
+@click.command("explain", short_help="Draw the evidence for the labels of one image.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
@@ -23,23 +23,26 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Folder for the picture; it is made if need be.",
+    help="The folder for the picture. It is created if it does not exist.",
 )
 @click.option(
-    "--label", "names", multiple=True, metavar="NAME", help="Show this label; may be repeated."
+    "--label", "names", multiple=True, metavar="NAME", help="Show this label. Can be repeated."
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), metavar="K", help="Show the K labels of highest score."
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Show the K labels with the highest scores.",
 )
 def explain(
     bundle: Path, image: Path, folder: Path, names: tuple[str, ...], top: int | None
 ) -> None:
-    """Draw where BUNDLE saw the labels of IMAGE.
+    """Draw the evidence that BUNDLE found for the labels of IMAGE.
 
-    Writes DIR/NAME-attention.png: the photo, then for each label the map of its evidence over
-    the photo, as in the SRN paper's Fig. 3. Prints each label's score and where its map is
-    highest, in pixels of the upright image. Without --label or --top the labels are those that
-    are predicted present, and at least the three best.
+    Writes DIR/NAME-attention.png: the photo, and for each label the photo with the map of the
+    evidence, as in the SRN paper's Fig. 3. Prints each label's score and the highest point of its
+    map, in pixels of the upright image. Without --label or --top, the predicted labels are shown,
+    and at least the three best.
 
     \b
     Example:
@@ -81,7 +84,7 @@ def _shown(
 def _table(
     predictor: Predictor, found: Explanation, shown: list[int], size: tuple[int, int]
 ) -> list[str]:
-    """A line a label: name, score, whether it is predicted, and its map's highest point."""
+    """One line for each label: name, score, whether it is predicted, highest point of its map."""
     from manylabel.explain.localisation import peaks
 
     width = max(5, *(len(predictor.labels[i]) for i in shown))

@@ -1,4 +1,4 @@
-"""Figures on a terminal or as JSON; what `evaluate`, `score` and `compare` print alike."""
+"""Prints metrics on a terminal or as JSON, for `evaluate`, `score` and `compare`."""
 
 from __future__ import annotations
 
@@ -33,62 +33,63 @@ PROFILES: Final = (
     "torchmetrics",
     "voc07",
 )
-"""Those of `manylabel.metrics`, which would import too much."""
+"""The profiles of `manylabel.metrics`; importing that would be slow."""
 
 
-MORE: Final = {
+ADDITIONAL: Final = {
     "mAP_macro": "mean of the labels' AP",
-    "mAP_weighted": "the same, each label weighing as much as it has positives",
+    "mAP_weighted": "mean of the labels' AP, weighted by their positives",
     "AP_micro": "AP of all pairs of image and label in one ranking",
-    "LRAP": "AP along each image's labels (label ranking average precision)",
-    "ranking_loss": "pairs of labels of an image in the wrong order; less is better",
-    "coverage_error": "labels to take until all that are present are in; less is better",
-    "one_error": "images whose best label is absent; less is better",
-    "precision_at_1": "of an image's best label: present",
-    "precision_at_3": "of its best 3",
-    "precision_at_5": "of its best 5",
-    "recall_at_1": "of an image's present labels: among its best 1",
-    "recall_at_3": "among its best 3",
-    "recall_at_5": "among its best 5",
-    "hamming_loss": "pairs of image and label decided wrongly; less is better",
-    "subset_accuracy": "images with every label decided rightly",
+    "LRAP": "AP over the labels of each image (label ranking average precision)",
+    "ranking_loss": "pairs of labels of an image in the wrong order; lower is better",
+    "coverage_error": "best labels needed to include all present ones; lower is better",
+    "one_error": "images whose best label is absent; lower is better",
+    "precision_at_1": "present labels among an image's best label",
+    "precision_at_3": "present labels among an image's best 3",
+    "precision_at_5": "present labels among an image's best 5",
+    "recall_at_1": "an image's present labels that are its best label",
+    "recall_at_3": "an image's present labels that are among its best 3",
+    "recall_at_5": "an image's present labels that are among its best 5",
+    "hamming_loss": "pairs of image and label with a wrong decision; lower is better",
+    "subset_accuracy": "images with a right decision for every label",
     "mA": "mean over labels of (recall of present + recall of absent) / 2",
-    "instance_accuracy": "mean over images: right, of those decided or present",
-    "instance_precision": "mean over images: right, of those decided",
-    "instance_recall": "mean over images: right, of those present",
-    "instance_F1": "harmonic mean of the two",
+    "instance_accuracy": "mean over images: right / (predicted or present)",
+    "instance_precision": "mean over images: right / predicted",
+    "instance_recall": "mean over images: right / present",
+    "instance_F1": "harmonic mean of instance_precision and instance_recall",
 }
-"""What the figures of `measure_additional` say, in its order."""
+"""The meaning of each metric of `measure_additional`, in its order."""
 
 _COUNTS: Final = frozenset({"coverage_error"})
-"""Figures that are no share, and stay as they are."""
+"""Metrics that are not fractions and are not printed in percent."""
 
 
 def print_json(found: Mapping[str, Any]) -> None:
-    """Print one JSON object that every parser takes: a figure without a value is null."""
+    """Print one JSON object that every parser can read: a metric without a value is null."""
     click.echo(json.dumps(found, indent=2, allow_nan=False))
 
 
-def print_more(figures: Mapping[str, float], decided: str) -> None:
-    """Print the figures that no profile has, each with what it says.
+def print_additional(figures: Mapping[str, float], decided: str) -> None:
+    """Print the metrics that no profile has, each with its meaning.
 
     Args:
-        figures: As `measure_additional` gives them.
-        decided: When a label was decided for, in words.
+        figures: The result of `measure_additional`.
+        decided: The decision rule in words.
     """
-    shown = table("beyond profiles", "%", left=("what it says",))
-    for name, words in MORE.items():
+    shown = table("not in profiles", "%", left=("meaning",))
+    for name, words in ADDITIONAL.items():
         value = figures[name]
         shown.add_row(name, f"{value:.2f}" if name in _COUNTS else percent(value), words)
     console = terminal()
     console.print(shown)
     console.print(
-        f"coverage_error counts labels; decided where {decided}; unknown targets count nowhere"
+        f"coverage_error is a number of labels; decided where {decided}; unknown targets are "
+        "ignored"
     )
 
 
 def print_intervals(found: Intervals, *, per_label: bool) -> None:
-    """Print the headline figures with their intervals, and on demand each label's AP."""
+    """Print mAP, CF1 and OF1 with their intervals, and with `per_label` the AP of each label."""
     from manylabel.evaluate.intervals import in_words
 
     shown = table("95 % interval", "%", "low", "high")
@@ -109,13 +110,13 @@ def print_intervals(found: Intervals, *, per_label: bool) -> None:
 def print_figures(
     measures: Measures, notes: Iterable[str], receipt: Receipt, *, per_label: bool
 ) -> None:
-    """Print what was measured, by which definition, and its receipt.
+    """Print metrics with their definition and receipt.
 
     Args:
-        measures: The figures.
-        notes: What was decided on the way, a sentence each.
-        receipt: What the figures are of.
-        per_label: Print a table of all labels, too.
+        measures: The metrics.
+        notes: What was decided or left out, one sentence each.
+        receipt: How the metrics were measured.
+        per_label: Also print a table of all labels.
     """
     console = terminal()
     console.print(f"{measures.num_images:,} images, {len(measures.per_label):,} labels")
@@ -152,7 +153,7 @@ def _label_figures(measures: Measures) -> Table:
 
 
 def table(first: str, *columns: str, left: Iterable[str] = ()) -> Table:
-    """A table without rows: a column of names, then `columns` of numbers, then `left` of words."""
+    """An empty table: a column of names, then `columns` for numbers, then `left` for words."""
     from rich.table import Table
 
     found = Table(first)
@@ -164,12 +165,12 @@ def table(first: str, *columns: str, left: Iterable[str] = ()) -> Table:
 
 
 def percent(fraction: float) -> str:
-    """In percent; a dash where the figure is not defined."""
+    """The fraction in percent; a dash if it is NaN."""
     return "-" if fraction != fraction else f"{100 * fraction:.2f}"
 
 
 def points(difference: float) -> str:
-    """A difference of two fractions in points of percent, with its sign."""
+    """A difference of two fractions in percentage points, with its sign."""
     return "-" if difference != difference else f"{100 * difference:+.2f}"
 
 

@@ -1,7 +1,6 @@
-"""The `manylabel` command: its subcommands by name, and the one place where errors are caught.
+"""The `manylabel` command: its subcommands by name, and the only place that catches errors.
 
-Subcommands are imported when they are called, and they import torch when they run: `--help`
-answers at once.
+A subcommand is imported when it is called, and it imports torch when it runs. So `--help` is fast.
 """
 
 from __future__ import annotations
@@ -12,38 +11,42 @@ from typing import Final, NoReturn
 
 import click
 
-from manylabel.cli.lazy import Entry, LazyGroup
+from manylabel.cli.lazy import CommandEntry, LazyGroup
 from manylabel.errors import ManylabelError
 from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+"""The exit code after Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 
 
-COMMANDS: Final[dict[str, Entry]] = {
-    "demo": Entry(
+COMMANDS: Final[dict[str, CommandEntry]] = {
+    "demo": CommandEntry(
         "manylabel.cli.demo:demo",
-        "Draw a data set, train SRN in its four steps and its baseline, measure, explain, report.",
+        "Draw a data set, train SRN and its baseline on it, and report the results.",
     ),
-    "train": Entry(
-        "manylabel.cli.train:train", "Train a model and measure what each step brought."
+    "train": CommandEntry(
+        "manylabel.cli.train:train", "Train a model, and measure it after each step."
     ),
-    "evaluate": Entry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
-    "score": Entry("manylabel.cli.score:score", "Measure predictions that were made anywhere."),
-    "compare": Entry("manylabel.cli.compare:compare", "Set profiles, or two models, side by side."),
-    "tune": Entry(
+    "evaluate": CommandEntry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
+    "score": CommandEntry("manylabel.cli.score:score", "Measure a file of predictions."),
+    "compare": CommandEntry("manylabel.cli.compare:compare", "Compare profiles, or two models."),
+    "tune": CommandEntry(
         "manylabel.cli.tune:tune", "Fit a bundle's thresholds and calibration to a data set."
     ),
-    "report": Entry(
+    "report": CommandEntry(
         "manylabel.cli.report:report",
-        "Write a report of a model, or of two side by side, as one HTML file.",
+        "Write a report of one model or two as one HTML file.",
     ),
-    "predict": Entry("manylabel.cli.predict:predict", "Label images with a bundle."),
-    "explain": Entry(
-        "manylabel.cli.explain:explain", "Draw where a bundle saw the labels of one image."
+    "predict": CommandEntry("manylabel.cli.predict:predict", "Label images with a bundle."),
+    "explain": CommandEntry(
+        "manylabel.cli.explain:explain", "Draw the evidence for the labels of one image."
     ),
-    "models": Entry("manylabel.cli.models:models", "List backbones and heads with their costs."),
-    "data": Entry("manylabel.cli.data.group:data", "Look at data sets, or draw one to learn on."),
+    "models": CommandEntry(
+        "manylabel.cli.models:models", "List backbones and heads with their costs."
+    ),
+    "data": CommandEntry(
+        "manylabel.cli.data.group:data", "Inspect, check, convert, split or draw data sets."
+    ),
 }
 """The subcommands, in the order of the work."""
 
@@ -67,8 +70,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process.
 
-    Exit codes: 0 done; 1 begun, but it did not end well; 2 it cannot be begun as asked for;
-    130 interrupted.
+    Exit codes: 0: done. 1: the work started, but an error ended it. 2: the work cannot start as
+    requested. 130: interrupted.
     """
     try:
         code = cli.main(arguments, prog_name="manylabel", standalone_mode=False)
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         error.show()
         code = error.exit_code
     except click.Abort as abort:
-        # click makes this of Ctrl-C, and of an EOFError, which would be a fault of ours.
+        # click raises it for Ctrl-C, and also for an EOFError, which would be a fault of ours.
         if not isinstance(abort.__cause__, KeyboardInterrupt):
             raise
         click.echo("Interrupted.", err=True)

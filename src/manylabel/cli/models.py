@@ -1,4 +1,4 @@
-"""`manylabel models`: backbones and heads, and what they cost."""
+"""`manylabel models`: lists backbones and heads with their costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=80,
     show_default=True,
-    help="The number of labels that the heads are for.",
+    help="The number of labels of the heads.",
 )
 @click.option(
     "--size",
@@ -37,15 +37,16 @@ if TYPE_CHECKING:
     "--backbone",
     default="resnet101",
     show_default=True,
-    help="The backbone whose maps the heads look at.",
+    help="The backbone of the heads.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def models(pattern: str | None, num_labels: int, size: int, backbone: str, as_json: bool) -> None:
-    """List backbones and heads, and what each costs for one image.
+    """List backbones and heads with their costs for one image.
 
-    Without PATTERN some backbones of each family are listed; any other model of timm will do as
-    well, and PATTERN lists those whose name fits it, * standing for anything. Costs are counted,
-    not timed, one multiplication and its addition as two operations; nothing is downloaded.
+    Without PATTERN, some backbones of each family are listed. Other models of timm can be used,
+    too: PATTERN lists those with a matching name, where * matches any text. Costs are numbers of
+    parameters and operations, not times. One multiplication and its addition count as two
+    operations. Nothing is downloaded.
 
     \b
     Examples:
@@ -76,7 +77,7 @@ def models(pattern: str | None, num_labels: int, size: int, backbone: str, as_js
 
 
 Row = tuple[str, str, "BackboneCost | str"]
-"""Family, name, and the cost or why there is none."""
+"""Family, name, and the cost, or a text that says why there is none."""
 
 
 def _measured(names: list[tuple[str, str]], size: int) -> Iterator[Row]:
@@ -87,7 +88,7 @@ def _measured(names: list[tuple[str, str]], size: int) -> Iterator[Row]:
         for done, (family, name) in enumerate(names, start=1):
             try:
                 yield family, name, backbone_cost(name, size, size)
-            except ConfigError as error:  # told in its row
+            except ConfigError as error:  # shown in its row
                 yield family, name, error.what
             bar.done(done)
 

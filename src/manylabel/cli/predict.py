@@ -1,4 +1,4 @@
-"""`manylabel predict`: labels and scores of images."""
+"""`manylabel predict`: gives the labels and scores of images."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     type=click.Choice(("table", "jsonl", "csv")),
     default="table",
     show_default=True,
-    help="table: to read; jsonl: one JSON object a line; csv: every score, one column a label.",
+    help="table: for people. jsonl: one JSON object per line. csv: all scores, one column per "
+    "label.",
 )
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="K",
-    help="List the K labels of the highest scores, decided for or not.",
+    help="List the K labels with the highest scores, whether predicted or not.",
 )
 @click.option(
     "--threshold",
@@ -64,9 +65,9 @@ def predict(
 ) -> None:
     """Label images with BUNDLE.
 
-    PATHS are image files, folders (with all below them) and quoted patterns such as
-    'photos/**/*.jpg'. An image that cannot be used is reported and skipped; the exit code is then
-    1. With --top and --threshold, a label must pass both.
+    PATHS are image files, folders (including their subfolders) and quoted patterns such as
+    'photos/**/*.jpg'. An image that cannot be used is reported and skipped, and the exit code is
+    then 1. With both --top and --threshold, a label must meet both.
 
     \b
     Example:
@@ -75,13 +76,15 @@ def predict(
       manylabel predict runs/demo/bundle 'photos/*.jpg' --top 3 --format jsonl
     """
     if form == "csv" and (top is not None or threshold is not None):
-        raise click.UsageError("--format csv holds every score: --top and --threshold choose none.")
+        raise click.UsageError(
+            "--format csv writes all scores: it cannot be used with --top or --threshold."
+        )
     images = find_images(paths)
     predictor = load_predictor(model)
     if threshold is not None:
         predictor = predictor.deciding(predictor.decision.at_threshold(threshold))
     choice = Choice(top, any_score=threshold is None)
-    # Lines that stream to a terminal would be torn by a bar.
+    # If lines are printed to a terminal, a progress bar would be mixed with them.
     bar = form == "table" or out is not None or not sys.stdout.isatty()
     with output(out) as stream, progress("scoring", len(images), bar=bar) as report:
         results = Results(predictor, images, report)
@@ -94,31 +97,31 @@ def predict(
 def find_images(paths: Iterable[str]) -> list[Path]:
     """The images that the arguments name, each once, in order.
 
-    A file is taken whatever its ending; of folders and patterns the files with an ending of
-    `images.ENDINGS` that are not hidden.
+    A file is used whatever its ending. In folders and for patterns, only files with an ending in
+    `images.ENDINGS` that are not hidden are used.
 
     Raises:
-        DataError: A folder or a pattern yields no image.
+        DataError: There is no image for a folder or a pattern.
     """
-    found = [image for path in paths for image in _images_of(path)]
+    found = [image for path in paths for image in _find_images(path)]
     return list(dict.fromkeys(found))
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which labels of an image are listed.
+    """The choice of the labels that are listed for an image.
 
     Args:
-        top: At most so many; None: all that are decided for.
-        any_score: List the best labels whether they are decided for or not.
+        top: The largest number of labels; None: all predicted labels.
+        any_score: List the `top` best labels, whether they are predicted or not.
     """
 
     top: int | None
     any_score: bool
 
     def of(self, prediction: Prediction) -> list[tuple[str, float]]:
-        """Labels and scores, highest score first."""
+        """The listed labels of a prediction with their scores, the highest score first."""
         if self.top is not None and self.any_score:
             return prediction.top(self.top)
         return prediction.found()[: self.top]
@@ -126,7 +129,7 @@ class Choice:
 
 @final
 class Results:
-    """The predictions, as they come; bad images are reported and counted in `bad`."""
+    """Iterates over the predictions. Bad images are reported and counted in `bad`."""
 
     def __init__(self, predictor: Predictor, images: list[Path], report: Bar) -> None:
         self.bad = 0
@@ -182,11 +185,11 @@ FORMATS: Final[dict[str, Writer]] = {
 }
 
 
-def _images_of(path: str) -> list[Path]:
+def _find_images(path: str) -> list[Path]:
     if os.path.isdir(path):
-        return _require(_below(path), path, "The folder holds no image.")
+        return _require(_below(path), path, "There is no image in the folder.")
     if os.path.exists(path) or not glob.has_magic(path):
-        return [Path(path)]  # one that is missing is reported with the bad ones
+        return [Path(path)]  # a missing image is reported like a bad one
     matches = sorted(glob.glob(path, recursive=True))
     images = [image for match in matches for image in _matched(match)]
     return _require(images, path, "No image matches the pattern.")
@@ -201,7 +204,7 @@ def _matched(match: str) -> list[Path]:
 
 
 def _below(folder: str) -> list[Path]:
-    """The images in `folder` and below, by path; hidden files and folders are passed over."""
+    """The images in `folder` and its subfolders, sorted; hidden files and folders are skipped."""
     from manylabel.images import has_image_ending
 
     def refuse(error: OSError) -> None:
@@ -224,9 +227,9 @@ def _require(images: list[Path], path: str, fault: str) -> list[Path]:
         return images
     from manylabel.images import ENDINGS
 
-    raise DataError(fault, where=path, fix=f"Name images that end in {', '.join(ENDINGS)}.")
+    raise DataError(fault, where=path, fix=f"Give images that end in {', '.join(ENDINGS)}.")
 
 
 def _key(path: Path) -> str:
-    """The path as text that any file can hold, whatever bytes its name is of."""
+    """The path as valid text, also if its bytes are not valid UTF-8."""
     return str(path).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""`manylabel report`: figures, curves and mistakes of a model as one HTML file."""
+"""`manylabel report`: writes metrics, curves and mistakes of a model as one HTML file."""
 
 from __future__ import annotations
 
@@ -20,39 +20,46 @@ from manylabel.cli.shared import (
 
 if TYPE_CHECKING:
     from manylabel.data.records import Records
-    from manylabel.evaluate.report.content import Page
+    from manylabel.evaluate.report.content import Report
     from manylabel.evaluate.report.pictures import Overlay
     from manylabel.predict import Predictor
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(short_help="Write a report of a model, or of two side by side, as one HTML file.")
+@click.command(short_help="Write a report of one model or two as one HTML file.")
 @click.argument("bundles", metavar="[BUNDLE [BUNDLE2]]", nargs=-1, type=_PATH)
 @data_options(required=False)
 @click.option(
     "--split",
     type=click.Choice(("test", "val", "train", "all")),
-    help="The images to measure.  [default: test if the data set has it, else val, else all]",
+    help="The images to use.  [default: test if the data set has it, else val, else all]",
 )
 @click.option(
-    "--predictions", type=_PATH, help="Instead of a bundle: scores, as `manylabel score` takes."
+    "--predictions",
+    type=_PATH,
+    help="A file of scores instead of a bundle, as for `manylabel score`.",
 )
 @click.option("--predictions2", type=_PATH, help="The scores of a second model.")
-@click.option("--targets", type=_PATH, help="The truth of the predictions: as --data.")
-@click.option("--logits", is_flag=True, help="Predictions are logits, before the sigmoid.")
-@click.option("--image-list", type=_PATH, help="Predictions in lists: the images, a path a line.")
-@click.option("--label-names", type=_PATH, help="Predictions in lists: a label a line.")
+@click.option("--targets", type=_PATH, help="The data set with the targets of the predictions.")
+@click.option("--logits", is_flag=True, help="Predictions are logits (before the sigmoid).")
+@click.option(
+    "--image-list", type=_PATH, help="Predictions in lists: the images, one path per line."
+)
+@click.option("--label-names", type=_PATH, help="Predictions in lists: one label per line.")
 @click.option("--out", type=_PATH, default="report.html", show_default=True, help="The file.")
 @click.option(
-    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, ..."
+    "--device",
+    default="auto",
+    show_default=True,
+    help="The device: auto (a GPU if there is one), cpu, ...",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Images scored at once.",
+    help="The number of images in a batch.",
 )
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 def report(
@@ -70,11 +77,11 @@ def report(
     batch_size: int,
     skip_bad_images: bool,
 ) -> None:
-    """Write a report of a model, or of two side by side: one HTML file that opens offline.
+    """Write a report of one model, or of two models for comparison, as one HTML file.
 
-    It has the figures with their receipt, a table of labels to sort and filter, each label's
-    curve with its threshold to move, calibration, co-occurrence, the surest mistakes and targets
-    that may be wrong.
+    The file opens without a network. It has the metrics and how they were measured, a table of
+    labels to sort and filter, the curve of each label with a threshold that can be moved,
+    calibration, co-occurrence, the most confident mistakes, and targets that may be wrong.
 
     \b
     Example:
@@ -85,19 +92,19 @@ def report(
     from manylabel.evaluate.report.plotly import packed_plotly
 
     _require_one_way(bundles, predictions, predictions2, targets)
-    packed_plotly()  # if it is missing, that is told before the work
+    packed_plotly()  # if plotly is missing, the error comes before the work
     source = replace(data, path=targets or data.path)
     if source.path is None:
         raise click.UsageError("Give the data set: --data, or --targets.")
     if predictions is None:
         models = [ModelOptions(bundle, device, batch_size) for bundle in bundles]
-        page = _of_bundles(models, source, split, skip_bad=skip_bad_images)
+        content = _from_bundles(models, source, split, skip_bad=skip_bad_images)
     else:
         files = [predictions] if predictions2 is None else [predictions, predictions2]
-        page = _of_files(files, source, split, logits, image_list, label_names)
-    from manylabel.evaluate.report.render import write_page
+        content = _from_files(files, source, split, logits, image_list, label_names)
+    from manylabel.evaluate.report.render import write_report
 
-    click.echo(f"Report: {write_page(out, page)}")
+    click.echo(f"Report: {write_report(out, content)}")
 
 
 def _require_one_way(
@@ -116,32 +123,32 @@ def _require_one_way(
         raise click.UsageError("Give a bundle's data set as --data, not as --targets.")
 
 
-def _of_bundles(
+def _from_bundles(
     models: Sequence[ModelOptions], data: DataOptions, split: str | None, *, skip_bad: bool
-) -> Page:
+) -> Report:
     from manylabel.data.read import read
-    from manylabel.evaluate.report.sources import page_of_bundles
+    from manylabel.evaluate.report.sources import report_from_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
     trained_on = predictors[0][1].engine.info.trained_on
     records = _part(read(data_source(data)), split, trained_on)
     with progress("scoring", len(models) * len(records)) as bar:
-        return page_of_bundles(
+        return report_from_bundles(
             predictors, records, overlay=_overlay, skip_bad=skip_bad, on_progress=bar.done
         )
 
 
-def _of_files(
+def _from_files(
     files: Sequence[Path],
     data: DataOptions,
     split: str | None,
     logits: bool,
     image_list: Path | None,
     label_names: Path | None,
-) -> Page:
+) -> Report:
     from manylabel.data.read import read, recognise
     from manylabel.evaluate.predictions.table import read_predictions
-    from manylabel.evaluate.report.sources import page_of_predictions
+    from manylabel.evaluate.report.sources import report_from_predictions
 
     assert data.path is not None
     truth = _part(read(data_source(data)), split or "all", None)
@@ -157,7 +164,7 @@ def _of_files(
         )
         for file in files
     ]
-    return page_of_predictions(found, truth)
+    return report_from_predictions(found, truth)
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
@@ -173,7 +180,7 @@ def _part(records: Records, split: str | None, trained_on: str | None) -> Record
 
 
 def _overlay(predictor: Predictor, columns: Sequence[int]) -> Overlay:
-    """Draws where the model saw evidence for a label of the page; `columns` are its own."""
+    """A function that draws the evidence for a label of the report; `columns` are the model's."""
     from manylabel.explain.attention import explain_image
     from manylabel.explain.overlay import blend
 

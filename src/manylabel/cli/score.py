@@ -1,4 +1,4 @@
-"""`manylabel score`: the figures of predictions that were made anywhere."""
+"""`manylabel score`: measures files of predictions, from any source."""
 
 from __future__ import annotations
 
@@ -8,55 +8,62 @@ from typing import Any
 
 import click
 
-from manylabel.cli.figures import PROFILES, print_figures, print_intervals, print_json, print_more
+from manylabel.cli.figures import (
+    PROFILES,
+    print_additional,
+    print_figures,
+    print_intervals,
+    print_json,
+)
 from manylabel.cli.shared import DATA_FORMATS, progress, terminal
 
 Command = Callable[..., Any]
 
 
 def inputs_options(command: Command) -> Command:
-    """Adds what says how truth and predictions are read: the fields of `evaluate.score.Inputs`."""
+    """Adds the options for reading targets and predictions: the fields of `Inputs`."""
     path = click.Path(path_type=Path)
     options = (
         click.option(
             "--targets",
             type=path,
             required=True,
-            help="The truth: any data set; as a table a column 'image', then one column a label.",
+            help="The targets: any data set. A table has a column 'image' and one column per "
+            "label.",
         ),
         click.option(
             "--format",
             "kind",
             type=click.Choice(DATA_FORMATS),
             metavar="KIND",
-            help="The kind of data set of the targets.  [default: auto: by what lies there]",
+            help="The kind of data set of the targets.  [default: auto: recognised by its files]",
         ),
         click.option(
-            "--split", type=click.Choice(("train", "val", "test")), help="Only these targets."
+            "--split", type=click.Choice(("train", "val", "test")), help="Use only this split."
         ),
-        click.option("--logits", is_flag=True, help="The numbers are logits, before the sigmoid."),
-        click.option("--image-list", type=path, help="Lists: the images, a path a line."),
-        click.option("--label-names", type=path, help="Lists: a label a line."),
+        click.option("--logits", is_flag=True, help="Predictions are logits (before the sigmoid)."),
+        click.option("--image-list", type=path, help="Lists: the images, one path per line."),
+        click.option("--label-names", type=path, help="Lists: one label per line."),
     )
     return _with(options, command)
 
 
 def draws_options(command: Command) -> Command:
-    """Adds --resamples and --seed of the bootstrap."""
+    """Adds --resamples and --seed for the bootstrap."""
     options = (
         click.option(
             "--resamples",
             type=click.IntRange(100, 10_000),
             default=1000,
             show_default=True,
-            help="How often the images are drawn for the intervals.",
+            help="The number of bootstrap draws for the intervals.",
         ),
         click.option(
             "--seed",
             type=click.IntRange(min=0),
             default=0,
             show_default=True,
-            help="Of these draws.",
+            help="The random seed of these draws.",
         ),
     )
     return _with(options, command)
@@ -68,7 +75,7 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
     return command
 
 
-@click.command(short_help="Measure predictions that were made anywhere.")
+@click.command(short_help="Measure a file of predictions.")
 @click.option(
     "--predictions",
     "predictions_path",
@@ -77,31 +84,33 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
     help="Scores: a table (.csv .tsv .parquet), .npz, COCO results (.json) or lists (.txt).",
 )
 @inputs_options
-@click.option("--common", is_flag=True, help="Measure the images that both sides have.")
+@click.option("--common", is_flag=True, help="Use only the images that are in both files.")
 @click.option(
     "--profile",
     type=click.Choice(PROFILES),
     default="manylabel",
     show_default=True,
-    help="Whose definitions of the figures.",
+    help="The definitions of the metrics.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="For all labels: scores that reach it are decisions.  [default: the profile's own]",
+    help="The threshold for all labels; a label is predicted if its score reaches it.  "
+    "[default: the profile's own]",
 )
 @click.option(
     "--thresholds",
     "thresholds_path",
     type=click.Path(path_type=Path),
-    help="One a label, from JSON: the .receipt.json of saved predictions, or an object by label.",
+    help="The threshold of each label, from JSON: the .receipt.json of saved predictions, or an "
+    "object from label to threshold.",
 )
-@click.option("--per-label", is_flag=True, help="Print a table of all labels, too.")
-@click.option("--more", is_flag=True, help="Print the figures that no profile has, too.")
+@click.option("--per-label", is_flag=True, help="Also print a table of all labels.")
+@click.option("--more", is_flag=True, help="Also print the metrics that no profile has.")
 @click.option(
     "--intervals",
     is_flag=True,
-    help="Print how far mAP, CF1, OF1 and each label's AP would move with other images, too.",
+    help="Also print bootstrap intervals of mAP, CF1, OF1 and each label's AP.",
 )
 @draws_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -119,7 +128,7 @@ def score(
     as_json: bool,
     **inputs: Any,
 ) -> None:
-    """Measure predictions that were made anywhere, by name of image and label.
+    """Measure a file of predictions from any source, matched by names of images and labels.
 
     \b
     Example:
@@ -133,7 +142,7 @@ def score(
     from manylabel.evaluate.predictions.score import Inputs, score_predictions
 
     if threshold is not None and thresholds_path is not None:
-        raise click.UsageError("--threshold and --thresholds cannot go together.")
+        raise click.UsageError("--threshold and --thresholds cannot be used together.")
     with progress("resampling, %", 100, bar=intervals) as bar:
         found = score_predictions(
             predictions_path,
@@ -148,9 +157,9 @@ def score(
     if as_json:
         print_json(found.as_dict())
         return
-    terminal().print(f"{found.receipt.predictions} against {found.receipt.data}")
+    terminal().print(f"predictions {found.receipt.predictions}, targets {found.receipt.data}")
     print_figures(found.measures, found.notes, found.receipt, per_label=per_label)
     if found.intervals:
         print_intervals(found.intervals, per_label=per_label)
     if more:
-        print_more(found.more(), in_words(found.threshold))
+        print_additional(found.more(), in_words(found.threshold))

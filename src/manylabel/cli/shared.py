@@ -1,4 +1,4 @@
-"""What commands have in common: options that go together, a progress bar, a file in place."""
+"""What commands share: groups of options, a progress bar, and atomic output files."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ DATA_FORMATS: Final = (
     "webdataset",
     "folder",
 )
-"""What `--format` of a data set can be; those of `DataSource`, which would import too much."""
+"""The values of `--format` for a data set, as in `DataSource`; importing that would be slow."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """The data set that a command was given; an option that was not is None.
+    """The options of a command that describe the data set; an option that was not given is None.
 
     The fields are those of `manylabel.data.read.DataSource`.
     """
@@ -63,10 +63,10 @@ class DataOptions:
     options: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        """The options that were given, as a recipe's table `data` has them: paths as text.
+        """The given options in the form of a recipe's table `data`, with paths as text.
 
         Raises:
-            ConfigError: One of `--option` is no KEY=VALUE.
+            ConfigError: A value of `--option` is not KEY=VALUE.
         """
         from manylabel.config import override
 
@@ -76,14 +76,14 @@ class DataOptions:
 
 
 def data_options(*, required: bool, argument: bool = False) -> Decorator:
-    """Adds --data and what goes with it; the command gets `data`, a `DataOptions`.
+    """Adds --data and its related options; the command gets `data`, a `DataOptions`.
 
     Args:
-        required: The command cannot do without --data.
-        argument: The data set is given as the argument DATA instead of --data.
+        required: Whether the command needs --data.
+        argument: Whether the data set is the argument DATA instead of the option --data.
     """
     path = click.Path(path_type=Path)
-    what = "The data set: a table, a JSON file or a folder; docs/data.md lists the kinds."
+    what = "The data set: a table, a JSON file or a folder. docs/data.md lists all kinds."
     options = (
         click.argument("path", metavar="DATA", type=path)
         if argument
@@ -92,8 +92,8 @@ def data_options(*, required: bool, argument: bool = False) -> Decorator:
             "--format",
             type=click.Choice(DATA_FORMATS),
             metavar="KIND",
-            help="table, coco, voc, folder, ...: docs/data.md has all.  [default: auto: by what "
-            "lies there]",
+            help="The kind of data set: table, coco, voc, folder, ...; docs/data.md lists all.  "
+            "[default: auto: recognised by its files]",
         ),
         click.option(
             "--images",
@@ -102,24 +102,26 @@ def data_options(*, required: bool, argument: bool = False) -> Decorator:
         ),
         click.option("--image-column", help="Table: the column of image paths."),
         click.option("--label-column", help="Table: the column that holds all labels of an image."),
-        click.option("--label-delimiter", help="Table: what stands between two of these labels."),
+        click.option(
+            "--label-delimiter", help="Table: the text between two labels of this column."
+        ),
         click.option("--split-column", help="Table: the column of splits."),
         click.option(
             "--option",
             "options",
             multiple=True,
             metavar="KEY=VALUE",
-            help="Any other setting of the data set: difficult=present. May be repeated.",
+            help="Another setting of the data set, such as difficult=present. Can be repeated.",
         ),
     )
-    return _gathered("data", DataOptions, options)
+    return _grouped("data", DataOptions, options)
 
 
 def data_source(options: DataOptions) -> DataSource:
     """The data set to read.
 
     Raises:
-        ConfigError: An option does not fit.
+        ConfigError: An option is not valid.
     """
     from manylabel.config import parse
     from manylabel.data.read import DataSource
@@ -130,7 +132,7 @@ def data_source(options: DataOptions) -> DataSource:
 @final
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """The bundle that a command was given, and how to run it."""
+    """The bundle of a command, and how to run it."""
 
     bundle: Path
     device: str
@@ -145,17 +147,17 @@ def model_options(command: Command) -> Command:
             "--device",
             default="auto",
             show_default=True,
-            help="auto (a GPU if there is one), cpu, cuda, ...",
+            help="The device: auto (a GPU if there is one), cpu, cuda, ...",
         ),
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
             default=32,
             show_default=True,
-            help="Images scored at once.",
+            help="The number of images in a batch.",
         ),
     )
-    return _gathered("model", ModelOptions, options)(command)
+    return _grouped("model", ModelOptions, options)(command)
 
 
 def load_predictor(options: ModelOptions) -> Predictor:
@@ -171,9 +173,9 @@ def load_predictor(options: ModelOptions) -> Predictor:
 
 
 def terminal(stream: TextIO | None = None) -> Console:
-    """A rich console on `stream`, stdout by default, that prints names as they are.
+    """A rich console on `stream`, stdout by default, that prints names without markup.
 
-    Where no terminal is, lines are as long as they need to be.
+    If `stream` is not a terminal, lines are not wrapped.
     """
     from rich.console import Console
 
@@ -186,13 +188,13 @@ def terminal(stream: TextIO | None = None) -> Console:
 
 @final
 class Bar:
-    """What a command says on stderr while it works."""
+    """The progress bar and messages of a command on stderr."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
 
     def done(self, count: int) -> None:
-        """So many images are done."""
+        """Set the number of images done."""
         self._bar.update(self._task, completed=count)
 
     def say(self, line: str) -> None:
@@ -202,12 +204,12 @@ class Bar:
 
 @contextmanager
 def progress(doing: str, total: int, *, bar: bool = True) -> Iterator[Bar]:
-    """A progress bar on stderr where that is a terminal.
+    """A progress bar on stderr, if that is a terminal.
 
     Args:
-        doing: What is going on, in a word or two.
+        doing: The current work, in a word or two.
         total: The number of images.
-        bar: False leaves the bar out, where it would tear what is printed meanwhile.
+        bar: False for no bar, if other output would be mixed with it.
     """
     from rich.progress import (
         BarColumn,
@@ -226,17 +228,17 @@ def progress(doing: str, total: int, *, bar: bool = True) -> Iterator[Bar]:
         console=console,
         disable=not (bar and console.is_terminal),
         transient=True,
-        redirect_stdout=False,  # rich would send it to stderr
+        redirect_stdout=False,  # otherwise rich sends stdout to stderr
     ) as shown:
         yield Bar(shown, shown.add_task(doing, total=total))
 
 
 @contextmanager
 def output(path: Path | None) -> Iterator[TextIO]:
-    """A text stream to write to: stdout, or the file at `path`, which appears when it is whole.
+    """A text stream to write to: stdout, or the file at `path`, which appears when it is complete.
 
     Raises:
-        RunError: The file cannot be written; what lay there before is untouched.
+        RunError: The file cannot be written. An earlier file at `path` is unchanged.
     """
     if path is None:
         yield sys.stdout
@@ -250,19 +252,17 @@ def output(path: Path | None) -> Iterator[TextIO]:
         yield stream
 
 
-def _gathered(
-    name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]
-) -> Decorator[Any]:
-    """Adds `options`, which the command gets as one argument: `name`, of the dataclass `kind`."""
+def _grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]) -> Decorator[Any]:
+    """Adds `options`; the command gets them as one argument `name`, of the dataclass `kind`."""
 
     def decorate(command: Any) -> Any:
         @wraps(command)
-        def gathering(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             parts = {field.name: named.pop(field.name) for field in fields(kind)}
             return command(*arguments, **{name: kind(**parts)}, **named)
 
         for option in reversed(options):
-            option(gathering)
-        return gathering
+            option(call)
+        return call
 
     return decorate

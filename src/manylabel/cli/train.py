@@ -1,4 +1,4 @@
-"""`manylabel train`: a recipe and a data set, to a run's folder."""
+"""`manylabel train`: trains a model by a recipe on a data set, and writes the run's folder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ DEFAULT_RECIPE = "quick-resnet50-srn"
 @data_options(required=False)
 @click.option(
     "--recipe",
-    help="A TOML file, or the name of a recipe that comes with manylabel.  "
-    f"[default: {DEFAULT_RECIPE}]",
+    help=f"A TOML file, or the name of a recipe of manylabel.  [default: {DEFAULT_RECIPE}]",
 )
 @click.option(
     "--out",
@@ -31,22 +30,22 @@ DEFAULT_RECIPE = "quick-resnet50-srn"
 @click.option(
     "--backbone-weights",
     type=click.Path(path_type=Path),
-    help="Pre-trained weights of the backbone, safetensors or a state dict, instead of timm's.",
+    help="Pre-trained weights of the backbone, instead of timm's: safetensors or a state dict.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
-@click.option("--device", help="auto, cpu, cuda or mps, instead of the recipe's.")
+@click.option("--seed", type=click.IntRange(min=0), help="The seed, instead of the recipe's.")
+@click.option("--device", help="The device (auto, cpu, cuda or mps), instead of the recipe's.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Any other key of the recipe, for instance optim.lr=0.01 or steps.0.epochs=3.",
+    help="Another key of the recipe, such as optim.lr=0.01 or steps.0.epochs=3. Can be repeated.",
 )
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with the run in this folder, with its own recipe.",
+    help="Continue the run in this folder, with its own recipe.",
 )
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be used.")
 def train(
@@ -60,10 +59,10 @@ def train(
     resume: Path | None,
     skip_bad_images: bool,
 ) -> None:
-    """Train a model and measure what each step brought.
+    """Train a model, and measure it after each step.
 
-    The run's folder then holds the bundle, each step's bundle, metrics.json, the whole recipe,
-    report.html, and a checkpoint that --resume goes on from.
+    The run's folder then has the bundle, the bundle of each step, metrics.json, the complete
+    recipe, report.html, and a checkpoint for --resume.
 
     \b
     Examples:
@@ -93,7 +92,7 @@ def train(
         assert config.data is not None
         records = load_records(config.data, reporter, skip_bad=skip_bad_images)
         reporter.say(records.summary())
-        reporter.say(_chosen(path, config))
+        reporter.say(_describe(path, config))
         outcome = run(config, records, folder, reporter, resume=resume is not None)
         page = report_run(outcome, config)
     click.echo(f"Bundle: {outcome.bundle}\nReport: {page}")
@@ -102,7 +101,7 @@ def train(
 def _recipe(
     path: Path, data: DataOptions, values: Mapping[str, object], settings: tuple[str, ...]
 ) -> RunConfig:
-    """The recipe at `path` with the command line's data set, values and settings put in."""
+    """The recipe at `path`, changed by the data set, values and settings of the command line."""
     from manylabel.config import override, put, read_toml
     from manylabel.errors import ConfigError
     from manylabel.train.config import resolve
@@ -113,7 +112,7 @@ def _recipe(
         raise ConfigError(
             "No data set is given.",
             where="--data",
-            fix="Give a table, a COCO JSON file or a folder, for instance --data photos.csv.",
+            fix="Give a table, a COCO JSON file or a folder, such as --data photos.csv.",
         )
     return resolve(tables, where=str(path))
 
@@ -123,12 +122,12 @@ def _refuse_beside_resume(
 ) -> None:
     if recipe or out or values or settings:
         raise click.UsageError(
-            "--resume goes on with the run's own recipe: leave out --recipe, --out, --seed, "
+            "--resume continues with the run's own recipe: leave out --recipe, --out, --seed, "
             "--device, --backbone-weights and --set."
         )
 
 
-def _chosen(path: Path, config: RunConfig) -> str:
+def _describe(path: Path, config: RunConfig) -> str:
     steps = ", ".join(f"{step.kind} {step.epochs}" for step in config.steps)
     weights = config.backbone.weights or (
         "timm's pre-trained weights" if config.backbone.pretrained else "no pre-trained weights"

@@ -1,4 +1,4 @@
-"""`manylabel tune`: a bundle with thresholds, and a calibration, that fit a data set."""
+"""`manylabel tune`: finds the thresholds and the calibration of a bundle on a data set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RULES: Final = ("f1", "precision", "recall", "cost")
 KINDS: Final = ("temperature", "platt", "beta", "isotonic")
-"""Those of `manylabel.metrics.calibration`, which would import too much."""
+"""The kinds of `manylabel.metrics.calibration`; importing that module would be slow."""
 
 
 @click.command(short_help="Fit a bundle's thresholds and calibration to a data set.")
@@ -35,40 +35,51 @@ KINDS: Final = ("temperature", "platt", "beta", "isotonic")
 @click.option(
     "--split",
     type=click.Choice(("val", "test", "train", "all")),
-    help="The images to tune on.  [default: val, drawn as training draws it if not given]",
+    help="The images to tune on.  [default: val; if the data set has none, val as training draws "
+    "it]",
 )
 @click.option(
     "--rule",
     type=click.Choice(RULES),
     default="f1",
     show_default=True,
-    help="What a label's threshold seeks: F1; recall at a precision or precision at a recall "
-    "(the one that is named is kept); the least cost.",
+    help="What thresholds optimise. f1: the highest F1. precision: the highest recall with at "
+    "least the precision --at. recall: the highest precision with at least the recall --at. cost: "
+    "the lowest cost.",
 )
-@click.option("--at", type=float, help="Rules precision and recall: the figure to keep, 0..1.")
+@click.option(
+    "--at", type=float, help="Rules precision and recall: the least precision or recall, 0..1."
+)
 @click.option(
     "--costs",
     type=(float, float),
     metavar="YES NO",
-    help="Rule cost: what a wrong yes and a wrong no cost.",
+    help="Rule cost: the cost of a false positive and of a false negative.",
 )
 @click.option(
     "--calibrate",
     type=click.Choice(("none", *KINDS)),
     default="none",
     show_default=True,
-    help="How scores are made to say how often they are right.",
+    help="How to calibrate scores, so that they become probabilities.",
 )
-@click.option("--at-least", type=click.IntRange(min=0), default=0, help="Labels an image gets.")
-@click.option("--at-most", type=click.IntRange(min=1), help="Labels an image gets, the best.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the folds.")
+@click.option(
+    "--at-least",
+    type=click.IntRange(min=0),
+    default=0,
+    help="The smallest number of labels of an image.",
+)
+@click.option(
+    "--at-most", type=click.IntRange(min=1), help="The largest number of labels of an image."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="The random seed of the folds.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     metavar="BUNDLE2",
-    help="Where the new bundle is saved; BUNDLE itself stays, unless it is named here.",
+    help="The folder of the new bundle. BUNDLE is changed only if it is named here.",
 )
 def tune(
     model: ModelOptions,
@@ -76,12 +87,12 @@ def tune(
     split: str | None,
     skip_bad_images: bool,
     out: Path,
-    **sought: Any,
+    **options: Any,
 ) -> None:
-    """Save BUNDLE anew with thresholds, and a calibration if asked for, that fit a data set.
+    """Find thresholds and, with --calibrate, a calibration on a data set, and save a new bundle.
 
-    The weights stay. The figures are cross-fitted: what decides on an image was found without it,
-    so they are what to expect of new images.
+    The weights stay the same. The metrics are cross-fitted: the thresholds for an image were found
+    without that image. So similar results can be expected on new images.
 
     \b
     Example:
@@ -92,7 +103,7 @@ def tune(
     from manylabel.data.read import read
     from manylabel.evaluate.tuning import tune as run
 
-    plan = _plan(**sought)
+    plan = _plan(**options)
     predictor = load_predictor(model)
     records = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
     with progress("scoring", len(records)) as bar:
@@ -111,9 +122,9 @@ def _plan(
 
     where = "the options of tune"
     check_limits(rest["at_least"], rest["at_most"])
-    sought = parse(Rule, {"kind": rule, "at": at, "costs": costs}, where=where)
+    parsed = parse(Rule, {"kind": rule, "at": at, "costs": costs}, where=where)
     kind = None if calibrate == "none" else calibrate
-    return parse(TuningPlan, {"rule": sought, "calibrate": kind, **rest}, where=where)
+    return parse(TuningPlan, {"rule": parsed, "calibrate": kind, **rest}, where=where)
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
@@ -135,21 +146,26 @@ def _print(found: Tuning, was_calibrated: bool, out: Path) -> None:
     tuned = found.tuned
     screen.print(
         f"{len(found.evaluation.keys):,} images of {found.evaluation.source}; "
-        f"sought: {found.plan.rule.words}"
+        f"rule: {found.plan.rule.words}"
     )
     for note in found.evaluation.notes:
         screen.print(f"Note: {note}.")
     screen.print(_table(found))
-    screen.print("Percent; 'one for all' and 'tuned' out of fold: what to expect of new images.")
+    screen.print(
+        "In percent. 'one for all' and 'tuned' are cross-fitted: expect similar values on new "
+        "images."
+    )
     if found.calibration is not None or was_calibrated:
         screen.print(
-            f"Class-wise ECE {_pair(found.ece)}, Brier score {_pair(found.brier)}, likewise."
+            f"Class-wise ECE {_pair(found.ece)}, Brier score {_pair(found.brier)}, also "
+            "cross-fitted."
         )
     low, high = tuned.thresholds.min(), tuned.thresholds.max()
     without = int((tuned.support == 0).sum())
     screen.print(
-        f"Thresholds: {low:.3f} to {high:.3f}, drawn towards {tuned.common:.3f} "
-        f"(strength {tuned.strength:g}); {without:,} labels without both sides take that."
+        f"Thresholds: {low:.3f} to {high:.3f}, shrunk towards the common one, {tuned.common:.3f} "
+        f"(strength {tuned.strength:g}). {without:,} labels without positives or negatives take "
+        "the common one."
     )
     for line in _changes(found, was_calibrated):
         screen.print(line)
@@ -167,13 +183,13 @@ def _table(found: Tuning) -> Table:
 
 
 def _changes(found: Tuning, was_calibrated: bool) -> list[str]:
-    """What else the new bundle does and the old one did not, or the reverse."""
+    """Other differences between the new and the old bundle, one sentence each."""
     plan, lines = found.plan, list[str]()
     if found.calibration is not None:
         pooled = sum(found.calibration.pooled)
         lines.append(
-            f"Scores are calibrated now: {plan.calibrate}, of which {pooled:,} labels take the "
-            "curve of all pairs for want of examples."
+            f"Scores are now calibrated ({plan.calibrate}). {pooled:,} labels have too few "
+            "examples and take the curve of all pairs."
         )
     elif was_calibrated:
         lines.append("Scores are no longer calibrated: --calibrate was not given.")

@@ -1,6 +1,6 @@
-"""Label sets: labels renamed, merged, implied, dropped and ordered, as a small TOML file says.
+"""Label sets: a small TOML file renames, merges, implies, drops and orders labels.
 
-The parts act one after the other, so that each names labels as the ones before it left them:
+The parts are applied in this order. Each part uses the names that the parts before it give:
 
     rename -> merge -> parents -> drop or only -> order
 """
@@ -32,30 +32,31 @@ _LISTS: Final = frozenset({"drop", "only", "order"})
 
 
 class LabelSet(Config):
-    """What becomes of the labels of a data set."""
+    """The changes to the labels of a data set."""
 
     rename: Mapping[str, str] = {}
     """New names of labels: `"old" = "new"`."""
     merge: Mapping[str, _Names] = {}
-    """Labels that become one: `"new" = ["a", "b"]`."""
+    """Labels that become one label: `"new" = ["a", "b"]`."""
     parents: Mapping[str, _Names] = {}
-    """Labels that a label implies: `"dog" = ["animal"]`. They may be new; their parents follow."""
+    """Labels that a label implies: `"dog" = ["animal"]`. Parents may be new labels, and they may
+    have parents themselves."""
     drop: tuple[str, ...] = ()
-    """Labels that are left out."""
+    """Labels to leave out."""
     only: tuple[str, ...] = ()
-    """Labels that are not left out; not together with `drop`."""
+    """Labels to keep; all others are left out. It cannot be given together with `drop`."""
     order: tuple[str, ...] = ()
-    """Labels that come first, in this order; the others follow as they are."""
+    """Labels that come first, in this order. The others follow in their old order."""
 
     @model_validator(mode="after")
     def _check(self) -> LabelSet:
         if self.drop and self.only:
-            raise ValueError("drop and only say the same thing twice: give one of them")
+            raise ValueError("drop and only cannot be given together: give one of them")
         for table in ("merge", "parents"):
-            # In TOML a list that stands below [merge] belongs to it.
+            # In TOML, a list below the line [merge] belongs to that table.
             below = sorted(_LISTS & getattr(self, table).keys())
             if below:
-                raise ValueError(f"{below[0]!r} stands in [{table}]; write it above all tables")
+                raise ValueError(f"{below[0]!r} is in [{table}]; write it above all tables")
         for name in ("drop", "only", "order"):
             _require_once(getattr(self, name), name)
         merged = [label for labels in self.merge.values() for label in labels]
@@ -65,47 +66,48 @@ class LabelSet(Config):
 
 
 def read_label_set(path: Path) -> LabelSet:
-    """The label set that a TOML file says.
+    """The label set in a TOML file.
 
     Raises:
-        DataError: The file is missing or is no text.
-        ConfigError: It is no TOML, or a key or value does not fit.
+        DataError: The file is missing or is not a text file.
+        ConfigError: It is not TOML, or a key or value is not valid.
     """
     try:
         tables = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"The label set is not valid TOML: {error}.", where=str(path), fix="Mend that line."
+            f"The label set is not valid TOML: {error}.", where=str(path), fix="Correct that line."
         ) from None
     return parse(LabelSet, tables, where=str(path))
 
 
 def apply(label_set: LabelSet, records: Records, *, where: str = "the label set") -> Records:
-    """The records with other labels, and a note on every change.
+    """The records with the labels changed, and a note on every change.
 
-    Unknown (-1) stays unknown unless something else decides: a merged label is present if any of
-    its parts is, absent if all are, else unknown. A parent is present if any of its children is;
-    else it is as the data set gives it, or if it is new, absent if all its children are, else
-    unknown. Boxes get the new names, and go with a label that is left out.
+    A merged label is present if any of its parts is present, absent if all are absent, and
+    otherwise unknown. A parent is present if any of its children is present. If none is, a parent
+    that the data set has keeps its target. A new parent is then absent if all its children are
+    absent, and otherwise unknown. All other unknown targets (-1) stay unknown. Boxes get the new
+    names. Boxes of labels that are left out are removed.
 
     Args:
-        label_set: What to do.
-        records: As a reader gives them.
+        label_set: The changes.
+        records: The records as a reader returns them.
         where: What the label set was read from, for messages.
 
     Raises:
-        DataError: A label is named that is not there, or would be there twice; none is left.
+        DataError: A named label does not exist, a label would exist twice, or no label is left.
     """
     before = records.targets()
-    labels = _Labels(records.labels.names, before, {name: name for name in records.labels})
+    labels = _LabelColumns(records.labels.names, before, {name: name for name in records.labels})
     notes: list[str] = []
-    for act in (_rename, _merge, _imply, _leave_out, _put_in_order):
-        labels, note = act(labels, label_set, where)
+    for change in (_rename, _merge, _imply, _leave_out, _put_in_order):
+        labels, note = change(labels, label_set, where)
         notes += note
     space = LabelSpace(labels.names, where=where)
     bare = (before == PRESENT).any(axis=1) & ~(labels.targets == PRESENT).any(axis=1)
     if bare.any():
-        notes.append(f"Images that keep no label that is present: {np.count_nonzero(bare):,}")
+        notes.append(f"Images without a present label after this: {np.count_nonzero(bare):,}")
     kept = {old: new for old, new in labels.boxes.items() if new in space}
     items = tuple(
         replace(record, targets=targets, boxes=_relabelled(record.boxes, kept))
@@ -113,7 +115,7 @@ def apply(label_set: LabelSet, records: Records, *, where: str = "the label set"
     )
     lost = sum(len(old.boxes) for old in records.items) - sum(len(new.boxes) for new in items)
     if lost:
-        notes.append(f"Boxes of labels that are left out, left out too: {lost:,}")
+        notes.append(f"Boxes that are left out with their labels: {lost:,}")
     return Records(space, items, records.source, (*records.notes, *notes))
 
 
@@ -122,8 +124,11 @@ def _relabelled(boxes: tuple[Box, ...], names: Mapping[str, str]) -> tuple[Box, 
 
 
 @dataclass(frozen=True)
-class _Labels:
-    """Labels between two acts: names [C], targets int8 [N, C], and boxes' labels, old to new."""
+class _LabelColumns:
+    """The labels between two changes.
+
+    `names` has C names, `targets` is int8 [N, C], and `boxes` maps the old names to the new ones.
+    """
 
     names: tuple[str, ...]
     targets: NDArray[np.int8]
@@ -133,19 +138,19 @@ class _Labels:
         return self.targets[:, self.names.index(name)]
 
     def renamed(self, names: Mapping[str, str]) -> Mapping[str, str]:
-        """`boxes`, with what some labels are called now."""
+        """`boxes` after some labels were renamed."""
         return {old: names.get(new, new) for old, new in self.boxes.items()}
 
-    def chosen(self, names: Sequence[str]) -> _Labels:
-        """These labels, in this order."""
+    def chosen(self, names: Sequence[str]) -> _LabelColumns:
+        """Only these labels, in this order."""
         at = {name: i for i, name in enumerate(self.names)}
         return replace(self, names=tuple(names), targets=self.targets[:, [at[n] for n in names]])
 
 
-_Result = tuple[_Labels, list[str]]
+_Result = tuple[_LabelColumns, list[str]]
 
 
-def _rename(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+def _rename(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     new = label_set.rename
     _require_known(new, labels.names, f"{where}, [rename]")
     names = tuple(new.get(name, name) for name in labels.names)
@@ -154,19 +159,19 @@ def _rename(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
     return changed, [f"Labels renamed: {len(new):,}"] if new else []
 
 
-def _merge(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+def _merge(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     merge = label_set.merge
     if not merge:
         return labels, []
     for new, parts in merge.items():
         _require_known(parts, labels.names, f"{where}, merge.{new!r}")
     whole = {part: new for new, parts in merge.items() for part in parts}
-    # What is merged stands where the first of its parts stood.
+    # A merged label takes the position of the first of its parts.
     wholes = [whole.get(name, name) for name in labels.names]
     names = tuple(dict.fromkeys(wholes))
     for new in merge:
         if new in labels.names and new not in whole:
-            raise _twice(new, f"{where}, merge.{new!r}", f"Name {new!r} among its parts.")
+            raise _twice(new, f"{where}, merge.{new!r}", f"Add {new!r} to its parts.")
     targets = np.stack(
         [
             _any([labels.column(part) for part in merge[name]])
@@ -176,11 +181,11 @@ def _merge(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
         ],
         axis=1,
     )
-    told = f"Labels merged: {len(whole):,} into {len(merge):,} ({_listed(merge)})"
-    return _Labels(names, targets, labels.renamed(whole)), [told]
+    note = f"Labels merged: {len(whole):,} into {len(merge):,} ({_listed(merge)})"
+    return _LabelColumns(names, targets, labels.renamed(whole)), [note]
 
 
-def _imply(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+def _imply(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     children = _children(label_set.parents)
     if not children:
         return labels, []
@@ -194,16 +199,16 @@ def _imply(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
         overruled[parent] = int(np.count_nonzero((given == ABSENT) & (implied == PRESENT)))
         columns[parent] = np.where(implied == PRESENT, implied, given)
     new = [name for name in known if name not in labels.names]
-    notes = [f"Labels that others imply, new: {_listed(new)}"] if new else []
+    notes = [f"New labels that others imply: {_listed(new)}"] if new else []
     if any(overruled.values()):
-        told = ", ".join(f"{name} {count:,}" for name, count in overruled.items() if count)
-        notes.append(f"Absent in the data set, but present since a child is: {told}")
+        counts = ", ".join(f"{name} {count:,}" for name, count in overruled.items() if count)
+        notes.append(f"Changed from absent to present because a child is present: {counts}")
     names = tuple(known)
     targets = np.stack([columns[name] for name in names], axis=1)
     return replace(labels, names=names, targets=targets), notes
 
 
-def _leave_out(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+def _leave_out(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     drop, only = label_set.drop, label_set.only
     _require_known(drop, labels.names, f"{where}, drop")
     _require_known(only, labels.names, f"{where}, only")
@@ -213,18 +218,18 @@ def _leave_out(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
         raise DataError(
             "No label is left.", where=f"{where}, drop", fix="Leave out fewer of the labels."
         )
-    told = _listed(name for name in labels.names if name in out)
-    notes = [f"Labels left out: {len(out):,} ({told})"] if out else []
+    shown = _listed(name for name in labels.names if name in out)
+    notes = [f"Labels left out: {len(out):,} ({shown})"] if out else []
     return labels.chosen(names), notes
 
 
-def _put_in_order(labels: _Labels, label_set: LabelSet, where: str) -> _Result:
+def _put_in_order(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     _require_known(label_set.order, labels.names, f"{where}, order")
     return labels.chosen(list(dict.fromkeys((*label_set.order, *labels.names)))), []
 
 
 def _any(columns: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
-    """Present [N] if any is, absent if all are, else unknown."""
+    """Targets [N]: present if any column is present, absent if all are absent, else unknown."""
     stacked = np.stack(columns)
     some = np.where((stacked == ABSENT).all(axis=0), ABSENT, UNKNOWN)
     return np.where((stacked == PRESENT).any(axis=0), PRESENT, some).astype(np.int8)
@@ -240,10 +245,10 @@ def _children(parents: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 
 
 def _children_first(children: Mapping[str, Sequence[str]]) -> list[str]:
-    """The parents in an order in which each comes after those of its children that are parents.
+    """The parents, sorted so that each comes after those of its children that are parents.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such order, because labels imply one another in a circle.
     """
     try:
         order = list(TopologicalSorter(children).static_order())
@@ -264,11 +269,11 @@ def _require_known(names: Iterable[str], known: Collection[str], where: str) -> 
 
 def _require_distinct(names: Sequence[str], where: str) -> None:
     for name in _repeated(names):
-        raise _twice(name, where, "To make one label of several, use [merge].")
+        raise _twice(name, where, "To make one label from several, use [merge].")
 
 
 def _twice(name: str, where: str, fix: str) -> DataError:
-    return DataError(f"The label {name!r} would be there twice.", where=where, fix=fix)
+    return DataError(f"The label {name!r} would exist twice.", where=where, fix=fix)
 
 
 def _require_once(names: Sequence[str], table: str) -> None:

@@ -1,4 +1,4 @@
-"""How far the figures of predictions would move with other images of the same kind."""
+"""Bootstrap intervals: how much metrics would change with other images of the same kind."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from manylabel.metrics.decisions import decide_at_threshold, precision_recall_f1
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 
 Threshold = float | NDArray[np.float64]
-"""What decides: one threshold for all labels, or one each, [C]."""
+"""One threshold for all labels, or one for each label, [C]."""
 THRESHOLD: Final = 0.5
-"""Where figures that are of no profile are decided, if nothing else is asked for."""
+"""The default threshold for metrics that are not computed under a profile."""
 
 OnProgress = Callable[[int, int], None]
-"""Told how many labels are drawn, and of how many."""
+"""Called with the number of labels done and the number of all labels."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Bootstrapped:
-    """A model's figures by the definitions of profile `manylabel`, and how they vary by draw.
+    """A model's metrics by the definitions of profile `manylabel`, for all images and each draw.
 
     Args:
-        figures: mAP, CF1 and OF1, in fractions.
-        draws: The same in each draw, [draws] each.
-        ap: [C]; NaN for a label without a positive.
-        ap_draws: [draws, C].
+        figures: mAP, CF1 and OF1, as fractions.
+        draws: The same metrics for each draw, [draws] each.
+        ap: [C], AP of each label; NaN for a label without a positive.
+        ap_draws: [draws, C], AP of each label in each draw.
     """
 
     figures: dict[str, float]
@@ -56,14 +56,14 @@ def bootstrapped(
     threshold: Threshold = THRESHOLD,
     on_label: Callable[[], None] | None = None,
 ) -> Bootstrapped:
-    """The figures of some images and of each draw of them.
+    """The metrics of some images, and of each bootstrap draw of them.
 
     Args:
         scores: [N, C], 0..1.
         targets: [N, C] of 1, 0 and -1.
         weights: [draws, N], as `draw_weights` gives them.
-        threshold: For all labels, or [C]; 0..1.
-        on_label: Called when a label is done: that is where the time goes.
+        threshold: One for all labels, or [C]; 0..1.
+        on_label: Called after each label, because labels take most of the time.
     """
     ap_draws = np.empty((len(weights), scores.shape[1]))
     for label in range(scores.shape[1]):
@@ -86,14 +86,14 @@ def bootstrapped(
 @final
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Figures by the definitions of profile `manylabel`, each with the middle 95 % of its draws.
+    """Metrics by the definitions of profile `manylabel`, each with the middle 95 % of its draws.
 
     Args:
-        figures: mAP, CF1 and OF1, in fractions.
+        figures: mAP, CF1 and OF1, as fractions.
         labels: The AP of each label.
-        threshold: What CF1 and OF1 were decided at.
-        draws: How many draws there were.
-        seed: Of the draws.
+        threshold: The threshold for CF1 and OF1.
+        draws: The number of draws.
+        seed: The seed of the draws.
     """
 
     figures: dict[str, Interval]
@@ -103,7 +103,7 @@ class Intervals:
     seed: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures by name and what they are of."""
+        """The metrics by name, and the settings with which they were computed."""
         return {
             **{name: found.as_dict() for name, found in self.figures.items()},
             "labels": [{"label": name, **found.as_dict()} for name, found in self.labels.items()],
@@ -124,16 +124,16 @@ def intervals(
     threshold: Threshold = THRESHOLD,
     on_progress: OnProgress | None = None,
 ) -> Intervals:
-    """The headline figures and each label's AP with their bootstrap intervals.
+    """mAP, CF1, OF1 and the AP of each label, with bootstrap intervals.
 
     Args:
         scores: [N, C], 0..1.
         targets: [N, C] of 1, 0 and -1.
         labels: The C labels.
-        draws: How many times the images are drawn.
-        seed: Of the draws.
-        threshold: For all labels, or [C]; 0..1.
-        on_progress: Told how many labels are drawn, and of how many.
+        draws: The number of bootstrap draws.
+        seed: The seed of the draws.
+        threshold: One for all labels, or [C]; 0..1.
+        on_progress: Called with the number of labels done and the number of all labels.
     """
     drawn = bootstrapped(
         scores,
@@ -155,13 +155,13 @@ def intervals(
 
 
 def in_words(threshold: Threshold) -> str:
-    """When a label is decided for: "score >= 0.5"."""
+    """The decision rule in words, such as "score >= 0.5"."""
     one = isinstance(threshold, float)
     return f"score >= {threshold:g}" if one else "score >= the label's threshold"
 
 
 def counting(on_progress: OnProgress | None, total: int) -> Callable[[], None] | None:
-    """What tells `on_progress` one more of `total` each time it is called."""
+    """A function that counts its calls and reports each count and `total` to `on_progress`."""
     if on_progress is None:
         return None
     done = iter(range(1, total + 1))

@@ -1,4 +1,4 @@
-"""Pictures of maps over photographs, as in the paper's Fig. 3."""
+"""Draws maps over photographs, as in the paper's Fig. 3."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 PANEL: Final = 256
-"""Pixels of a panel's longer side."""
+"""The longer side of a panel in pixels."""
 
 COLUMNS: Final = 4
-"""Panels in a row of `draw_overlay`, the photo's own among them."""
+"""The number of panels in a row of `draw_overlay`, including the photo's own."""
 
 _ALPHA: Final = 0.5
 _GAP: Final = 10
@@ -27,10 +27,10 @@ _PAPER: Final = (255, 255, 255)
 
 
 class Panels(NamedTuple):
-    """One image and the maps to show of it.
+    """One image and the maps to draw over it.
 
-    `maps` are [K, H, W], of any scale, over the whole image; `titles` are K, one a map. The
-    photo's own panel comes first, under `heading`.
+    `maps` are [K, H, W], on any scale, over the whole image. `titles` has one title for each map.
+    The photo's own panel comes first, with the title `heading`.
     """
 
     image: Image.Image
@@ -42,28 +42,29 @@ class Panels(NamedTuple):
 def draw_overlay(
     image: Image.Image, maps: NDArray[Any], titles: Sequence[str], *, heading: str = "photo"
 ) -> Image.Image:
-    """The photo and, for each map, the photo under the map's colours, in a grid with titles.
+    """A grid of titled panels: the photo, and for each map the photo with the map's colours.
 
     Args:
         image: RGB, upright.
-        maps: [K, H, W] over the whole image, on any scale; each is coloured by its own maximum.
-        titles: K, one a map, usually "label score". Too long ones are cut with an ellipsis.
-        heading: The photo's own title.
+        maps: [K, H, W] over the whole image, on any scale. Each is scaled by its own maximum.
+        titles: K titles, one for each map, usually "label score". Long ones are shortened with an
+            ellipsis.
+        heading: The title of the photo.
     """
     panels = _panels(Panels(image, maps, titles, heading))
     return _sheet([panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)])
 
 
 def attention_gallery(rows: Sequence[Panels]) -> Image.Image:
-    """Several images in one picture, a row each: the photo, then its maps."""
+    """One picture of several images. Each has a row: the photo, then its maps."""
     return _sheet([_panels(row) for row in rows])
 
 
 def blend(image: Image.Image, one_map: NDArray[Any]) -> Image.Image:
-    """The image under the jet colours of a map [H, W], half of each.
+    """The image mixed half and half with a map [H, W] in jet colours.
 
-    The map lies over the whole image, nearest neighbour, so that the model's grid stays visible.
-    It is divided by its own maximum; what is below 0 counts as 0.
+    The map is resized to the whole image by nearest neighbour, so that the model's grid is visible.
+    It is divided by its own maximum, and values below 0 count as 0.
     """
     colours = Image.fromarray(_jet(one_map)).resize(image.size, Image.Resampling.NEAREST)
     return Image.blend(image.convert("RGB"), colours, _ALPHA)
@@ -72,13 +73,13 @@ def blend(image: Image.Image, one_map: NDArray[Any]) -> Image.Image:
 def choose_labels(
     scores: NDArray[Any], decided: NDArray[np.bool_], *, least: int = 3, most: int = 11
 ) -> list[int]:
-    """The labels worth showing: the predicted ones, then the best of the others.
+    """The labels to show: the predicted ones, then the best of the others.
 
     Args:
         scores: [C], 0..1.
-        decided: [C], which labels are predicted.
-        least: How many to show even if fewer are predicted.
-        most: How many to show at most; 11 and the photo fill three rows.
+        decided: Boolean [C], which labels are predicted.
+        least: The smallest number of labels to show, even if fewer are predicted.
+        most: The largest number of labels to show; 11 and the photo fill three rows.
     """
     ranked = np.lexsort((-scores, ~decided))
     return ranked[: np.clip(decided.sum(), least, most)].tolist()
@@ -114,7 +115,7 @@ def _label_and_score(title: str) -> tuple[str, str]:
 
 
 def _fit(image: Image.Image) -> Image.Image:
-    """The image with its longer side at `PANEL` pixels, its aspect ratio kept."""
+    """The image resized so that its longer side has `PANEL` pixels; its aspect ratio stays."""
     scale = PANEL / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.LANCZOS)
@@ -140,9 +141,9 @@ def _elided(panel: _Panel, width: int) -> str:
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, from matplotlib's files: covers Latin, Greek, Cyrillic and Arabic.
+    """DejaVu Sans from matplotlib's files, with Latin, Greek, Cyrillic and Arabic letters.
 
-    What it lacks is drawn as an empty box, without a warning.
+    A missing letter is drawn as an empty box, without a warning.
     """
     import matplotlib
 
@@ -151,7 +152,7 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 def _sheet(rows: Sequence[Sequence[_Panel]]) -> Image.Image:
-    """Rows of titled panels on white; all columns are as wide as the widest panel needs."""
+    """Rows of titled panels on white. All columns are as wide as the widest panel."""
     assert rows, "nothing to draw"
     column = max(PANEL // 2, *(panel.picture.width for row in rows for panel in row))
     heights = [_STRIP + max(panel.picture.height for panel in row) for row in rows]

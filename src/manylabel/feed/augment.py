@@ -1,6 +1,6 @@
 """Random views of an image for training: a deterministic stage, then a random part.
 
-The stage (the squash to a fixed size) can be kept between epochs; only `vary` draws numbers, from
+The stage (the resize to a fixed size) can be kept between epochs; only `vary` draws numbers, from
 a generator that its caller seeds by image and epoch, so that a view does not depend on workers.
 Pixels stay uint8 throughout.
 """
@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manylabel.config import Config
-from manylabel.pixels import squash, to_pixels
+from manylabel.pixels import resize_pixels, to_pixels
 from manylabel.preprocess import InputSpec
 
 
@@ -72,7 +72,7 @@ class Augment:
         draw = self._paper_box if self.config.name == "paper" else self._crop_box
         left, top, width, height = draw(random)
         cropped = staged[:, top : top + height, left : left + width]
-        return squash(cropped, self.spec.height, self.spec.width, self.spec.resize)
+        return resize_pixels(cropped, self.spec.height, self.spec.width, self.spec.resize)
 
     def _paper_box(self, random: Random) -> tuple[int, int, int, int]:
         """Left, top, width and height in pixels of the stage."""

@@ -1,9 +1,11 @@
-"""The losses by name. To add one: a file with its config and loss, and a line in each place here.
+"""The losses by name.
 
-Two shapes of loss stand behind one call, `loss(logits, targets)`. Most are losses of entries (one
-image, one label): they say what an entry with a known target costs, and `partial.py` does the
-rest, unknown targets and reduction. `two-way` compares the entries of an image and of a label, and
-so does both itself.
+To add a loss, write a file with its config and its class, and add a line to each table here.
+
+All losses are called as `loss(logits, targets)`, but there are two kinds. Most give a loss for each
+entry (one image, one label) with a known target. For these, `partial.py` handles unknown targets
+and the reduction. `two-way` compares the entries of an image and the entries of a label, so it
+handles both itself.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from manylabel.losses.partial import UnknownConfig
 from manylabel.losses.two_way import TwoWay, TwoWayConfig
 
 
-def _named(tables: Any) -> Any:
-    """A table without a name is one of cross-entropy, as recipes were before there was a choice."""
-    return {"name": "bce", **tables} if isinstance(tables, dict) else tables
+def _with_default_name(table: Any) -> Any:
+    """A table without a name means cross-entropy: old recipes give no name."""
+    return {"name": "bce", **table} if isinstance(table, dict) else table
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -39,14 +41,14 @@ LOSSES: Final[dict[str, tuple[type[Config], Callable[[Any, LabelCounts | None], 
     "two-way": (TwoWayConfig, TwoWay),
     "distribution-balanced": (DistributionBalancedConfig, DistributionBalanced),
 }
-"""Name to (config, loss); a loss is built from (config, counts of the training targets)."""
+"""From name to (config, loss). A loss is built from (config, counts of the training targets)."""
 
 LossConfig = Annotated[
     BCEConfig | AsymmetricConfig | FocalConfig | TwoWayConfig | DistributionBalancedConfig,
     Field(discriminator="name"),
-    BeforeValidator(_named),
+    BeforeValidator(_with_default_name),
 ]
-"""The settings of any loss, told apart by `name`."""
+"""The settings of any loss; `name` says which."""
 
 __all__ = [
     "BCE",

@@ -1,4 +1,4 @@
-"""Asymmetric loss: easy and doubtful absent labels count less, present ones do not."""
+"""Asymmetric loss: absent labels that are easy, or probably annotation errors, count less."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ class AsymmetricConfig(Config):
     name: Literal["asymmetric"] = "asymmetric"
     """Which loss."""
     gamma_present: float = Field(default=0.0, ge=0)
-    """How fast the weight of a present target falls as the model gets surer of it (gamma+)."""
+    """How fast the weight of a present target falls as its score rises (gamma+)."""
     gamma_absent: float = Field(default=4.0, ge=0)
-    """The same for absent targets (gamma-)."""
+    """How fast the weight of an absent target falls as its score falls (gamma-)."""
     margin: float = Field(default=0.05, ge=0, lt=1)
-    """Scores of absent labels are lowered by this: those below it cost nothing (m)."""
+    """Scores of absent labels are lowered by this, so scores below it cost nothing (m)."""
     focusing_gradient: bool = True
-    """Whether the gradient also runs through the weights, as the paper's analysis has it. The
-    authors' training script says false: weights are then constants, the loss is the same."""
+    """Whether the gradient also passes through the weights, as in the paper's analysis. The
+    authors' training script uses false: the weights are then constants, and the loss is the
+    same."""
     reduction: Reduction = "sum_over_labels"
-    """Over labels, as for `bce`; over images it is the mean."""
+    """The reduction over labels, as for `bce`. Over images it is the mean."""
     unknown: UnknownConfig = UnknownConfig()
-    """What unknown targets do."""
+    """How unknown targets count."""
 
 
 @final
@@ -45,13 +46,13 @@ class Asymmetric:
         present   -(1 - p)^gamma+ log p
         absent    -q^gamma-       log(1 - q)
 
-    Absent labels that the model is very sure to see get hardly any gradient either: they may be
-    annotation errors. No score is clamped at an epsilon before its logarithm, so that a present
-    label with a score of 1e-30 costs 69 and is learnt.
+    An absent label with a very high score also gets almost no gradient: it may be an annotation
+    error. No score is clamped at an epsilon before its logarithm. So a present label with a score
+    of 1e-30 costs 69 and is still learned.
 
     Args:
         config: The settings.
-        counts: Not looked at; every loss is built alike.
+        counts: Not used. All losses have the same arguments.
 
     Source: Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021,
     arXiv:2009.14119, Eq. 2 to 6. The authors sum over images too.
@@ -72,9 +73,9 @@ def _asymmetric(logits: Tensor, targets: Tensor, *, config: AsymmetricConfig) ->
     wrong = (1 - 2 * targets) * logits
     costs, scores = functional.softplus(wrong), torch.sigmoid(wrong)
     if config.margin > 0:
-        # 1 - q as min(1 - p + m, 1): never 0, however sure the model is.
-        rest = (torch.sigmoid(-wrong) + config.margin).clamp(max=1)
-        costs = torch.where(present, costs, -torch.log(rest))
+        # 1 - q is computed as min(1 - p + m, 1). It is never 0, even if p is 1.
+        complement = (torch.sigmoid(-wrong) + config.margin).clamp(max=1)
+        costs = torch.where(present, costs, -torch.log(complement))
         scores = scores - config.margin * (1 - targets)
     weights = torch.where(
         present, focusing(scores, config.gamma_present), focusing(scores, config.gamma_absent)

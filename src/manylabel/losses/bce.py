@@ -1,4 +1,4 @@
-"""Sigmoid cross-entropy, as SRN trains with it."""
+"""Sigmoid cross-entropy, the loss that SRN is trained with."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from manylabel.losses.counts import LabelCounts, as_tensor_like, need_counts
 from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
 
 
-def _in_one_sentence(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """A recipe's error names the three forms once, not one fault of each."""
+def _with_one_error(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Replace the three errors of the three allowed forms by one sentence."""
     try:
         return check(value)
     except ValidationError:
@@ -28,9 +28,9 @@ _Weight = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 PositiveWeight = Annotated[
     _Weight | Annotated[tuple[_Weight, ...], Field(min_length=1)] | Literal["balanced"],
-    WrapValidator(_in_one_sentence),
+    WrapValidator(_with_one_error),
 ]
-"""One number for all labels, one for each, or the ratio of a label's training targets."""
+"""One number for all labels, one for each, or the ratio of each label's training targets."""
 
 
 class BCEConfig(Config):
@@ -39,32 +39,35 @@ class BCEConfig(Config):
     name: Literal["bce"] = "bce"
     """Which loss."""
     pos_weight: PositiveWeight = 1.0
-    """How much a present target counts beside an absent one: a number; a list of one number a
-    label, in the label space's order; or `balanced`: absent / present training targets of each
-    label. A rare label's balanced weight is large: lower the learning rate."""
+    """The weight of a present target; an absent one has weight 1. It is a number; a list with one
+    number for each label, in the order of the label space; or `balanced`: the ratio absent /
+    present of each label's training targets. The balanced weight of a rare label is large, so
+    lower the learning rate."""
     smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """Targets are 1 - this and this rather than 1 and 0; torch and timm name twice this number."""
+    """Label smoothing: targets are 1 - this and this instead of 1 and 0. The same smoothing in
+    torch and timm is twice this number."""
     reduction: Reduction = "sum_over_labels"
-    """`sum_over_labels`: summed over labels, mean over images, as the authors' Caffe does it; the
-    paper's learning rates belong to it. `mean_over_labels`: also divided by the number of labels;
-    the same rate is then C times too small."""
+    """`sum_over_labels`: the sum over labels and the mean over images, as in the authors' Caffe;
+    the paper's learning rates are for this. `mean_over_labels`: also divided by the number of
+    labels C; the same learning rate is then C times too small."""
     unknown: UnknownConfig = UnknownConfig()
-    """What unknown targets do."""
+    """How unknown targets count."""
 
 
 @final
 class BCE:
     """Sigmoid cross-entropy of logits [N, C] and targets [N, C] in {1, 0, -1}: a scalar, fp32.
 
-    Unknown targets (-1) do what `config.unknown` says; by default they count neither in the loss
-    nor in its gradient. The mean is over all images, whatever is known of them.
+    `config.unknown` says how unknown targets (-1) count. By default they add nothing to the loss
+    or its gradient. The mean is over all images, including those with unknown targets only.
 
     Args:
         config: The settings.
-        counts: Of the training targets; `pos_weight = "balanced"` needs them.
+        counts: Counts of the training targets; `pos_weight = "balanced"` needs them.
 
     Raises:
-        ConfigError: Counts are needed and not given, or `pos_weight` has another number of labels.
+        ConfigError: Counts are needed but not given, or the number of weights in `pos_weight` is
+            not the number of labels.
     """
 
     def __init__(self, config: BCEConfig, counts: LabelCounts | None = None) -> None:
@@ -83,7 +86,7 @@ class BCE:
 def _positive_weight(
     setting: float | tuple[float, ...] | str, counts: LabelCounts | None
 ) -> Tensor | None:
-    """The weight of present targets, [C] or [1]; None: 1, which costs nothing."""
+    """The weight of present targets, [C] or [1]; None stands for 1 and saves the multiplication."""
     if isinstance(setting, str):
         ratio = need_counts(counts, "pos_weight = 'balanced'").absent_per_present
         return torch.from_numpy(ratio)
@@ -91,9 +94,9 @@ def _positive_weight(
         return None if setting == 1 else torch.tensor([setting], dtype=torch.float64)
     if counts is not None and len(setting) != len(counts.present):
         raise ConfigError(
-            f"'pos_weight' has {len(setting)} numbers, and there are {len(counts.present)} labels.",
+            f"'pos_weight' has {len(setting)} numbers, but there are {len(counts.present)} labels.",
             where="loss.pos_weight",
-            fix="Give one number a label, in the label space's order.",
+            fix="Give one number for each label, in the order of the label space.",
         )
     return torch.tensor(setting, dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""How often each label is present and absent in training; some losses weigh by it."""
+"""How often each label is present and absent in training. Some losses use it for their weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from manylabel.labels import ABSENT, PRESENT
 @final
 @dataclass(frozen=True, eq=False)
 class LabelCounts:
-    """Known training targets of each label; unknown ones are in neither count.
+    """Counts of the known training targets of each label; unknown targets are in neither count.
 
     Args:
         present: Images that have the label, int64 [C].
@@ -39,19 +39,19 @@ class LabelCounts:
 
     @property
     def absent_per_present(self) -> NDArray[np.float64]:
-        """Absent images for each present one, [C]; a count of 0 is taken as 1, so it is finite."""
+        """Absent images divided by present ones, [C]. A count of 0 is replaced by 1."""
         return np.maximum(self.absent, 1) / np.maximum(self.present, 1)
 
 
 def need_counts(counts: LabelCounts | None, setting: str) -> LabelCounts:
-    """`counts`, for a setting that cannot do without.
+    """Returns `counts` for a setting that needs them.
 
     Raises:
-        ConfigError: They were not given.
+        ConfigError: The counts were not given.
     """
     if counts is None:
         raise ConfigError(
-            f"{setting} needs to know how often each training label is present.",
+            f"{setting} needs to know how often each label is present in training.",
             where="loss",
             fix="Give the loss counts=LabelCounts.of(targets) of the training targets.",
         )
@@ -59,8 +59,8 @@ def need_counts(counts: LabelCounts | None, setting: str) -> LabelCounts:
 
 
 def as_tensor_like(values: Tensor, logits: Tensor) -> Tensor:
-    """`values` where `logits` are and in their type.
+    """`values` on the device of `logits` and in their type.
 
-    The type first: not every device holds the 64 bits that weights are kept in.
+    The type is changed first, because the weights are in 64 bits and some devices have no 64 bits.
     """
     return values.to(logits.dtype).to(logits.device, non_blocking=True)

@@ -22,30 +22,31 @@ class DistributionBalancedConfig(Config):
     name: Literal["distribution-balanced"] = "distribution-balanced"
     """Which loss."""
     floor: float = Field(default=0.1, ge=0)
-    """The smallest weight of an entry; the largest is 1 more (alpha)."""
+    """The smallest weight of an entry; the largest weight is 1 more (alpha)."""
     slope: float = Field(default=10.0, gt=0)
-    """How sharply weights pass from the smallest to the largest (beta)."""
+    """How sharply weights rise from the smallest to the largest (beta)."""
     middle: float = Field(default=0.2, ge=0)
-    """The share of an image's rarity that has the weight half-way up (mu); VOC: 0.3."""
+    """The rarity of a label in its image, 0..1, at which the weight is halfway between the smallest
+    and the largest (mu). The authors' value for VOC is 0.3."""
     tolerance: float = Field(default=2.0, ge=1)
-    """How much steeper, and so less pressing once low, an absent label's cost is (lambda);
-    VOC: 5."""
+    """How much steeper the cost of an absent label is. A steeper cost falls to 0 sooner as the
+    logit falls (lambda). The authors' value for VOC is 5."""
     prior: float = Field(default=0.05, ge=0)
-    """How much of a label's training log-odds are added to its logit in training (kappa)."""
+    """The part of a label's training log-odds that is added to its logit in training (kappa)."""
     gamma: float = Field(default=2.0, ge=0)
-    """Focusing as in `focal`, with which the authors' results are best; 0: none."""
+    """Focusing, as in `focal`; the authors' results are best with it. 0: none."""
     reduction: Reduction = "sum_over_labels"
-    """Over labels, as for `bce`; over images it is the mean."""
+    """The reduction over labels, as for `bce`. Over images it is the mean."""
     unknown: UnknownConfig = UnknownConfig()
-    """What unknown targets do: anything but `smoothed-negative`."""
+    """How unknown targets count: any option except `smoothed-negative`."""
 
     @field_validator("unknown")
     @classmethod
     def _check(cls, unknown: UnknownConfig) -> UnknownConfig:
         if unknown.name == "smoothed-negative":
             raise ValueError(
-                "'distribution-balanced' weighs an entry by what else its image shows, which "
-                "'smoothed-negative' turns around; take 'weak-negative'"
+                "'distribution-balanced' weights an entry by the other labels of its image, and "
+                "'smoothed-negative' would invert them; use 'weak-negative'"
             )
         return unknown
 
@@ -54,8 +55,8 @@ class DistributionBalancedConfig(Config):
 class DistributionBalanced:
     """Distribution-balanced loss of logits [N, C] and targets [N, C] in {1, 0, -1}: fp32 scalar.
 
-    With n a label's present and m its absent training images, the entry of label l in an image
-    that shows the labels P has
+    A label has n present and m absent training images. In an image with the present labels P, the
+    entry of label l has
 
         rarity    r = (1 / n_l) / sum_P (1 / n)
         weight    w = floor + sigmoid(slope (r - middle))
@@ -63,20 +64,20 @@ class DistributionBalanced:
         present   w (1 - p)^gamma softplus(-y),               p = sigmoid(y)
         absent    w q^gamma softplus(tolerance y) / tolerance, q = sigmoid(tolerance y)
 
-    so a label counts as much as it is the reason for showing the image, and absent labels stop
-    pressing early. In an image without a present label every weight is the largest. The logits
-    that are scored afterwards are z.
+    So a label counts more if it is the rarest one in its image. And the cost of an absent label
+    falls to 0 early. In an image without a present label, every weight is the largest. Scores in
+    prediction are computed from z, not from y.
 
     Args:
         config: The settings.
-        counts: Of the training targets, needed.
+        counts: Counts of the training targets, required.
 
     Raises:
         ConfigError: The counts were not given.
 
     Source: Wu et al., "Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed
-    Datasets", ECCV 2020, arXiv:2007.09654, with the focusing of its code. That code is followed
-    where it divides the log-odds by lambda; its factor 2 on the whole loss is left out.
+    Datasets", ECCV 2020, arXiv:2007.09654, with the focusing of its code. As in that code, the
+    log-odds are divided by lambda. Its factor 2 on the whole loss is left out.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that counts less where the model is sure and right."""
+"""Focal loss: cross-entropy in which confident and right entries count less."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ class FocalConfig(Config):
     name: Literal["focal"] = "focal"
     """Which loss."""
     alpha: float = Field(default=0.25, gt=0, lt=1)
-    """The weight of present targets; that of absent ones is 1 - this. The paper's 0.25 is for
-    boxes and goes with its gamma; 0.5 weighs both alike."""
+    """The weight of present targets; absent targets have the weight 1 - this. The paper's 0.25 is
+    for detection with its gamma; 0.5 gives both the same weight."""
     gamma: float = Field(default=2.0, ge=0)
-    """How fast an entry's weight falls as the model gets surer; 0 is weighted cross-entropy."""
+    """How fast the weight of an entry falls as the score of its true answer rises; 0 is weighted
+    cross-entropy."""
     reduction: Reduction = "sum_over_labels"
-    """Over labels, as for `bce`; over images it is the mean."""
+    """The reduction over labels, as for `bce`. Over images it is the mean."""
     unknown: UnknownConfig = UnknownConfig()
-    """What unknown targets do."""
+    """How unknown targets count."""
 
 
 @final
 class Focal:
     """Focal loss of logits [N, C] and targets [N, C] in {1, 0, -1}: a scalar, fp32.
 
-    With p the score that an entry gives to its true answer and a its `alpha` or 1 - `alpha`, the
-    entry costs -a (1 - p)^gamma log p.
+    An entry costs -a (1 - p)^gamma log p. Here p is the score of its true answer (present or
+    absent), and a is `alpha` for a present target and 1 - `alpha` for an absent one.
 
     Args:
         config: The settings.
-        counts: Not looked at; every loss is built alike.
+        counts: Not used. All losses have the same arguments.
 
     Source: Lin et al., arXiv:1708.02002, Eq. 5. There the sum is divided by the number of boxes
-    that were assigned to an object; here it is reduced as every loss is.
+    that are assigned to an object. Here it is reduced like every other loss.
     """
 
     def __init__(self, config: FocalConfig, counts: LabelCounts | None = None) -> None:

@@ -1,24 +1,25 @@
-"""What a loss does with unknown targets.
+"""How losses handle unknown targets.
 
-A loss of single entries (one image, one label) becomes the loss of a batch here: unknown targets
-are treated as `UnknownConfig` says, then entries are summed over labels and averaged over images.
-Nothing is kept between batches, so it goes with any loss, any order and exact resume.
+This module turns the loss of an entry (one image, one label) into the loss of a batch.
+`UnknownConfig` says how unknown targets count. Entries are then summed over labels and averaged
+over images. Nothing is kept between batches, so it works with any loss, any order of images and
+exact resume.
 
-With z the logits, s their scores, l(z, t) the loss of one entry, C labels and N images:
+z are logits, s their scores, l(z, t) is the loss of one entry; there are C labels and N images:
 
     option              an unknown target costs
     ignore              nothing
     negative            l(z, 0)
     weak-negative       w l(z, 0), w = 1 / (C - 1)
-    smoothed-negative   (1 - e) l(z, 0) + e l(z, 1), e = 0.1; known ones are smoothed likewise
-    expected-positives  nothing itself; a batch costs w (sum of all s / N - k)^2 / C more
+    smoothed-negative   (1 - e) l(z, 0) + e l(z, 1), e = 0.1; known targets are smoothed, too
+    expected-positives  nothing; but w (sum of all s / N - k)^2 / C is added for each batch
     entropy             -w (entropy of s), w = 0.1
 
 Source: all but the last, Cole et al., "Multi-Label Learning from Single Positive Labels", CVPR 2021
 (AN, WAN, AN-LS, EPR); the last, Zhou et al., "Acknowledging the Unknown for Multi-label Learning
 with Single Positive Labels", ECCV 2022 (EM, without its pseudo-labels). Both divide everything by
-C; that is `mean_over_labels`, and `sum_over_labels` is C times it, the penalty of
-`expected-positives` included. Their code adds 1e-5 inside each logarithm; here it is exact.
+C, which is `mean_over_labels` here. `sum_over_labels` is C times as much, including the penalty of
+`expected-positives`. Their code adds 1e-5 inside each logarithm; here the logarithm is exact.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from manylabel.config import Config
 from manylabel.labels import PRESENT, UNKNOWN
 
 Reduction = Literal["sum_over_labels", "mean_over_labels"]
-"""Over labels; over images it is always the mean."""
+"""The reduction over labels. Over images it is always the mean."""
 
 EntryLoss = Callable[[Tensor, Tensor], Tensor]
-"""From logits and targets in {1, 0}, both [N, C] in 32 bits or more, to each entry's loss."""
+"""From logits and targets in {1, 0}, [N, C] in 32 bits or more, to the loss of each entry."""
 
 _ENTROPY_WEIGHT: Final = 0.1
 
 
 class UnknownConfig(Config):
-    """What unknown targets (-1) do in training."""
+    """How unknown targets (-1) count in training."""
 
     name: Literal[
         "ignore",
@@ -54,36 +55,36 @@ class UnknownConfig(Config):
         "expected-positives",
         "entropy",
     ] = "ignore"
-    """`ignore`: neither loss nor gradient. `negative`: as absent. `weak-negative`: as absent, with
-    a small weight. `smoothed-negative`: as absent, and all targets smoothed. `expected-positives`:
-    only a batch's mean number of positives is held near `positives`. `entropy`: scores are
-    kept from becoming sure. See docs/unknown-labels.md."""
+    """`ignore`: no loss and no gradient. `negative`: as absent. `weak-negative`: as absent, with a
+    small weight. `smoothed-negative`: as absent, and all targets are smoothed.
+    `expected-positives`: only the mean number of positives in a batch is kept near `positives`.
+    `entropy`: scores near 0 and 1 are penalised. See docs/unknown-labels.md."""
     weight: float | None = Field(default=None, gt=0)
-    """How much unknown targets count. `weak-negative`: unset is 1 / (C - 1) of C labels.
-    `entropy`: unset is 0.1, the authors' for MS-COCO and NUS-WIDE (VOC: 0.2).
-    `expected-positives`: unset is 1."""
+    """How much unknown targets count. If it is not set: `weak-negative` takes 1 / (C - 1) for C
+    labels; `entropy` takes 0.1, the authors' value for MS-COCO and NUS-WIDE (VOC: 0.2);
+    `expected-positives` takes 1."""
     smoothing: float = Field(default=0.1, gt=0, lt=0.5)
-    """`smoothed-negative` only: targets are 1 - this and this rather than 1 and 0."""
+    """For `smoothed-negative` only: targets are 1 - this and this instead of 1 and 0."""
     positives: float | None = Field(default=None, gt=0)
-    """`expected-positives` only, which needs it: the labels that an image has on average."""
+    """For `expected-positives` only, which needs it: the mean number of labels of an image."""
 
     @model_validator(mode="after")
     def _check(self) -> UnknownConfig:
         if self.name == "expected-positives" and self.positives is None:
             raise ValueError(
-                "'expected-positives' needs 'positives', the labels that an image has on average"
+                "'expected-positives' needs 'positives', the mean number of labels of an image"
             )
         return self
 
 
 @final
 class PartialLoss:
-    """The loss of a batch from that of its entries: a scalar in 32 bits, or 64 for such logits.
+    """The loss of a batch, from the loss of its entries: a scalar in 32 bits, or 64 as the logits.
 
     Args:
-        entry: The loss of each entry with a known target.
-        unknown: What the others do.
-        reduction: Over labels.
+        entry: Gives the loss of each entry with a known target.
+        unknown: How entries with unknown targets count.
+        reduction: The reduction over labels.
     """
 
     def __init__(self, entry: EntryLoss, unknown: UnknownConfig, reduction: Reduction) -> None:
@@ -94,29 +95,29 @@ class PartialLoss:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = self._entries(logits, targets).sum(1).mean()
         if self._unknown.name == "expected-positives":
-            loss = loss + self._misfit(logits)
+            loss = loss + self._positives_penalty(logits)
         return loss / logits.shape[1] if self._reduction == "mean_over_labels" else loss
 
     def _entries(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Each entry's loss [N, C]."""
+        """The loss of each entry, [N, C]."""
         present = (targets == PRESENT).to(logits.dtype)
         losses = self._entry(logits, present)
         match self._unknown.name:
             case "ignore" | "expected-positives":
-                of_unknown = torch.zeros_like(losses)
+                unknown = torch.zeros_like(losses)
             case "negative":
                 return losses
             case "weak-negative":
-                of_unknown = self._weight(1 / max(1, logits.shape[1] - 1)) * losses
+                unknown = self._weight(1 / max(1, logits.shape[1] - 1)) * losses
             case "smoothed-negative":
                 smoothing = self._unknown.smoothing
                 return (1 - smoothing) * losses + smoothing * self._entry(logits, 1 - present)
             case "entropy":
-                of_unknown = -self._weight(_ENTROPY_WEIGHT) * entropy(logits)
-        return torch.where(targets == UNKNOWN, of_unknown, losses)
+                unknown = -self._weight(_ENTROPY_WEIGHT) * entropy(logits)
+        return torch.where(targets == UNKNOWN, unknown, losses)
 
-    def _misfit(self, logits: Tensor) -> Tensor:
-        """How far the expected number of positives is from what it should be, squared, over C."""
+    def _positives_penalty(self, logits: Tensor) -> Tensor:
+        """The squared error of the expected number of positives, times the weight, over C."""
         assert self._unknown.positives is not None
         found = torch.sigmoid(logits).sum(1).mean()
         return self._weight(1.0) * (found - self._unknown.positives).square() / logits.shape[1]
@@ -126,6 +127,6 @@ class PartialLoss:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """The entropy in nats, 0..log 2, of the yes or no that each logit stands for; same shape."""
-    size = logits.abs()  # it is even; written so, nothing large is subtracted from its like
+    """The entropy in nats, 0..log 2, of the yes-or-no prediction of each logit; same shape."""
+    size = logits.abs()  # entropy is even; with |z|, no two large numbers are subtracted
     return functional.softplus(-size) + size * torch.sigmoid(-size)

@@ -1,4 +1,4 @@
-"""Two-way loss: present labels rank above absent ones, in each image and in each label."""
+"""Two-way loss: ranks present labels above absent ones, in each image and for each label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manylabel.losses.counts import LabelCounts
 from manylabel.losses.partial import UnknownConfig
 
 _LOWEST: Final = -1e30
-"""Below all logits, and finite."""
+"""Lower than every logit, but finite."""
 
 
 class TwoWayConfig(Config):
@@ -24,20 +24,21 @@ class TwoWayConfig(Config):
     name: Literal["two-way"] = "two-way"
     """Which loss."""
     temperature_present: float = Field(default=4.0, gt=0)
-    """How many present labels count beside the lowest one: near 0 only that one."""
+    """How many present labels count in addition to the lowest one. Near 0, only the lowest one
+    counts."""
     temperature_absent: float = Field(default=1.0, gt=0)
-    """How many absent labels count beside the highest one."""
+    """How many absent labels count in addition to the highest one."""
     unknown: UnknownConfig = UnknownConfig()
-    """What unknown targets do: `ignore` or `negative`. The others weigh the loss of one entry, and
-    here no entry has a loss of its own."""
+    """How unknown targets count: `ignore` or `negative`. The other options change the loss of
+    single entries, and this loss has none."""
 
     @field_validator("unknown")
     @classmethod
     def _check(cls, unknown: UnknownConfig) -> UnknownConfig:
         if unknown.name not in ("ignore", "negative"):
             raise ValueError(
-                f"'two-way' ranks whole images and labels; unknown targets go with 'ignore' or "
-                f"'negative', not with '{unknown.name}'"
+                f"'two-way' ranks whole images and labels; use 'ignore' or 'negative' for unknown "
+                f"targets, not '{unknown.name}'"
             )
         return unknown
 
@@ -46,23 +47,26 @@ class TwoWayConfig(Config):
 class TwoWay:
     """Two-way loss of logits [N, C] and targets [N, C] in {1, 0, -1}: a scalar, fp32.
 
-    For each image with a present label, P being its present and A its absent labels, and likewise
-    down the batch for each label that is present in it:
+    There is a term for each image with a present label. P are its present labels, A its absent
+    ones:
 
         softplus(Ta log sum_A exp(z / Ta) + Tp log sum_P exp(-z / Tp))
 
-    about the highest absent logit less the lowest present one. The loss is the mean over those
-    images and the mean over those labels, added. Where nothing is absent there is nothing to rank
-    and the term is 0; images and labels without a present target are left out of the means, so a
-    batch without any costs 0. There is no reduction to choose: neither part is a sum over labels.
-    Only differences between logits count, so scores need thresholds of their own.
+    The argument of softplus is about the highest absent logit minus the lowest present one. There
+    is also such a term for each label that is present in the batch; P and A are then images. The
+    loss is the mean over these images plus the mean over these labels.
+
+    If nothing is absent, there is nothing to rank, and the term is 0. Images and labels without a
+    present target are left out of the means. So a batch without a present target costs 0. There is
+    no reduction to choose, because neither part is a sum over labels. Only differences between
+    logits count, so a model needs thresholds that are tuned for it.
 
     Args:
         config: The settings.
-        counts: Not looked at; every loss is built alike.
+        counts: Not used. All losses have the same arguments.
 
-    Source: Kobayashi, "Two-Way Multi-Label Loss", CVPR 2023. There, too, targets that are neither
-    1 nor 0 enter no sum. Its mask is a logit of -100; here it is exact.
+    Source: Kobayashi, "Two-Way Multi-Label Loss", CVPR 2023. As there, targets that are neither 1
+    nor 0 are in no sum. The paper masks them with a logit of -100; here the mask is exact.
     """
 
     def __init__(self, config: TwoWayConfig, counts: LabelCounts | None = None) -> None:
@@ -76,7 +80,7 @@ class TwoWay:
         return self._ranked(logits, present, absent, 1) + self._ranked(logits, present, absent, 0)
 
     def _ranked(self, logits: Tensor, present: Tensor, absent: Tensor, axis: int) -> Tensor:
-        """The mean, over lines along `axis` with a present label, of what their order costs."""
+        """The mean term over the images (axis 1) or labels (axis 0) with a present target."""
         highest = _soft_max(logits, absent, self._config.temperature_absent, axis)
         lowest = -_soft_max(-logits, present, self._config.temperature_present, axis)
         counted = present.any(axis)
@@ -86,13 +90,13 @@ class TwoWay:
 
 
 def _soft_max(values: Tensor, chosen: Tensor, temperature: float, axis: int) -> Tensor:
-    """T log sum exp(value / T) over the chosen values of each line; of lines with none, finite.
+    """T log sum exp(value / T) over the chosen values along `axis`; finite if none is chosen.
 
-    Rather than torch.logsumexp over values masked by -inf: there a line with nothing chosen has
-    NaN for its gradient, and the exponentials of so many -inf take a CPU several times as long.
+    torch.logsumexp over values masked by -inf would have two faults. The gradient of a row without
+    a chosen value is NaN. And many exponentials of -inf take a CPU several times as long.
     """
     values = values / temperature
     highest = values.detach().masked_fill(~chosen, _LOWEST).amax(axis, keepdim=True)
     parts = (values - highest).masked_fill(~chosen, 0).exp() * chosen
-    nothing = ~chosen.any(axis)  # adds 1 to a sum of 0, whose logarithm is then finite
-    return temperature * (highest.squeeze(axis) + (parts.sum(axis) + nothing).log())
+    none_chosen = ~chosen.any(axis)  # adds 1 to a sum of 0, so that its logarithm is finite
+    return temperature * (highest.squeeze(axis) + (parts.sum(axis) + none_chosen).log())

@@ -1,7 +1,7 @@
-"""Metrics of multi-label classification on NumPy arrays: what is measured, and by which definition.
+"""Metrics of multi-label classification on NumPy arrays, with the definition of each.
 
-`measure` gives all figures of a data set under a named profile; the functions that the profiles
-are made of can be used by themselves.
+`measure` computes all metrics of a data set under a named profile. The functions that the profiles
+use can also be called alone.
 """
 
 from __future__ import annotations

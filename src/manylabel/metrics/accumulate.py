@@ -1,8 +1,8 @@
-"""Scores collected by image key, so that figures do not depend on who scored what, or when.
+"""Collects scores by image key, so that metrics do not depend on the order of the batches.
 
-Batches may come in any order and from any number of processes; what comes out is in the order of
-the data set, each image once. A table holds each number once: it is not copied at the end, and
-what is larger than memory should hold lies in a file meanwhile.
+Batches may come in any order and from any number of processes. The result is in the order of the
+data set and has each image once. A table is not copied at the end, so each number is held once.
+A table that is too large for memory is kept in a temporary file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manylabel.errors import DataError, RunError
 from manylabel.metrics.ranking import Scores, Targets, check_same_shape, check_scores, check_targets
 
 IN_MEMORY: Final = 2 << 30
-"""Bytes of scores, and of targets, that are held in memory; more are held in a file."""
+"""Bytes of scores, and bytes of targets, that are held in memory. A larger table is in a file."""
 
 _FIRST_ROWS: Final = 1024
 _ZEROS: Final = bytes(1 << 24)
@@ -31,13 +31,14 @@ class ScoreTable:
     """Scores and targets of images, by key.
 
     Args:
-        size: How many images will come, where it is known: the table is then made once.
-        repeats: What a key that comes again means. "keep-first": the image was scored twice, as
-            samplers do that fill up the last batch of each process; later rows are passed over.
-            "refuse": a mistake.
-        in_memory: Bytes that scores, and targets, may take each; beyond them they lie in a file
-            without a name in the folder for temporary files (`TMPDIR`), which is gone with the
-            table and its arrays, even if the process is killed.
+        size: The number of images, if it is known. The table is then allocated once.
+        repeats: What to do if a key comes again. "keep-first": the image was scored twice, because
+            some samplers repeat images to fill the last batch of each process; later rows are
+            ignored. "refuse": it is an error.
+        in_memory: The limit for scores in memory, in bytes; targets have the same limit. A larger
+            table is in a file without a name in the folder for temporary files
+            (`TMPDIR`). The file disappears with the table and its arrays, even if the process is
+            killed.
 
     Example:
         >>> table = ScoreTable()
@@ -64,11 +65,11 @@ class ScoreTable:
         self._finished = False
 
     def __len__(self) -> int:
-        """How many images have been seen."""
+        """The number of images in the table."""
         return len(self._row_of)
 
     def add(self, keys: Sequence[str], scores: ArrayLike, targets: ArrayLike) -> None:
-        """Take in the rows of a batch.
+        """Add the rows of a batch.
 
         Args:
             keys: N image keys.
@@ -76,28 +77,30 @@ class ScoreTable:
             targets: [N, C] of 1, 0 and -1.
 
         Raises:
-            DataError: Scores or targets cannot be used, have other labels than those before, or a
-                key comes again and is refused.
-            RunError: There is no room for a table that is not held in memory.
+            DataError: Scores or targets are not valid, their number of labels differs from earlier
+                batches, or a key comes again and repeats are refused.
+            RunError: There is not enough disk space for a table that is not held in memory.
         """
         assert not self._finished, "The table was finished."
         assert len(keys) == len(np.asarray(scores)) == len(np.asarray(targets))
         scores, targets = check_scores(scores, keys), check_targets(targets, keys)
         check_same_shape("scores", scores.shape, targets)
-        self._fit(scores)
+        self._check_width(scores)
         first = len(self)
-        new = self._take_new(keys)
+        new = self._register_new(keys)
         self._reserve(len(self))
         self._scores[first : len(self)] = scores[new]
         self._targets[first : len(self)] = targets[new]
 
     def finish(self, keys: Sequence[str]) -> tuple[Scores, Targets]:
-        """Scores and targets [N, C] in the order of `keys`, which are all that have been seen.
+        """Scores and targets [N, C] in the order of `keys`.
 
-        They are the table's own arrays, put in order where they lie, so this ends the table.
+        The result is the table's own arrays, sorted in place. So the table cannot be used after
+        this call.
 
         Args:
-            keys: The data set's keys, in its order, at least one.
+            keys: The keys of the data set, in its order, at least one. They must be exactly the
+                keys in the table.
         """
         assert not self._finished, "The table was finished."
         expected = set(keys)
@@ -109,11 +112,11 @@ class ScoreTable:
         self._finished = True
         order = [self._row_of[key] for key in keys]
         for table in (self._scores, self._targets):
-            _arrange(table, order)
+            _reorder_in_place(table, order)
         return self._scores[: len(order)], self._targets[: len(order)]
 
-    def _take_new(self, keys: Sequence[str]) -> list[int]:
-        """Positions in the batch of the keys that have not been seen, now taken as seen."""
+    def _register_new(self, keys: Sequence[str]) -> list[int]:
+        """Add the keys that are new to the table, and return their positions in the batch."""
         new: dict[str, int] = {}
         for position, key in enumerate(keys):
             if key not in self._row_of and key not in new:
@@ -123,14 +126,14 @@ class ScoreTable:
         self._row_of.update(zip(new, itertools.count(len(self._row_of))))
         return list(new.values())
 
-    def _fit(self, scores: Scores) -> None:
-        """Make the empty table as wide as its first batch, and hold later ones against it."""
+    def _check_width(self, scores: Scores) -> None:
+        """Take the number of labels from the first batch, and check it in later batches."""
         if not self._row_of:
             self._scores = np.empty((0, scores.shape[1]), scores.dtype)
             self._targets = np.empty((0, scores.shape[1]), np.int8)
         if scores.shape[1] != self._scores.shape[1]:
             raise DataError(
-                f"A batch has {scores.shape[1]:,} labels, those before it "
+                f"A batch has {scores.shape[1]:,} labels, but earlier batches have "
                 f"{self._scores.shape[1]:,}.",
                 where="scores and targets, [images, labels]",
                 fix="Give every batch the same labels.",
@@ -138,25 +141,25 @@ class ScoreTable:
         assert scores.dtype == self._scores.dtype, "Batches differ in the type of their scores."
 
     def _reserve(self, rows: int) -> None:
-        """Make room for so many rows: for all that will come, or for twice as many as there are."""
+        """Grow the table to at least `rows` rows: to its known size, or to twice its length."""
         if rows <= len(self._scores):
             return
-        room = max(rows, self._size or max(_FIRST_ROWS, 2 * len(self._scores)))
-        self._scores = self._longer(self._scores, room)
-        self._targets = self._longer(self._targets, room)
+        capacity = max(rows, self._size or max(_FIRST_ROWS, 2 * len(self._scores)))
+        self._scores = self._grow(self._scores, capacity)
+        self._targets = self._grow(self._targets, capacity)
 
-    def _longer(self, table: NDArray[Any], rows: int) -> NDArray[Any]:
+    def _grow(self, table: NDArray[Any], rows: int) -> NDArray[Any]:
         shape = (rows, table.shape[1])
         in_memory = rows * table.shape[1] * table.itemsize <= self._in_memory
-        longer = np.empty(shape, table.dtype) if in_memory else _on_disk(shape, table.dtype)
-        longer[: len(table)] = table
-        return longer
+        grown = np.empty(shape, table.dtype) if in_memory else _on_disk(shape, table.dtype)
+        grown[: len(table)] = table
+        return grown
 
 
-def _arrange(table: NDArray[Any], order: Sequence[int]) -> None:
-    """Let row i be what row `order[i]` was, with room for one row more.
+def _reorder_in_place(table: NDArray[Any], order: Sequence[int]) -> None:
+    """Move row `order[i]` to row i, for each i. Needs memory for one more row only.
 
-    Each cycle of the permutation is walked once: a copy of the whole would double the memory.
+    Each cycle of the permutation is followed once. A copy of the table would double the memory.
     """
     source = np.array(order)
     for start in range(len(source)):
@@ -171,26 +174,29 @@ def _arrange(table: NDArray[Any], order: Sequence[int]) -> None:
 
 
 def _on_disk(shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Any]:
-    """An array in a file without a name, which is gone when nothing refers to the array."""
+    """An array in a file without a name. The file disappears when nothing refers to the array."""
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     try:
         with tempfile.TemporaryFile(prefix="manylabel-") as file:
-            _claim(file, size)
+            _allocate(file, size)
             return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
     except OSError as error:
         raise RunError(
-            f"There is no room for {size / 1e9:,.2f} GB of scores or targets: "
+            f"There is not enough disk space for {size / 1e9:,.2f} GB of scores or targets: "
             f"{error.strerror or error}.",
             where=tempfile.gettempdir(),
-            fix="Make room there, or set TMPDIR to a folder of a larger disk.",
+            fix="Free some space there, or set TMPDIR to a folder on a larger disk.",
         ) from None
 
 
-def _claim(file: IO[bytes], size: int) -> None:
-    """Have the disk set so many bytes aside: a map of a full disk would kill the process later."""
+def _allocate(file: IO[bytes], size: int) -> None:
+    """Allocate `size` bytes on the disk.
+
+    If they were not allocated now, writing to the memory map of a full disk would kill the process.
+    """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return
-    for left in range(size, 0, -len(_ZEROS)):  # macOS and Windows cannot set aside
-        file.write(_ZEROS[:left])
+    for remaining in range(size, 0, -len(_ZEROS)):  # macOS and Windows have no such function
+        file.write(_ZEROS[:remaining])
     file.flush()

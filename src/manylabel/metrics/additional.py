@@ -1,4 +1,4 @@
-"""Everything beside the figures of profiles, under one roof: averages of AP, and other metrics."""
+"""The metrics that no profile has: other averages of AP, ranking metrics and metrics per image."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from manylabel.metrics.ranking import (
 def average_precision_micro(scores: ArrayLike, targets: ArrayLike) -> float:
     """AP of all known pairs of image and label in one ranking, not interpolated, ties grouped.
 
-    It asks that scores of different labels can be compared; NaN without a positive. Equal to
-    scikit-learn's `average_precision_score(average="micro")`.
+    It is meaningful only if scores of different labels can be compared. It is NaN without a
+    positive. Equal to scikit-learn's `average_precision_score(average="micro")`.
 
     Args:
         scores: [N, C], finite.
@@ -46,7 +46,7 @@ def average_precision_micro(scores: ArrayLike, targets: ArrayLike) -> float:
 
 
 def average_precision_weighted(scores: ArrayLike, targets: ArrayLike) -> float:
-    """The mean of the labels' AP, each weighing as much as it has positives; NaN without any.
+    """The mean of the labels' AP, weighted by their numbers of positives; NaN without a positive.
 
     Equal to scikit-learn's `average_precision_score(average="weighted")`.
 
@@ -68,15 +68,16 @@ def average_precision_weighted(scores: ArrayLike, targets: ArrayLike) -> float:
 def measure_additional(
     scores: ArrayLike, targets: ArrayLike, thresholds: ArrayLike = 0.5
 ) -> dict[str, float]:
-    """All metrics that no profile has, by name; unknown targets count nowhere.
+    """All metrics that no profile has, by name; unknown targets are ignored.
 
-    All are fractions 0..1 but `coverage_error`, which counts labels; NaN where not defined. Less is
-    better for `ranking_loss`, `coverage_error`, `one_error` and `hamming_loss`.
+    All are fractions 0..1, except `coverage_error`, which is a number of labels. A metric is NaN
+    where it is not defined. Lower is better for `ranking_loss`, `coverage_error`, `one_error` and
+    `hamming_loss`.
 
     Args:
         scores: [N, C], after the sigmoid, 0..1.
         targets: [N, C] of 1, 0 and -1.
-        thresholds: One for all labels, or [C]; decided where score >= threshold.
+        thresholds: One for all labels, or [C]; a label is predicted where score >= threshold.
 
     Raises:
         DataError: Scores or targets cannot be used.

@@ -1,6 +1,6 @@
-"""The metrics of the literature on attributes of people: mA, and means over images.
+"""The metrics that papers on attributes of people use: mA, and means over images.
 
-Unknown targets count nowhere. What would be divided by 0 counts 0, as in the literature's code.
+Unknown targets are ignored. A division by 0 gives 0, as in the code of these papers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manylabel.metrics.ratios import mean_or_nan
 def mean_accuracy(decided: ArrayLike, targets: ArrayLike) -> float:
     """The mean over labels of (recall of present + recall of absent) / 2, known as mA.
 
-    A label without a present (or absent) image has a recall of 0 for that half.
+    If a label has no present image, its recall of present is 0; likewise for absent.
 
     Args:
         decided: Boolean [N, C].
@@ -32,23 +32,23 @@ def mean_accuracy(decided: ArrayLike, targets: ArrayLike) -> float:
         Li, Zhang, Chen, Huang, "A Richly Annotated Dataset for Pedestrian Attribute Recognition",
         arXiv:1603.07054.
     """
-    said, targets = check_decided(decided, targets)
+    decided, targets = check_decided(decided, targets)
     present, absent = targets == PRESENT, targets == ABSENT
-    of_present = _share((said & present).sum(axis=0), present.sum(axis=0))
-    of_absent = _share((~said & absent).sum(axis=0), absent.sum(axis=0))
-    return mean_or_nan((of_present + of_absent) / 2)
+    present_recall = _share((decided & present).sum(axis=0), present.sum(axis=0))
+    absent_recall = _share((~decided & absent).sum(axis=0), absent.sum(axis=0))
+    return mean_or_nan((present_recall + absent_recall) / 2)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class InstanceMeasures:
-    """Means over images of what is decided for each, in fractions 0..1; NaN without an image.
+    """Metrics of each image's decisions, averaged over images: fractions 0..1; NaN without images.
 
     Args:
-        accuracy: Labels decided and present, of those decided or present.
-        precision: Labels decided and present, of those decided.
-        recall: Labels decided and present, of those present.
-        F1: The harmonic mean of `precision` and `recall`, not a mean of the images' F1.
+        accuracy: Labels both predicted and present, divided by labels predicted or present.
+        precision: Labels both predicted and present, divided by labels predicted.
+        recall: Labels both predicted and present, divided by labels present.
+        F1: The harmonic mean of `precision` and `recall`, not the mean of the images' F1.
     """
 
     accuracy: float
@@ -58,7 +58,7 @@ class InstanceMeasures:
 
 
 def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasures:
-    """Accuracy, precision, recall and F1 by image; images without a known target are left out.
+    """Accuracy, precision, recall and F1 per image; images without a known target are left out.
 
     Args:
         decided: Boolean [N, C].
@@ -68,18 +68,18 @@ def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasure
         DataError: Decisions or targets cannot be used.
 
     Source:
-        As `mean_accuracy`.
+        The paper of `mean_accuracy`.
     """
-    said, targets = check_decided(decided, targets)
+    decided, targets = check_decided(decided, targets)
     known = targets != UNKNOWN
     images = known.any(axis=1)
-    said, present = (said & known)[images], (targets == PRESENT)[images]
-    right = (said & present).sum(axis=1)
-    precision = mean_or_nan(_share(right, said.sum(axis=1)))
+    decided, present = (decided & known)[images], (targets == PRESENT)[images]
+    right = (decided & present).sum(axis=1)
+    precision = mean_or_nan(_share(right, decided.sum(axis=1)))
     recall = mean_or_nan(_share(right, present.sum(axis=1)))
     total = precision + recall
     return InstanceMeasures(
-        accuracy=mean_or_nan(_share(right, (said | present).sum(axis=1))),
+        accuracy=mean_or_nan(_share(right, (decided | present).sum(axis=1))),
         precision=precision,
         recall=recall,
         F1=2 * precision * recall / total if total else 0.0,

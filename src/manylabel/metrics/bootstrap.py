@@ -1,7 +1,7 @@
-"""How far figures would move with other images of the same kind: the bootstrap over images.
+"""The bootstrap over images: how much a metric would change with other images of the same kind.
 
-Each draw takes N images with replacement. What it needs of them is how often each was taken, its
-weight, so scores are sorted once and every draw is a weighted count.
+Each draw takes N images with replacement. The weight of an image is how often the draw took it.
+Weights are all that a draw needs. So scores are sorted once, and every draw is a weighted count.
 
 Source:
     B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993: percentile intervals.
@@ -20,13 +20,13 @@ from manylabel.labels import PRESENT, UNKNOWN
 from manylabel.metrics.ranking import check_same_shape, check_scores, check_targets
 
 _AT_ONCE: Final = 4_000_000
-"""Weights that are worked on at once: some 100 MB."""
+"""The number of weights that are processed at once: about 100 MB."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure and the middle 95 % of its draws, in the figure's unit; NaN where undefined."""
+    """A metric and the middle 95 % of its draws, in the metric's unit; NaN where not defined."""
 
     value: float
     low: float
@@ -38,7 +38,7 @@ class Interval:
 
 
 def draw_weights(num_images: int, *, draws: int, seed: int) -> NDArray[np.int32]:
-    """How often each draw takes each image, int32 [draws, N]; each row adds up to N."""
+    """How often each draw takes each image, int32 [draws, N]; the sum of each row is N."""
     random = np.random.default_rng(seed)
     weights = np.empty((draws, num_images), dtype=np.int32)
     for row in weights:
@@ -52,8 +52,9 @@ def average_precision_draws(
 ) -> NDArray[np.float64]:
     """Average precision of each label in each draw, [draws, C]; NaN where a draw has no positive.
 
-    Not interpolated, images of equal score taken together, as `average_precision`; a draw's value
-    is that of an array in which each image stands as often as the draw took it.
+    The definition is that of `average_precision`: not interpolated, and images with equal scores
+    are grouped. A draw has the value of an array in which each image is repeated as often as the
+    draw took it.
 
     Args:
         scores: [N, C].
@@ -80,7 +81,7 @@ def average_precision_draws(
 
 
 def mean_ap_draws(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """MAP of each draw, [draws]: the mean over the labels that have a positive in it."""
+    """The mAP of each draw, [draws]: the mean over the labels that have a positive in the draw."""
     defined = ~np.isnan(draws)
     counts = defined.sum(axis=1)
     totals = np.where(defined, draws, 0.0).sum(axis=1)
@@ -109,7 +110,7 @@ def f1_draws(
 
 
 def interval(value: float, draws: NDArray[np.float64]) -> Interval:
-    """The value with the middle 95 % of its draws; draws that are not defined are left out."""
+    """The value with the middle 95 % of its draws; draws that are NaN are left out."""
     defined = draws[~np.isnan(draws)]
     if not defined.size or np.isnan(value):
         return Interval(value, float("nan"), float("nan"))
@@ -120,13 +121,13 @@ def interval(value: float, draws: NDArray[np.float64]) -> Interval:
 def _weighted_ap(
     taken: NDArray[np.int32], present: NDArray[np.bool_], last_of_group: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """AP of each row of `taken` [draws, n], the images in the order of falling scores."""
+    """AP of each row of `taken` [draws, n]; images are in the order of falling scores."""
     positives = np.flatnonzero(present)
     ends = last_of_group[positives]
     predicted = np.cumsum(taken, axis=1, dtype=np.int32)[:, ends]
     of_positives = taken[:, positives]
     right_so_far = np.cumsum(of_positives, axis=1, dtype=np.int32)
-    # The positives that score at least as high as a positive: those up to its group's last one.
+    # Positives that score at least as high as this one: all up to the last one of its tied group.
     group_end = np.searchsorted(positives, ends, side="right") - 1
     right = right_so_far[:, group_end]
     total = right_so_far[:, -1]
@@ -136,7 +137,7 @@ def _weighted_ap(
 
 
 def _last_of_equals(falling: NDArray[Any]) -> NDArray[np.intp]:
-    """For each position of a falling list the position of the last equal value."""
+    """The position of the last equal value, for each position of a falling list."""
     return np.searchsorted(-falling, -falling, side="right") - 1
 
 

@@ -1,6 +1,7 @@
-"""Calibration: scores that mean what they say. Of pairs with score 0.7, 70 % are to be present.
+"""Calibration: turns scores into probabilities. Of pairs with score 0.7, 70 % should be present.
 
-Three kinds are one curve in the logarithms of a score s and of 1 - s, and differ in what is free:
+Three kinds use the same curve in the logarithms of a score s and of 1 - s. They differ in the
+parameters that are fitted:
 
     logit(calibrated) = rise * log(s) - fall * log(1 - s) + offset
 
@@ -8,13 +9,13 @@ Three kinds are one curve in the logarithms of a score s and of 1 - s, and diffe
     platt         rise = fall, and an offset
     beta          rise, fall and offset
 
-`isotonic` is the best rising function of all, straight lines between its steps. Each is fitted by
-maximum likelihood on images that the model was not trained on. None ever falls, so a label's
-ranking stays and with it AP; `isotonic` makes flat parts, whose ties can move AP.
+`isotonic` is the best non-falling function, linear between its knots. Each kind is fitted by
+maximum likelihood on images that the model was not trained on. No curve ever falls, so the ranking
+and the AP of a label stay the same. But `isotonic` has flat parts, and their ties can change AP.
 
 Source: temperature, Guo et al. (arXiv:1706.04599); Platt (1999); beta, Kull et al. (AISTATS
-2017); isotonic, Zadrozny and Elkan (KDD 2002). Different here: each label has its own curve, and
-a weak pull towards "as it is" keeps the curve of a label that is told apart without a fault finite.
+2017); isotonic, Zadrozny and Elkan (KDD 2002). Two differences: each label has its own curve. And a
+weak prior for unchanged scores keeps the curve finite if the scores separate a label perfectly.
 """
 
 from __future__ import annotations
@@ -30,42 +31,50 @@ from pydantic import Field, model_validator
 from manylabel.config import Config
 from manylabel.errors import DataError
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
-from manylabel.metrics.ranking import Scores, Targets, check_scored
+from manylabel.metrics.ranking import Scores, Targets, check_scores_and_targets
 
 Floats = NDArray[np.float64]
 Kind = Literal["temperature", "platt", "beta", "isotonic"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-FEWEST: Final[dict[Kind, int]] = {"temperature": 10, "platt": 20, "beta": 30, "isotonic": 100}
-"""Known positives and negatives that a label needs, each, for a curve of its own.
+MIN_EXAMPLES: Final[dict[Kind, int]] = {
+    "temperature": 10,
+    "platt": 20,
+    "beta": 30,
+    "isotonic": 100,
+}
+"""The smallest number of positives, and of negatives, of a label with a curve of its own.
 
-Ten for each number that is fitted; the isotonic curve has no fixed number of them. Labels with
-fewer take the curve of all pairs of image and label pooled.
+It is ten for each fitted parameter; the isotonic curve has no fixed number of parameters.
+Labels with fewer take the curve of all pairs of image and label pooled.
 """
 
-_PULL: Final = 0.01
-"""Half of it times the squared distance from "as it is" is added to the loss of all pairs."""
+_PRIOR: Final = 0.01
+"""The strength of the prior: half of it times the squared distance from the parameters that leave
+scores unchanged is added to the loss of all pairs."""
 
 _ROUNDS: Final = 100
+"""The largest number of iterations of Newton's method."""
 _LOWEST: Final = 1e-30
+"""Scores are raised to at least this, so that their logarithms are finite."""
 _ROOM: Final = 2.0**-26
-"""The nearest to 1 that a score lies: half of what a float32 below 1 can be away from it."""
+"""The least distance of a score from 1: half the distance between 1 and the next lower float32."""
 
 
 class SmoothCalibration(Config):
-    """A smooth curve for each label: temperature, Platt or beta."""
+    """A smooth calibration curve for each label: temperature, Platt or beta."""
 
     kind: Literal["temperature", "platt", "beta"]
-    """What was free to be fitted."""
+    """Which parameters were fitted."""
     rise: tuple[Annotated[float, Field(ge=0)], ...]
-    """[C], of log(s)."""
+    """[C], the factor of log(s)."""
     fall: tuple[Annotated[float, Field(ge=0)], ...]
-    """[C], of -log(1 - s)."""
+    """[C], the factor of -log(1 - s)."""
     offset: tuple[float, ...]
-    """[C]."""
+    """[C], the constant of the logit."""
     pooled: tuple[bool, ...]
-    """[C]: the label takes the curve of all pairs."""
+    """[C], whether the label takes the curve of all pairs."""
 
     @model_validator(mode="after")
     def _check(self) -> SmoothCalibration:
@@ -75,27 +84,27 @@ class SmoothCalibration(Config):
 
     @property
     def num_labels(self) -> int:
-        """C."""
+        """The number of labels, C."""
         return len(self.rise)
 
     def apply(self, scores: Scores) -> Scores:
-        """Calibrated scores [N, C] of scores [N, C], in their type."""
+        """Calibrates scores [N, C]; the result has the same shape and type."""
         up, down = _features(scores)
         logits = np.array(self.rise) * up + np.array(self.fall) * down + np.array(self.offset)
         return _sigmoid(logits).astype(scores.dtype)
 
 
 class StepCalibration(Config):
-    """A rising function for each label, straight between its knots and flat outside of them."""
+    """A non-falling function for each label, linear between its knots and constant outside them."""
 
     kind: Literal["isotonic"] = "isotonic"
     """Isotonic regression."""
     at: tuple[tuple[float, ...], ...]
-    """Of each of C labels the scores at its knots, rising."""
+    """The scores at the knots of each of C labels, rising."""
     value: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...]
-    """The calibrated scores there, never falling."""
+    """The calibrated scores at these knots, never falling."""
     pooled: tuple[bool, ...]
-    """[C]: the label takes the curve of all pairs."""
+    """[C], whether the label takes the curve of all pairs."""
 
     @model_validator(mode="after")
     def _check(self) -> StepCalibration:
@@ -103,18 +112,18 @@ class StepCalibration(Config):
             raise ValueError("at, value and pooled are of different lengths")
         for at, value in zip(self.at, self.value, strict=True):
             if not at or len(at) != len(value):
-                raise ValueError("a label has no knots, or not a value at each")
+                raise ValueError("a label has no knots, or not one value for each knot")
             if (np.diff(at) <= 0).any() or (np.diff(value) < 0).any():
                 raise ValueError("the knots of a label do not rise")
         return self
 
     @property
     def num_labels(self) -> int:
-        """C."""
+        """The number of labels, C."""
         return len(self.at)
 
     def apply(self, scores: Scores) -> Scores:
-        """Calibrated scores [N, C] of scores [N, C], in their type."""
+        """Calibrates scores [N, C]; the result has the same shape and type."""
         calibrated = np.empty_like(scores)
         for label, (at, value) in enumerate(zip(self.at, self.value, strict=True)):
             calibrated[:, label] = np.interp(scores[:, label], at, value)
@@ -127,34 +136,35 @@ Calibration = Annotated[SmoothCalibration | StepCalibration, Field(discriminator
 def fit_calibration(
     scores: ArrayLike, targets: ArrayLike, kind: Kind
 ) -> SmoothCalibration | StepCalibration:
-    """The calibration of each label, fitted by maximum likelihood.
+    """Fits the calibration of each label by maximum likelihood.
 
-    A label with fewer examples than `FEWEST`, or whose own curve would fall, takes the curve of
-    all pairs of image and label pooled. Curves fall where scores rank worse than chance; and by
-    temperature, which cannot shift, where most lie on the wrong side of 0.5.
+    A label takes the curve of all pairs of image and label pooled if it has fewer examples than
+    `MIN_EXAMPLES`, or if its own curve would fall. A curve falls if the scores rank worse than
+    chance. A temperature has no offset, so its curve also falls if most scores are on the wrong
+    side of 0.5.
 
     Args:
         scores: [N, C], after the sigmoid, 0..1, of images that the model was not trained on.
-        targets: [N, C] of 1, 0 and -1; unknown ones count nowhere.
-        kind: Which; a key of `FEWEST`.
+        targets: [N, C] of 1, 0 and -1; unknown ones are ignored.
+        kind: The kind of calibration, a key of `MIN_EXAMPLES`.
 
     Raises:
-        DataError: Scores or targets cannot be used, only one side is known of all labels, or
-            the curve of all pairs would fall.
+        DataError: Scores or targets cannot be used, the targets do not include both 1 and 0, or the
+            curve of all pairs would fall.
     """
     scores, targets = _checked(scores, targets)
     present, absent = (targets == PRESENT).sum(axis=0), (targets == ABSENT).sum(axis=0)
-    own = np.minimum(present, absent) >= FEWEST[kind]
+    own = np.minimum(present, absent) >= MIN_EXAMPLES[kind]
     if kind == "isotonic":
         return _fit_steps(scores, targets, own)
     return _fit_curves(scores, targets, own, kind)
 
 
 def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
-    scores, targets = check_scored(scores, targets)
+    scores, targets = check_scores_and_targets(scores, targets)
     if not ((targets == PRESENT).any() and (targets == ABSENT).any()):
         raise DataError(
-            "There is nothing to calibrate by: all known targets are alike.",
+            "There is nothing to calibrate: the targets do not include both 1 and 0.",
             where="targets",
             fix="Calibrate on images of which some have labels and some do not.",
         )
@@ -162,7 +172,7 @@ def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
 
 
 def _known(scores: Scores, targets: Targets) -> tuple[Floats, Floats]:
-    """Scores and presence (1 or 0) of the pairs whose truth is known, flat."""
+    """The scores and the presence (1 or 0) of all pairs with known targets, as flat arrays."""
     known = targets != UNKNOWN
     return scores[known].astype(np.float64), (targets[known] == PRESENT).astype(np.float64)
 
@@ -196,19 +206,19 @@ def _fit_curves(
 def _no_rising_curve(kind: str) -> DataError:
     if kind == "temperature":
         return DataError(
-            "No temperature fits: too many scores lie on the wrong side of 0.5.",
+            "No temperature fits: too many scores are on the wrong side of 0.5.",
             where="scores and targets",
-            fix="Calibrate by platt, which shifts scores, too.",
+            fix="Use platt, which also has an offset.",
         )
     return DataError(
-        "Calibration would turn the ranking round: the scores rank worse than chance.",
+        "Calibration would reverse the ranking: the scores rank worse than chance.",
         where="scores and targets",
         fix="Check that scores and targets belong to the same labels and images.",
     )
 
 
 def _fit_curve(scores: Floats, present: Floats, kind: str) -> Floats | None:
-    """[rise, fall, offset]; None if the curve would fall or be flat."""
+    """The parameters [rise, fall, offset] of a curve; None if it would fall or be flat."""
     up, down = _features(scores)
     ones = np.ones_like(up)
     if kind == "temperature":
@@ -218,7 +228,7 @@ def _fit_curve(scores: Floats, present: Floats, kind: str) -> Floats | None:
         slope, offset = _newton(np.stack([up + down, ones], 1), present, [1.0, 0.0])
         return np.array([slope, slope, offset]) if slope > 0 else None
     rise, fall, offset = _newton(np.stack([up, down, ones], 1), present, [1.0, 1.0, 0.0])
-    if rise < 0:  # the best that does not fall has none of it
+    if rise < 0:  # then the best curve that does not fall has a rise of 0; likewise for fall
         rise, (fall, offset) = 0.0, _newton(np.stack([down, ones], 1), present, [1.0, 0.0])
     elif fall < 0:
         fall, (rise, offset) = 0.0, _newton(np.stack([up, ones], 1), present, [1.0, 0.0])
@@ -227,23 +237,26 @@ def _fit_curve(scores: Floats, present: Floats, kind: str) -> Floats | None:
 
 
 def _features(scores: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """log(s) and -log(1 - s), finite: their sum is the logit, and each rises with s."""
+    """Finite log(s) and -log(1 - s). Their sum is the logit, and both rise with s."""
     inner = np.clip(scores.astype(np.float64), _LOWEST, 1 - _ROOM)
     return np.log(inner), -np.log1p(-inner)
 
 
 def _newton(features: Floats, present: Floats, start: Sequence[float]) -> Floats:
-    """The weights [P] of a logistic regression on features [n, P]; the loss is convex."""
+    """The weights [P] of a logistic regression on features [n, P], by Newton's method.
+
+    The loss is convex.
+    """
     prior: Floats = np.array(start)
     weights = prior
     loss = _loss(features, present, weights, prior)
     for _ in range(_ROUNDS):
         chance = _sigmoid(features @ weights)
-        gradient = features.T @ (chance - present) + _PULL * (weights - prior)
+        gradient = features.T @ (chance - present) + _PRIOR * (weights - prior)
         curvature = (features * (chance * (1 - chance))[:, None]).T @ features
-        curvature += _PULL * np.eye(len(weights))
+        curvature += _PRIOR * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient).astype(np.float64)
-        for _ in range(30):  # far from the best a whole step may lead too far
+        for _ in range(30):  # far from the optimum, a full step may be too long
             new_loss = _loss(features, present, weights - step, prior)
             if new_loss <= loss:
                 break
@@ -259,7 +272,7 @@ def _newton(features: Floats, present: Floats, start: Sequence[float]) -> Floats
 def _loss(features: Floats, present: Floats, weights: Floats, prior: Floats) -> float:
     logits = features @ weights
     each = np.logaddexp(0, logits) - present * logits
-    return float(each.sum() + _PULL / 2 * ((weights - prior) ** 2).sum())
+    return float(each.sum() + _PRIOR / 2 * ((weights - prior) ** 2).sum())
 
 
 # StepCalibration
@@ -283,10 +296,10 @@ def _fit_steps(scores: Scores, targets: Targets, own: NDArray[np.bool_]) -> Step
 
 
 def _rising(scores: Floats, present: Floats) -> tuple[Floats, Floats]:
-    """Knots of the best rising function: the ends of each flat part, and their heights.
+    """The knots of the best non-falling function: the ends of each flat part, and their values.
 
-    Neighbours that do not rise are merged until all do. Whole runs of them are merged at once,
-    which ends in the same function as one pair after another.
+    Neighbours that do not rise are merged until all values rise. Whole runs of neighbours are
+    merged at once. The result is the same as for one pair after another.
     """
     at, place = np.unique(scores, return_inverse=True)
     count = np.bincount(place).astype(np.float64)

@@ -1,8 +1,8 @@
-"""Ways to decide yes or no from scores, and the two commonest ways to measure what was decided.
+"""Rules that decide yes or no from scores, and the two most common ways to measure decisions.
 
-C stands for the mean over labels, O for all pairs of image and label pooled. Where papers differ
-there are two functions; `f1` has the rules of all projects, and which one a report used is in its
-profile (see `profiles`).
+In CP, CR and CF1, C stands for the mean over labels. In OP, OR and OF1, O stands for all pairs of
+image and label pooled. Where papers differ, there are two functions. `f1` has the rules of all
+projects, and the profile of a report names the one that it used (see `profiles`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ SRN_F1: Final = F1Rule(
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecideRule:
-    """When projects say yes.
+    """How a project decides that an image has a label.
 
     Args:
-        threshold: The project's own, 0..1, which holds where none are given.
-        reached: What a score has to be to its threshold.
-        top3: Which of an image's best labels top-3 figures are of: three, whatever their scores;
-            three of those whose truth is known; those of three that reach their thresholds; those
-            that score at least as high as the third and reach their thresholds; or that there are
-            no such figures.
+        threshold: The threshold of the project, 0..1; used if no others are given.
+        reached: How a score must compare with its threshold.
+        top3: The labels that top-3 metrics use. "exactly three": the three best of each image,
+            whatever their scores. "three known": the three best of those with a known target. "at
+            most three": those of the three best that reach their thresholds. "third best": those
+            that score at least as high as the third best and reach their thresholds. "none": the
+            project has no top-3 metrics.
     """
 
     threshold: float
@@ -56,10 +57,10 @@ class DecideRule:
 
 
 def decide_by(rule: DecideRule, scores: ArrayLike, thresholds: ArrayLike | None = None) -> Decided:
-    """Boolean [N, C]: what a project decides.
+    """The decisions of a project, boolean [N, C].
 
     Args:
-        rule: How it decides.
+        rule: How the project decides.
         scores: [N, C], 0..1.
         thresholds: One for all labels, or [C]; the rule's own if not given.
 
@@ -74,10 +75,10 @@ def decide_by(rule: DecideRule, scores: ArrayLike, thresholds: ArrayLike | None 
 def decide_top3_by(
     rule: DecideRule, scores: ArrayLike, targets: Targets, thresholds: ArrayLike | None = None
 ) -> Decided | None:
-    """Boolean [N, C]: what a project's top-3 figures are of; None where it has none.
+    """The decisions that a project's top-3 metrics use, boolean [N, C]; None if it has none.
 
     Args:
-        rule: How it decides.
+        rule: How the project decides.
         scores: [N, C], 0..1.
         targets: [N, C] of 1, 0 and -1.
         thresholds: One for all labels, or [C]; the rule's own if not given.
@@ -91,32 +92,33 @@ def decide_top3_by(
     if rule.top3 == "exactly three":
         return decide_top_k(scores, 3)
     if rule.top3 == "three known":
-        # -1 lies below every score: an unknown label takes no place of a known one.
+        # -1 is below every score, so an unknown label never replaces a known one.
         return decide_top_k(np.where(targets == UNKNOWN, -1.0, scores), 3)
     best = decide_top_k(scores, 3) if rule.top3 == "at most three" else decide_third_best(scores)
     return best & decide_by(rule, scores, thresholds)
 
 
 def precision_recall_f1(decided: ArrayLike, targets: ArrayLike) -> Decisions:
-    """Precision, recall and F1 as most papers give them; CF1 is the harmonic mean of CP and CR.
+    """Precision, recall and F1 as in most papers; CF1 is the harmonic mean of CP and CR.
 
-    A label for which nothing is decided has precision 0. A label without a positive has no
-    precision, recall or F1 (NaN) and is left out of CP and CR; wrong decisions for it count in OP.
-    Unknown targets count nowhere.
+    A label that is never predicted has precision 0. A label without a positive has no precision,
+    recall or F1 (NaN) and is left out of CP and CR; its false positives count in OP. Unknown
+    targets are ignored.
 
     Args:
         decided: Boolean [N, C].
         targets: [N, C] of 1, 0 and -1.
 
     Returns:
-        The figures; CP, CR and OR are NaN where there is no positive at all.
+        The metrics; CP, CR and OR are NaN if there is no positive at all.
 
     Raises:
         DataError: Decisions or targets cannot be used.
 
     Source:
-        ML-GCN (arXiv:1904.03582). Its code has no rule for a label without a positive, and in OP
-        it takes a label for which nothing is decided as decided once; both are left out here.
+        ML-GCN (arXiv:1904.03582), with two differences. Its code has no rule for a label without a
+        positive. And in OP it counts a label that is never predicted as predicted once; that is
+        left out here.
 
     Example:
         >>> both = precision_recall_f1([[True, True]], [[1, 1]])
@@ -127,9 +129,9 @@ def precision_recall_f1(decided: ArrayLike, targets: ArrayLike) -> Decisions:
 
 
 def precision_recall_f1_srn(decided: ArrayLike, targets: ArrayLike) -> Decisions:
-    """Precision, recall and F1 as SRN's published evaluation; CF1 is the mean of the labels' F1.
+    """Precision, recall and F1 of SRN's published evaluation; CF1 is the mean of the labels' F1.
 
-    A label for which nothing is decided has precision 1, and one without a positive has recall 1.
+    A label that is never predicted has precision 1. A label without a positive has recall 1.
     Unknown targets count as absent.
 
     Args:
@@ -140,8 +142,8 @@ def precision_recall_f1_srn(decided: ArrayLike, targets: ArrayLike) -> Decisions
         DataError: Decisions or targets cannot be used.
 
     Source:
-        The evaluation code of SRN (arXiv:1702.05891). It adds the smallest step of a double to
-        every count, which makes 0 / 0 a 1 and changes the sixteenth digit of all others.
+        The evaluation code of SRN (arXiv:1702.05891). It adds the machine epsilon of a double to
+        every count. So 0 / 0 becomes 1, and the sixteenth digit of all other values changes.
 
     Example:
         >>> never = precision_recall_f1_srn([[False]], [[1]])
@@ -152,7 +154,7 @@ def precision_recall_f1_srn(decided: ArrayLike, targets: ArrayLike) -> Decisions
 
 
 def decide_at_threshold(scores: ArrayLike, thresholds: ArrayLike) -> Decided:
-    """Boolean [N, C]: the score reaches the label's threshold (`>=`).
+    """Where the score is at least the label's threshold (`>=`), boolean [N, C].
 
     Args:
         scores: [N, C], 0..1.
@@ -167,7 +169,7 @@ def decide_at_threshold(scores: ArrayLike, thresholds: ArrayLike) -> Decided:
 
 
 def decide_above_threshold(scores: ArrayLike, thresholds: ArrayLike) -> Decided:
-    """Boolean [N, C]: the score is over the label's threshold (`>`), as SRN decides.
+    """Where the score is above the label's threshold (`>`), as SRN decides; boolean [N, C].
 
     Args:
         scores: [N, C], 0..1.
@@ -182,29 +184,29 @@ def decide_above_threshold(scores: ArrayLike, thresholds: ArrayLike) -> Decided:
 
 
 def decide_top_k(scores: ArrayLike, k: int) -> Decided:
-    """Boolean [N, C]: exactly the `k` best labels of each image, whatever their scores.
+    """The `k` best labels of each image, whatever their scores; boolean [N, C].
 
-    Of labels with equal scores the one with the lower index is taken. Where there are fewer than
-    `k` labels, all are.
+    If scores are equal, the label with the lower index is taken. If there are fewer than `k`
+    labels, all are taken.
 
     Raises:
         DataError: The scores cannot be used.
     """
     assert k >= 1, k
-    left = check_scores(scores).copy()
-    decided = np.zeros(left.shape, dtype=np.bool_)
-    rows = np.arange(len(left))
-    for _ in range(min(k, left.shape[1])):  # a sort of each row takes ten times as long for small k
-        best = left.argmax(axis=1)
+    remaining = check_scores(scores).copy()
+    decided = np.zeros(remaining.shape, dtype=np.bool_)
+    rows = np.arange(len(remaining))
+    for _ in range(min(k, remaining.shape[1])):  # for small k, sorting rows takes 10 times as long
+        best = remaining.argmax(axis=1)
         decided[rows, best] = True
-        left[rows, best] = -np.inf
+        remaining[rows, best] = -np.inf
     return decided
 
 
 def decide_third_best(scores: ArrayLike) -> Decided:
-    """Boolean [N, C]: the labels of each image that score at least as high as its third best.
+    """The labels of each image that score at least as high as its third best; boolean [N, C].
 
-    More than three where scores are equal; all where there are no more than three labels.
+    They are more than three if scores are equal, and all if there are at most three labels.
 
     Raises:
         DataError: The scores cannot be used.
@@ -215,14 +217,14 @@ def decide_third_best(scores: ArrayLike) -> Decided:
 
 
 def decide_top_k_above(scores: ArrayLike, k: int, thresholds: ArrayLike) -> Decided:
-    """Boolean [N, C]: of the `k` best labels of each image those over their threshold (`>`).
+    """Those of the `k` best labels of each image that are above their threshold; boolean [N, C].
 
     Raises:
         DataError: The scores cannot be used.
         ConfigError: The thresholds cannot be used.
 
     Source:
-        SRN's figures on MS-COCO, where top-3 precision is higher than that of all labels.
+        SRN's results on MS-COCO, where top-3 precision is higher than the precision of all labels.
     """
     return decide_top_k(scores, k) & decide_above_threshold(scores, thresholds)
 
@@ -230,8 +232,8 @@ def decide_top_k_above(scores: ArrayLike, k: int, thresholds: ArrayLike) -> Deci
 def _check_thresholds(thresholds: ArrayLike, scores: Scores) -> Scores:
     """Thresholds, one or [C], in the type of the scores.
 
-    A float32 score equal to a threshold that was read from it must reach it; widening the score
-    to compare it with 0.7 in double precision would put it just under.
+    A threshold may be a copy of a float32 score, and that score must reach it. If the score were
+    converted to double precision and compared with 0.7, it would be just below.
     """
     array = np.asarray(thresholds, dtype=scores.dtype)
     if array.shape not in {(), (scores.shape[1],)}:
@@ -242,7 +244,7 @@ def _check_thresholds(thresholds: ArrayLike, scores: Scores) -> Scores:
         )
     if not ((array >= 0) & (array <= 1)).all():  # also refuses NaN
         raise ConfigError(
-            f"Thresholds must lie in 0..1; given are {array.min()} to {array.max()}.",
+            f"Thresholds must be in 0..1, but they are {array.min()} to {array.max()}.",
             where="thresholds",
             fix="Give thresholds for scores, not for logits.",
         )

@@ -1,7 +1,7 @@
-"""The definitions of each project, as data: what its own evaluation code does.
+"""The metric definitions of each project, as data: what its own evaluation code does.
 
-Read in the code of each project, which is named as its source; nothing of it is copied. Where that
-code sorts equal scores in no defined order, it is taken to keep the order of the images.
+Each definition was read in the code that its profile names as the source. No code is copied. If
+that code sorts equal scores in no defined order, the order of the images is assumed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from manylabel.metrics.ranking import GROUPED, INTERPOLATED, APRule
 @final
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One project's definitions.
+    """The metric definitions of one project.
 
     Args:
-        name: What reports call it.
-        source: The project, its paper and the code that the definitions were read in.
-        ap: Its average precision, and the mean of it.
-        decide: When it says yes; None: it has no figures of decisions.
-        f1: Its precision, recall and F1; None: likewise.
-        remark: What else changes its numbers and is not done here: a part of a sentence.
+        name: The name of the profile.
+        source: The project, its paper and the code in which the definitions were read.
+        ap: Its average precision and mAP.
+        decide: How it decides; None if it has no metrics of decisions.
+        f1: Its precision, recall and F1; None if it has no metrics of decisions.
+        remark: What else changes the project's numbers and is not done here: a part of a sentence.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Profile:
 
     @property
     def aspects(self) -> dict[str, str]:
-        """What the profile settles, by name, in a few words each; the same names in all."""
+        """The choices of the profile, in a few words each; all profiles have the same keys."""
         words = {
             "formula": _FORMULA[self.ap.formula],
             "ties": _TIES[self.ap.ties],
@@ -48,7 +48,7 @@ class Profile:
             "unknown in AP": _UNKNOWN[self.ap.unknown].format("AP"),
         }
         if self.decide is None or self.f1 is None:
-            return words | dict.fromkeys(_OF_DECISIONS, _NO_DECISIONS)
+            return words | dict.fromkeys(_DECISION_ASPECTS, _NO_DECISIONS)
         return words | {
             "decided": f"decided where score {self.decide.reached} {self.decide.threshold:g}",
             "unknown in F1": _UNKNOWN[self.f1.unknown].format("F1"),
@@ -62,11 +62,11 @@ class Profile:
 
     @property
     def definition(self) -> str:
-        """All of it in one sentence, printed beside the figures."""
+        """All aspects in one sentence, which is printed beside the metrics."""
         words = self.aspects
         first = f"{words.pop('formula')}, {words.pop('ties')}"
-        quiet = (_POOLED["as a label"], _BOTH_ZERO["zero"])
-        others = [word for word in dict.fromkeys(words.values()) if word not in quiet]
+        omitted = (_POOLED["as a label"], _BOTH_ZERO["zero"])
+        others = [word for word in dict.fromkeys(words.values()) if word not in omitted]
         return "; ".join([first, *others, *([self.remark] if self.remark else [])]) + "."
 
 
@@ -120,7 +120,7 @@ _TOP3: Final = {
     "none": "no top-3 figures",
 }
 _NO_DECISIONS: Final = "no precision, recall or F1"
-_OF_DECISIONS: Final = (
+_DECISION_ASPECTS: Final = (
     "decided",
     "unknown in F1",
     "CF1",
@@ -135,7 +135,7 @@ _OF_DECISIONS: Final = (
 _IN_ORDER: Final = APRule(
     formula="not interpolated", ties="in input order", empty="undefined", unknown="left out"
 )
-"""The mean of the precision at each positive, one image after the other."""
+"""The mean of the precision at each positive; images are taken one after the other."""
 
 _ZERO_F1: Final = F1Rule(
     unknown="left out",
@@ -145,7 +145,7 @@ _ZERO_F1: Final = F1Rule(
     pooled="as a label",
     both_zero="zero",
 )
-"""0 wherever something would be divided by 0, and means over all labels."""
+"""A division by 0 gives 0, and means are over all labels."""
 
 _ML_GCN_F1: Final = F1Rule(
     unknown="absent",
@@ -256,4 +256,4 @@ _PROFILES: Final = (
 )
 
 PROFILES: Final[dict[str, Profile]] = {profile.name: profile for profile in _PROFILES}
-"""Every profile by name; manylabel's own first."""
+"""Every profile by name; manylabel's own is the first."""

@@ -1,7 +1,8 @@
-"""What decisions become: precision, recall and F1 by a rule, of labels and of all pairs pooled.
+"""Precision, recall and F1 of decisions by a rule, per label and for all pairs pooled.
 
-Projects agree on the counts and differ in what they make of them: where nothing is predicted,
-where nothing is present, and in which order to average and to take F1. `F1Rule` holds all of that.
+Projects count alike but compute different values from the counts. They differ where nothing is
+predicted, where nothing is present, and in whether they average before or after they compute F1.
+`F1Rule` holds these choices.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ _VALUES: Final = {"zero": 0.0, "one": 1.0, "undefined": np.nan, "skipped": np.na
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class F1Rule:
-    """What definitions of precision, recall and F1 differ in.
+    """The choices in which definitions of precision, recall and F1 differ.
 
     Args:
-        unknown: Unknown targets: counted nowhere, or taken as absent.
-        never_predicted: Precision of a label that is never predicted.
-        without_positive: Recall of a label without a positive; "skipped" leaves the label out of
-            the means of precision, recall and F1, "undefined" leaves CR and CF1 without a value.
+        unknown: Whether unknown targets are left out or count as absent.
+        never_predicted: The precision of a label that is never predicted.
+        without_positive: The recall of a label without a positive. "skipped": the label is left out
+            of the means of precision, recall and F1. "undefined": CR and CF1 have no value.
         cf1: The harmonic mean of CP and CR, or the mean of the labels' F1.
-        pooled: OP where nothing is predicted and OR where nothing is present: as for a label; no
-            value; or as for a label, with each label counted as predicted once at least in OP.
-        both_zero: A harmonic mean of two zeros, in CF1 and OF1. A label's own F1 is 0 then.
+        pooled: OP if nothing is predicted, and OR if nothing is present. "as a label": the same as
+            for a label. "undefined": no value. "once a label": the same as for a label, but OP
+            counts each label as predicted at least once.
+        both_zero: The harmonic mean of two zeros in CF1 and OF1. A label's own F1 is then 0.
     """
 
     unknown: Literal["left out", "absent"]
@@ -49,20 +51,20 @@ class F1Rule:
 @final
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """How good the decisions are, in fractions 0..1, and the counts behind them.
+    """Precision, recall and F1 of decisions, as fractions 0..1, and the counts behind them.
 
     Args:
-        CP: Precision, mean over labels.
-        CR: Recall, mean over labels.
-        CF1: F1 over labels; the rule says which of the two.
-        OP: Precision, all pairs pooled.
-        OR: Recall, all pairs pooled.
+        CP: Mean precision over labels.
+        CR: Mean recall over labels.
+        CF1: F1 over labels; the rule says which of the two definitions.
+        OP: Precision of all pairs of image and label pooled.
+        OR: Recall of all pairs of image and label pooled.
         OF1: Harmonic mean of OP and OR.
-        precision: [C].
-        recall: [C].
-        f1: [C].
-        right: [C], images decided for the label that have it.
-        predicted: [C], images decided for the label.
+        precision: [C], precision of each label.
+        recall: [C], recall of each label.
+        f1: [C], F1 of each label.
+        right: [C], images for which the label is predicted and present (true positives).
+        predicted: [C], images for which the label is predicted.
         positives: [C], images that have the label.
     """
 
@@ -80,7 +82,7 @@ class Decisions:
     positives: NDArray[np.int64]
 
     def as_dict(self) -> dict[str, float]:
-        """The six figures by name."""
+        """The six means by name."""
         return {name: getattr(self, name) for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")}
 
 
@@ -93,17 +95,17 @@ def decisions_by(rule: F1Rule, decided: ArrayLike, targets: ArrayLike) -> Decisi
         targets: [N, C] of 1, 0 and -1.
 
     Returns:
-        The figures; NaN where the rule gives none.
+        The metrics; NaN where the rule defines no value.
 
     Raises:
         DataError: Decisions or targets cannot be used.
     """
-    said, targets = check_decided(decided, targets)
+    decided, targets = check_decided(decided, targets)
     if rule.unknown == "left out":
-        said = said & (targets != UNKNOWN)
+        decided = decided & (targets != UNKNOWN)
     present = targets == PRESENT
     right, predicted, positives = (
-        table.sum(axis=0, dtype=np.int64) for table in (said & present, said, present)
+        table.sum(axis=0, dtype=np.int64) for table in (decided & present, decided, present)
     )
     precision = ratio(right, predicted, _VALUES[rule.never_predicted])
     recall = ratio(right, positives, _VALUES[rule.without_positive])
@@ -132,7 +134,7 @@ def decisions_by(rule: F1Rule, decided: ArrayLike, targets: ArrayLike) -> Decisi
 
 
 def no_decisions(targets: ArrayLike) -> Decisions:
-    """The figures where nothing is decided, as a project does that has none: NaN, and counts of 0.
+    """The metrics of a project that makes no decisions: NaN, with counts of 0.
 
     Raises:
         DataError: The targets cannot be used.
@@ -143,20 +145,20 @@ def no_decisions(targets: ArrayLike) -> Decisions:
 
 
 def check_decided(decided: ArrayLike, targets: ArrayLike) -> tuple[Decided, Targets]:
-    """Decisions and targets as boolean and int8 [N, C].
+    """Decisions as boolean [N, C] and targets as int8 [N, C].
 
     Raises:
-        DataError: Decisions that are not boolean, targets that cannot be used, or other shapes.
+        DataError: The decisions are not boolean, the targets are not valid, or the shapes differ.
     """
-    said, targets = np.asarray(decided), check_targets(targets)
-    if said.dtype != np.bool_:
+    decisions, targets = np.asarray(decided), check_targets(targets)
+    if decisions.dtype != np.bool_:
         raise DataError(
-            f"The decisions are {said.dtype}, not boolean.",
+            f"The decisions are {decisions.dtype}, not boolean.",
             where="decisions",
             fix="Decide first, for instance with decide_at_threshold(scores, 0.5).",
         )
-    check_same_shape("decisions", said.shape, targets)
-    return said, targets
+    check_same_shape("decisions", decisions.shape, targets)
+    return decisions, targets
 
 
 def _pooled(
@@ -169,12 +171,12 @@ def _pooled(
     if rule.pooled == "once a label":
         predicted = np.maximum(predicted, 1)
     undefined = rule.pooled == "undefined"
-    of_none = np.nan if undefined else _VALUES[rule.never_predicted]
-    of_nothing = np.nan if undefined else _VALUES[rule.without_positive]
+    never_predicted = np.nan if undefined else _VALUES[rule.never_predicted]
+    without_positive = np.nan if undefined else _VALUES[rule.without_positive]
     total = right.sum()
     return (
-        float(ratio(total, predicted.sum(), of_none)),
-        float(ratio(total, positives.sum(), of_nothing)),
+        float(ratio(total, predicted.sum(), never_predicted)),
+        float(ratio(total, positives.sum(), without_positive)),
     )
 
 

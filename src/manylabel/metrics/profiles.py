@@ -1,8 +1,8 @@
-"""The figures of a data set under a profile, a set of definitions by name.
+"""Measures a data set under a profile: a named set of metric definitions.
 
-The same scores give figures that differ by as much as papers gain; so a profile fixes every
-choice, and what it measured carries its name and its definition in words. The profiles themselves
-are in `definitions`.
+Different definitions give different values for the same scores, and the difference can be as large
+as the gain that a paper reports. So a profile fixes every choice, and its results carry the name
+of the profile and its definition in words. The profiles themselves are in `definitions`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from manylabel.metrics.ranking import (
     Scores,
     Targets,
     average_precision_by,
-    check_scored,
+    check_scores_and_targets,
     mean_average_precision,
 )
 from manylabel.metrics.thresholds import decide
@@ -41,16 +41,17 @@ __all__ = [
     "measure",
 ]
 
-_NAMED: Final = 5
-"""Labels that a remark names."""
+_MAX_NAMES: Final = 5
+"""The largest number of labels that a remark names."""
 
 
 @final
 @dataclass(frozen=True)
 class LabelMeasures:
-    """The figures of one label; NaN where its profile does not define one.
+    """The metrics of one label; NaN where the profile defines no value.
 
-    `positives` counts images; `AP`, `precision`, `recall`, `F1` and `threshold` are fractions 0..1.
+    `positives` is a number of images. `AP`, `precision`, `recall`, `F1` and `threshold` are
+    fractions 0..1.
     """
 
     label: str
@@ -65,19 +66,19 @@ class LabelMeasures:
 @final
 @dataclass(frozen=True)
 class Measures:
-    """The figures of a data set under one profile, in fractions 0..1.
+    """The metrics of a data set under one profile, as fractions 0..1.
 
     Args:
         profile: The definitions used.
         num_images: N.
-        mAP: Mean AP of the labels; NaN where the profile defines none.
-        all: Decisions by threshold.
-        top3: Decisions by the three best labels of each image.
-        skipped: The labels without a positive, where the profile leaves them out of mAP.
-        unknown: How many targets are unknown.
-        per_label: One entry a label, in the label space's order.
-        remarks: Why figures have no value, and what labels without a positive count as: a
-            sentence each.
+        mAP: Mean AP of the labels; NaN where the profile defines no value.
+        all: Metrics of the decisions by threshold.
+        top3: Metrics of the decisions for the three best labels of each image.
+        skipped: The labels without a positive, if the profile leaves them out of mAP.
+        unknown: The number of unknown targets.
+        per_label: One entry for each label, in the order of the label space.
+        remarks: One phrase for each metric without a value, which says why, and one that says how
+            labels without a positive count.
     """
 
     profile: Profile
@@ -91,7 +92,7 @@ class Measures:
     remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; None where a figure is not defined."""
+        """Everything, ready for JSON; None where a metric is not defined."""
         tables = {
             "profile": self.profile.name,
             "definition": self.profile.definition,
@@ -118,7 +119,7 @@ def measure(
     at_least: int = 0,
     at_most: int | None = None,
 ) -> Measures:
-    """All figures of a data set.
+    """All metrics of a data set under one profile.
 
     Args:
         scores: [N, C], after the sigmoid, 0..1, in the order of the data set.
@@ -126,9 +127,10 @@ def measure(
         labels: The C labels.
         profile: A key of `PROFILES`.
         thresholds: One for all labels, or [C]; the profile's own, mostly 0.5, if not given.
-        at_least: Labels that each image is given whatever the thresholds, 0..C; the top-3 figures
-            take no notice of it.
-        at_most: Labels that each image is given at most; None: any number.
+        at_least: The smallest number of labels that each image gets, whatever the thresholds,
+            0..C. Top-3 metrics ignore it.
+        at_most: The largest number of labels that each image gets; None: any number. Top-3
+            metrics ignore it.
 
     Raises:
         ConfigError: No such profile, or the thresholds cannot be used.
@@ -153,13 +155,14 @@ def compare_profiles(
     *,
     thresholds: ArrayLike | None = None,
 ) -> list[Measures]:
-    """The figures of a data set under every profile, manylabel's own first.
+    """The metrics of a data set under every profile; manylabel's own is the first.
 
     Args:
         scores: [N, C], after the sigmoid, 0..1, in the order of the data set.
         targets: [N, C] of 1 present, 0 absent, -1 unknown.
         labels: The C labels.
-        thresholds: One for all labels, or [C], for all profiles; each one's own if not given.
+        thresholds: One for all labels, or [C]. All profiles use them. If they are not given, each
+            profile uses its own.
 
     Raises:
         ConfigError: The thresholds cannot be used.
@@ -170,7 +173,7 @@ def compare_profiles(
 
 
 def explain_gap(a: Profile, b: Profile) -> str:
-    """What profile `b` does otherwise than `a`, in a few words; "" if nothing.
+    """How the definitions of profile `b` differ from those of `a`, in a few words; "" if equal.
 
     Example:
         >>> explain_gap(PROFILES["mmpretrain"], PROFILES["sklearn"])
@@ -214,7 +217,7 @@ def _decisions(
     thresholds: ArrayLike | None,
     limits: tuple[int, int | None],
 ) -> tuple[Decisions, Decisions]:
-    """Those by threshold and those of the top 3."""
+    """The metrics of the decisions by threshold, and of the top-3 decisions."""
     if profile.decide is None or profile.f1 is None:
         return no_decisions(targets), no_decisions(targets)
     by_threshold = decide_by(profile.decide, scores, thresholds)
@@ -231,35 +234,35 @@ def _decisions(
 def _remarks(
     profile: Profile, empty: Sequence[str], mean_ap: float, decisions: Decisions, top3: Decisions
 ) -> list[str]:
-    """Why figures have no value, and what labels without a positive count as."""
-    said: list[str] = []
-    names = ", ".join(empty[:_NAMED]) + (" ..." if len(empty) > _NAMED else "")
+    """Says why metrics have no value, and how labels without a positive count."""
+    remarks: list[str] = []
+    names = ", ".join(empty[:_MAX_NAMES]) + (" ..." if len(empty) > _MAX_NAMES else "")
     without = f"{len(empty):,} label{'' if len(empty) == 1 else 's'}"
     if empty and profile.ap.empty == "zero":
-        said.append(f"AP 0 in mAP, no positive: {without} ({names})")
+        remarks.append(f"AP 0 in mAP, no positive: {without} ({names})")
     if math.isnan(mean_ap):
-        said.append(f"mAP has no value, no positive: {without} ({names})")
+        remarks.append(f"mAP has no value, no positive: {without} ({names})")
     if profile.f1 is None:
-        said.append(f"{profile.name} defines no precision, recall and F1")
-        return said
+        remarks.append(f"{profile.name} defines no precision, recall and F1")
+        return remarks
     for title, found in (("", decisions), ("top-3 ", top3)):
         undefined = [name for name, value in found.as_dict().items() if math.isnan(value)]
         if found is top3 and profile.decide is not None and profile.decide.top3 == "none":
-            said.append(f"{profile.name} defines no top-3 figures")
+            remarks.append(f"{profile.name} defines no top-3 figures")
         elif undefined:
-            said.append(
+            remarks.append(
                 f"{title}{', '.join(undefined)}: no value, divided by 0 "
                 f"({found.predicted.sum():,} predicted, {found.right.sum():,} right, "
                 f"{without} without a positive)"
             )
-    return said
+    return remarks
 
 
 def find_profile(name: str) -> Profile:
-    """The profile called `name`.
+    """The profile with this name.
 
     Raises:
-        ConfigError: There is none; the closest is suggested.
+        ConfigError: There is no such profile. The error suggests the closest name.
     """
     if name in PROFILES:
         return PROFILES[name]
@@ -297,7 +300,7 @@ def _rows(
 
 
 def _checked(scores: ArrayLike, targets: ArrayLike, labels: LabelSpace) -> tuple[Scores, Targets]:
-    scores, targets = check_scored(scores, targets)
+    scores, targets = check_scores_and_targets(scores, targets)
     _check_columns(scores.shape[1], labels)
     return scores, targets
 
@@ -307,7 +310,7 @@ def _check_columns(columns: int, labels: LabelSpace) -> None:
         raise DataError(
             f"The scores have {columns} columns, but there are {len(labels)} labels.",
             where=repr(labels),
-            fix="Give one column a label, in the order of the labels.",
+            fix="Give one column for each label, in the order of the labels.",
         )
 
 

@@ -1,8 +1,8 @@
 """Average precision: how well each label's scores rank the images that have it.
 
-Definitions differ by up to a point of mAP on the same scores. `APRule` holds what they differ in,
-the two commonest have functions of their own, and every report says which one it used (see
-`profiles`).
+Different definitions give values of mAP that differ by up to a point on the same scores. `APRule`
+holds the choices in which they differ. The two most common definitions have functions of their
+own. Every report says which definition it used (see `profiles`).
 """
 
 from __future__ import annotations
@@ -20,28 +20,30 @@ from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 Scores = NDArray[np.floating[Any]]
 Targets = NDArray[np.int8]
 
-_NAMED_IN_ERRORS = 3
+_MAX_EXAMPLES: Final = 3
+"""The most wrong entries that an error names."""
 
 _LABELS_AT_ONCE: Final = 64
-"""Columns that are transposed together: enough to fill cache lines, little beside the table."""
+"""Columns that are transposed together: enough to fill cache lines, but far less than the table."""
 
-_OneLabel = Callable[[Scores, NDArray[np.bool_]], float]
-"""AP of one label from its known images: scores [n], and which have it; one at least does."""
+_LabelAP = Callable[[Scores, NDArray[np.bool_]], float]
+"""AP of one label from its scores [n] and presence [n] in the known images; some are present."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class APRule:
-    """What definitions of average precision and of its mean differ in.
+    """The choices in which definitions of average precision and its mean differ.
 
     Args:
-        formula: The precision at a positive: as it is; the best one at it or at any later
-            positive; or that best one read at recalls 0, 0.1 .. 1.
-        ties: Images of equal score: taken together, or sorted in the order of the input or in the
-            reverse of it.
-        empty: A label without a positive in the mean: left out, an AP of 0, or no value, which
-            leaves the mean without a value too.
-        unknown: Unknown targets: left out of the label, or taken as absent.
+        formula: Which precision is averaged. "not interpolated": the precision at each positive.
+            "interpolated": the best precision at that positive or any later one. "11-point": the
+            interpolated precision at recalls 0, 0.1 .. 1.
+        ties: How images with equal scores are handled. "grouped": they are taken together. "in
+            input order" and "in reversed order": they are ranked in that order.
+        empty: How a label without a positive counts in the mean. "skipped": it is left out.
+            "zero": its AP is 0. "undefined": neither it nor the mean has a value.
+        unknown: Whether unknown targets are left out of the label or count as absent.
     """
 
     formula: Literal["not interpolated", "interpolated", "11-point"]
@@ -64,7 +66,7 @@ def average_precision_by(
         targets: [N, C] of 1, 0 and -1.
 
     Returns:
-        [C] in 0..1; for a label without a positive 0 if the rule says so, else NaN.
+        [C] in 0..1. A label without a positive has 0 if the rule says so, else NaN.
 
     Raises:
         DataError: Scores or targets cannot be used.
@@ -78,26 +80,27 @@ def average_precision_by(
     """
     scores, targets = check_scores(scores), check_targets(targets)
     check_same_shape("scores", scores.shape, targets)
-    ap = _each_label(_one_label(rule), scores, targets, leave_out=rule.unknown == "left out")
+    leave_out = rule.unknown == "left out"
+    ap = _compute_labels(_label_ap_function(rule), scores, targets, leave_out=leave_out)
     return np.where(np.isnan(ap), 0.0, ap) if rule.empty == "zero" else ap
 
 
 def mean_average_precision(rule: APRule, ap: NDArray[np.float64]) -> float:
-    """MAP of the labels' AP [C] by the same rule; NaN where it is not defined."""
+    """The mAP from the labels' AP [C] by the same rule; NaN where it is not defined."""
     if rule.empty == "skipped":
         return mean_of_defined(ap)
     return float(ap.mean()) if ap.size else float("nan")
 
 
 def average_precision(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
-    """Average precision of each label, not interpolated, images of equal score taken together.
+    """Average precision of each label, not interpolated, tied scores grouped.
 
-    The precision at a positive is that of all images which score at least as high, so the order
-    of the images has no influence. Equal to scikit-learn's `average_precision_score`.
+    The precision at a positive is the precision of all images that score at least as high. So the
+    order of the images has no influence. Equal to scikit-learn's `average_precision_score`.
 
     Args:
         scores: [N, C], finite; only their order within a label matters.
-        targets: [N, C] of 1, 0 and -1; an image unknown for a label is left out of that label.
+        targets: [N, C] of 1, 0 and -1; an unknown image is left out of that label.
 
     Returns:
         [C] in 0..1; NaN for a label without a positive.
@@ -120,7 +123,7 @@ def average_precision_interpolated(scores: ArrayLike, targets: ArrayLike) -> NDA
 
     Args:
         scores: [N, C], finite; only their order within a label matters.
-        targets: [N, C] of 1, 0 and -1; an image unknown for a label is left out of that label.
+        targets: [N, C] of 1, 0 and -1; an unknown image is left out of that label.
 
     Returns:
         [C] in 0..1; NaN for a label without a positive.
@@ -150,7 +153,7 @@ def check_scores(scores: ArrayLike, images: Sequence[str] | None = None) -> Scor
 
     Args:
         scores: [N, C].
-        images: N names to call the images by in an error; their positions otherwise.
+        images: N names of the images for error messages. If not given, errors use positions.
 
     Raises:
         DataError: The array is not numeric or not [N, C], or some scores are NaN or infinite.
@@ -168,19 +171,19 @@ def check_scores(scores: ArrayLike, images: Sequence[str] | None = None) -> Scor
     return array
 
 
-def check_scored(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
-    """Scores, after the sigmoid, and targets: of one shape [N, C], the scores in 0..1.
+def check_scores_and_targets(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
+    """Scores (after the sigmoid, 0..1) and targets of the same shape [N, C].
 
     Raises:
-        DataError: One cannot be used, they do not fit each other, or the scores are logits.
+        DataError: One of them cannot be used, their shapes differ, or the scores are logits.
     """
     scores, targets = check_scores(scores), check_targets(targets)
     check_same_shape("scores", scores.shape, targets)
     if scores.size and (scores.min() < 0 or scores.max() > 1):
         raise DataError(
-            f"Scores must lie in 0..1; given are {scores.min():.4g} to {scores.max():.4g}.",
+            f"Scores must be in 0..1, but they are {scores.min():.4g} to {scores.max():.4g}.",
             where="scores",
-            fix="Give scores, after the sigmoid, not logits.",
+            fix="Give scores (after the sigmoid), not logits.",
         )
     return scores, targets
 
@@ -190,7 +193,7 @@ def check_targets(targets: ArrayLike, images: Sequence[str] | None = None) -> Ta
 
     Args:
         targets: [N, C] of 1, 0 and -1.
-        images: N names to call the images by in an error; their positions otherwise.
+        images: N names of the images for error messages. If not given, errors use positions.
 
     Raises:
         DataError: The array is not numeric or not [N, C], or some targets are not 1, 0 or -1.
@@ -200,21 +203,26 @@ def check_targets(targets: ArrayLike, images: Sequence[str] | None = None) -> Ta
         (array != PRESENT) & (array != ABSENT) & (array != UNKNOWN),
         array,
         images,
-        what="targets are none of 1, 0 and -1",
+        what="targets are not 1, 0 or -1",
         fix="Write 1 for present, 0 for absent, -1 for unknown.",
     )
     return array.astype(np.int8, copy=False)
 
 
 def check_same_shape(name: str, shape: tuple[int, ...], targets: Targets) -> None:
-    """Refuse targets of another shape than the `name` ("scores") that they belong to.
+    """Refuse targets whose shape differs from that of another array.
+
+    Args:
+        name: What the other array is called in the error ("scores").
+        shape: The shape of the other array.
+        targets: [N, C].
 
     Raises:
         DataError: The shapes differ.
     """
     if shape != targets.shape:
         raise DataError(
-            f"The {name} are {list(shape)}, the targets {list(targets.shape)}.",
+            f"The {name} have the shape {list(shape)}, the targets {list(targets.shape)}.",
             where=f"{name} and targets, [images, labels]",
             fix="Give both for the same images and labels.",
         )
@@ -228,26 +236,26 @@ INTERPOLATED: Final = APRule(
 )
 
 
-def _each_label(
-    one_label: _OneLabel, scores: Scores, targets: Targets, *, leave_out: bool
+def _compute_labels(
+    label_ap: _LabelAP, scores: Scores, targets: Targets, *, leave_out: bool
 ) -> NDArray[np.float64]:
-    """What `one_label` gives for each label, [C]; NaN without a positive."""
+    """The AP of each label by `label_ap`, [C]; NaN without a positive."""
     num_labels = scores.shape[1]
     result = np.full(num_labels, np.nan)
     for start in range(0, num_labels, _LABELS_AT_ONCE):
         some = slice(start, start + _LABELS_AT_ONCE)
-        # Transposed to [labels, N]: columns would be read across the rows otherwise.
+        # Transposed to [labels, N]: reading a column of a row-major table is slow.
         columns, truths = np.ascontiguousarray(scores[:, some].T), targets[:, some].T
         for label, (column, truth) in enumerate(zip(columns, truths, strict=True), start):
             present = truth == PRESENT
             if leave_out and not (known := truth != UNKNOWN).all():
                 column, present = column[known], present[known]
             if present.any():
-                result[label] = one_label(column, present)
+                result[label] = label_ap(column, present)
     return result
 
 
-def _one_label(rule: APRule) -> _OneLabel:
+def _label_ap_function(rule: APRule) -> _LabelAP:
     if rule.ties == "grouped":
         return _grouped
     summary = _SUMMARIES[rule.formula]
@@ -257,20 +265,20 @@ def _one_label(rule: APRule) -> _OneLabel:
 
 
 def _grouped(scores: Scores, present: NDArray[np.bool_]) -> float:
-    """AP of one label; counting what scores at least as high needs a sort, but no argsort."""
-    every, positive = np.sort(scores), np.sort(scores[present])
-    predicted = len(every) - np.searchsorted(every, positive, side="left")
+    """AP of one label, ties grouped. Counting scores that are at least as high needs no argsort."""
+    all_scores, positive = np.sort(scores), np.sort(scores[present])
+    predicted = len(all_scores) - np.searchsorted(all_scores, positive, side="left")
     right = len(positive) - np.searchsorted(positive, positive, side="left")
     return float((right / predicted).mean())
 
 
 def _precision_at_positives(scores: Scores, present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Precision at each positive, best score first, equal scores in the order of the input."""
+    """Precision at each positive, from the best score on; equal scores are in input order."""
     ranks = np.flatnonzero(present[falling_order(scores)]) + 1
     return np.arange(1, len(ranks) + 1) / ranks
 
 
-def _best_from_here(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+def _best_at_or_after(precision: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
@@ -279,14 +287,18 @@ def _mean(precision: NDArray[np.float64]) -> float:
 
 
 def _interpolated(precision: NDArray[np.float64]) -> float:
-    """Recall rises only at positives, so only the envelope at them counts."""
-    return float(_best_from_here(precision).mean())
+    """Recall rises only at positives, so the interpolated precision is needed only there."""
+    return float(_best_at_or_after(precision).mean())
 
 
 def _eleven_point(precision: NDArray[np.float64]) -> float:
-    """Read at recalls j / 10: from the first positive on at which 10 k >= j P, in whole numbers."""
+    """The interpolated precision at the recalls j / 10, averaged.
+
+    With P positives, recall j / 10 is reached at the first positive k with 10 k >= j P. This is
+    computed in integers.
+    """
     needed = -(-np.arange(11) * len(precision) // 10)
-    return float(_best_from_here(precision)[np.maximum(needed, 1) - 1].mean())
+    return float(_best_at_or_after(precision)[np.maximum(needed, 1) - 1].mean())
 
 
 _SUMMARIES: Final[dict[str, Callable[[NDArray[np.float64]], float]]] = {
@@ -297,12 +309,13 @@ _SUMMARIES: Final[dict[str, Callable[[NDArray[np.float64]], float]]] = {
 
 
 def falling_order(scores: Scores) -> NDArray[np.intp]:
-    """Positions of scores [n] from the highest to the lowest, equal ones in their order.
+    """Positions of scores [n] from the highest to the lowest, equal scores in input order.
 
-    What `np.argsort(-scores, kind="stable")` gives, four times as fast for float32: its bits, as
-    whole numbers that fall with the score, are sorted 16 at a time, which NumPy does by counting.
+    The result is that of `np.argsort(-scores, kind="stable")`, but four times as fast for float32.
+    The bits of a score are read as an integer that falls when the score rises. These integers are
+    sorted by 16 bits at a time, which NumPy does with a radix sort.
     """
-    # Adding 0 turns -0.0 into 0.0, which has other bits but is equal.
+    # Adding 0 turns -0.0 into 0.0: the two are equal but have different bits.
     bits = (scores + scores.dtype.type(0)).view(np.uint32 if scores.itemsize == 4 else np.uint64)
     sign = bits.dtype.type(1 << (8 * scores.itemsize - 1))
     keys = np.where(bits & sign, bits, ~bits ^ sign)
@@ -320,7 +333,7 @@ def _table(values: ArrayLike, name: str) -> NDArray[Any]:
             f"The {name} are not a table of numbers: shape {list(array.shape)}, "
             f"type {array.dtype}.",
             where=name,
-            fix="Give one row an image and one column a label.",
+            fix="Give one row for each image and one column for each label.",
         )
     return array
 
@@ -337,7 +350,7 @@ def _refuse(
         return
     first = [
         f"image {images[row] if images else row}, label {label}: {values[row, label]}"
-        for row, label in np.argwhere(faulty)[:_NAMED_IN_ERRORS]
+        for row, label in np.argwhere(faulty)[:_MAX_EXAMPLES]
     ]
     raise DataError(
         f"{int(faulty.sum()):,} of {values.size:,} {what}.",

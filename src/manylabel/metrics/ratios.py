@@ -1,4 +1,4 @@
-"""Ratios and means that may be of nothing."""
+"""Ratios and means that are also defined for counts of 0 and empty arrays."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def ratio(part: Any, whole: Any, of_nothing: float = math.nan) -> NDArray[np.float64]:
-    """`part` / `whole`, element by element; `of_nothing` where `whole` is 0.
+def ratio(part: Any, whole: Any, if_zero: float = math.nan) -> NDArray[np.float64]:
+    """`part` / `whole` for each element; `if_zero` where `whole` is 0.
 
     Args:
         part: Counts or sums, of any shape.
         whole: Counts, 0 or at least 1, of the same shape.
-        of_nothing: What 0 / 0 is by the metric's definition.
+        if_zero: The value of 0 / 0 by the metric's definition.
     """
-    return np.where(whole == 0, of_nothing, part / np.maximum(whole, 1))
+    return np.where(whole == 0, if_zero, part / np.maximum(whole, 1))
 
 
 def mean_or_nan(values: NDArray[np.floating | np.bool_]) -> float:

@@ -1,11 +1,11 @@
-"""Calibration measured: is a label present as often as its score says?
+"""Measures calibration: is a label present as often as its score says?
 
-Scores are sorted into bins of equal width. A bin holds its left end; the last one holds 1, too.
-Unknown targets are left out everywhere.
+Scores are sorted into bins of equal width. A bin includes its left end; the last bin also includes
+1. Unknown targets are left out everywhere.
 
 Source: the expected calibration error of Naeini et al., "Obtaining Well Calibrated Probabilities
-Using Bayesian Binning" (AAAI 2015), taken of each label by itself: of its score and presence, not
-of the likeliest class's; and the score of Brier (1950).
+Using Bayesian Binning" (AAAI 2015), computed for each label separately: from its score and its
+presence, not from those of the most probable class. And the score of Brier (1950).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from manylabel.errors import ConfigError
 from manylabel.labels import PRESENT, UNKNOWN
-from manylabel.metrics.ranking import Scores, Targets, check_scored
+from manylabel.metrics.ranking import Scores, Targets, check_scores_and_targets
 from manylabel.metrics.ratios import ratio
 
 BINS: Final = 15
 """The usual number of bins."""
 
 _PAIRS_AT_ONCE: Final = 4_000_000
-"""Pairs of image and label that are looked at together, which bounds the memory."""
+"""The number of pairs of image and label that are processed at once. It limits the memory."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """What lies in the bins [C, B] of C labels; row sums are over the known targets.
+    """The contents of B bins of scores for each of C labels; unknown targets are left out.
 
     Args:
-        count: Known targets whose score lies in the bin.
-        present: Those of them that are present.
-        score_sum: The sum of their scores.
+        count: [C, B], known targets whose score is in the bin.
+        present: [C, B], how many of them are present.
+        score_sum: [C, B], the sum of their scores.
     """
 
     count: NDArray[np.int64]
@@ -58,13 +58,14 @@ class Reliability:
     def ece(self) -> NDArray[np.float64]:
         """Expected calibration error, 0..1 [C]; NaN for a label without a known target.
 
-        The gap between frequency and mean score, averaged over the label's known targets.
+        It is the difference between frequency and mean score, averaged over the label's known
+        targets.
         """
         gaps = np.abs(self.present - self.score_sum).sum(axis=1)
         return ratio(gaps, self.count.sum(axis=1))
 
     def pooled(self) -> Reliability:
-        """The same of all pairs of image and label together, as one row."""
+        """The bins of all pairs of image and label together, as one row."""
         return Reliability(
             self.count.sum(axis=0, keepdims=True),
             self.present.sum(axis=0, keepdims=True),
@@ -73,12 +74,12 @@ class Reliability:
 
 
 def reliability(scores: ArrayLike, targets: ArrayLike, *, bins: int = BINS) -> Reliability:
-    """What a reliability plot draws, for each label; `pooled()` gives all of them together.
+    """The data of a reliability plot for each label; `pooled()` gives all labels together.
 
     Args:
         scores: [N, C], after the sigmoid, 0..1.
         targets: [N, C] of 1 present, 0 absent, -1 unknown.
-        bins: How many bins, of equal width.
+        bins: The number of bins, which have equal width.
 
     Raises:
         ConfigError: Fewer than one bin.
@@ -91,7 +92,7 @@ def reliability(scores: ArrayLike, targets: ArrayLike, *, bins: int = BINS) -> R
     """
     if bins < 1:
         raise ConfigError(f"There are {bins} bins.", where="bins", fix="Give 1 or more.")
-    scores, targets = check_scored(scores, targets)
+    scores, targets = check_scores_and_targets(scores, targets)
     parts = [_binned(*part, bins) for part in _parts(scores, targets)]
     return Reliability(
         np.concatenate([part.count for part in parts]),
@@ -108,7 +109,7 @@ def class_wise_ece(
     Args:
         scores: [N, C], after the sigmoid, 0..1.
         targets: [N, C] of 1 present, 0 absent, -1 unknown.
-        bins: How many bins, of equal width.
+        bins: The number of bins, which have equal width.
 
     Raises:
         ConfigError: Fewer than one bin.
@@ -118,7 +119,9 @@ def class_wise_ece(
 
 
 def brier(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
-    """Mean squared difference of score and presence, 0..1 [C]; NaN without a known target.
+    """The Brier score of each label, 0..1 [C]; NaN without a known target.
+
+    It is the mean squared difference between score and presence.
 
     Args:
         scores: [N, C], after the sigmoid, 0..1.
@@ -131,12 +134,12 @@ def brier(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
         >>> brier([[0.5, 0.8], [1.0, 0.3]], [[0, -1], [1, -1]]).tolist()
         [0.125, nan]
     """
-    scores, targets = check_scored(scores, targets)
+    scores, targets = check_scores_and_targets(scores, targets)
     return np.concatenate([_squared_error(*part) for part in _parts(scores, targets)])
 
 
 def _parts(scores: Scores, targets: Targets) -> Iterator[tuple[NDArray[np.float64], Targets]]:
-    """Some labels at a time, all of their images; scores in double precision."""
+    """The table in blocks of some labels and all images; scores are in double precision."""
     images, labels = scores.shape
     step = max(1, _PAIRS_AT_ONCE // max(1, images))
     for start in range(0, max(1, labels), step):
@@ -147,12 +150,12 @@ def _parts(scores: Scores, targets: Targets) -> Iterator[tuple[NDArray[np.float6
 def _binned(scores: NDArray[np.float64], targets: Targets, bins: int) -> Reliability:
     labels = scores.shape[1]
     known = targets != UNKNOWN
-    places = np.minimum((scores * bins).astype(np.int64), bins - 1)
-    places += np.arange(labels) * bins
+    bin_index = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    bin_index += np.arange(labels) * bins
     size, shape = labels * bins, (labels, bins)
-    count = np.bincount(places[known], minlength=size).reshape(shape)
-    present = np.bincount(places[targets == PRESENT], minlength=size).reshape(shape)
-    sums = np.bincount(places[known], weights=scores[known], minlength=size)
+    count = np.bincount(bin_index[known], minlength=size).reshape(shape)
+    present = np.bincount(bin_index[targets == PRESENT], minlength=size).reshape(shape)
+    sums = np.bincount(bin_index[known], weights=scores[known], minlength=size)
     return Reliability(count, present, sums.astype(np.float64).reshape(shape))
 
 

@@ -1,8 +1,8 @@
-"""Backbones: any timm model, read as two feature maps.
+"""Backbones: any timm model, as a module that computes two feature maps.
 
-SRN looks at the map at stride 16 (ResNet's conv4_x); the main net's classifier at the final one.
-Models that compute tokens (transformers) are put back on the grid here, so that every head sees
-[N, D, H, W]; those that are made for one input size are brought to another one here, too.
+SRN uses the map at stride 16 (ResNet's conv4_x), and the classifier of the main net uses the final
+map. Transformers compute tokens; this module puts them back on their grid, so that every head gets
+[N, D, H, W]. It also adapts models that are made for one input size to another size.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from torch import Tensor, nn
 
 from manylabel.config import Config
 from manylabel.errors import ConfigError, reason
-from manylabel.models.weights import load_weights, quiet
+from manylabel.models.weights import ignore_warnings, load_weights
 
 MID_STRIDE: Final = 16
 """The stride of SRN's map: 14x14 positions at 224x224."""
 
-_BEYOND: Final = "?"
-"""No parameter's name: timm's matcher puts it after all layers, with what it does not know, such
-as a last normalisation. That belongs to the last layer here."""
+_UNMATCHED: Final = "?"
+"""A name that no parameter has. timm's matcher puts it after all layers, together with parameters
+that it does not recognise, such as a last normalisation. Here, those belong to the last layer."""
 
-_OTHERS: Final = "Take another; `manylabel models` lists some of each family."
+_OTHERS: Final = "Use another one; `manylabel models` lists some of each family."
 
 
 class FeatureMaps(NamedTuple):
-    """What a backbone yields for N images, and all that a head sees.
+    """The feature maps of N images, which are the only input of a head.
 
-    `mid` is [N, D, H, W] at stride 16 or the nearest that the backbone has, `final` is
-    [N, E, h, w], the last map before pooling. Where no stage follows the middle one, as in a plain
+    `mid` is [N, D, H, W] at stride 16, or at the nearest stride that the backbone has. `final` is
+    [N, E, h, w], the last map before pooling. If no stage follows the middle one, as in a plain
     transformer, both are the final map.
     """
 
@@ -48,7 +48,7 @@ class FeatureMaps(NamedTuple):
 @final
 @dataclass(frozen=True, slots=True)
 class MapShapes:
-    """The shapes of a backbone's maps at the input size that a model is built for."""
+    """The shapes of a backbone's maps at the input size of a model."""
 
     mid_channels: int
     final_channels: int
@@ -57,29 +57,31 @@ class MapShapes:
 
 
 class BackboneConfig(Config):
-    """Which backbone, and where its weights come from."""
+    """The backbone, and the source of its weights."""
 
     name: str = "resnet101"
-    """A model of timm, for instance `resnet101` (the paper's) or `resnet50.a1_in1k`."""
+    """A model of timm, for instance `resnet101` (as in the paper) or `resnet50.a1_in1k`."""
     pretrained: bool = True
-    """Start from timm's pre-trained weights (downloaded once, then cached); else from scratch."""
+    """Start from timm's pre-trained weights, which are downloaded once and then cached. False:
+    start from scratch."""
     weights: Path | None = None
-    """Start from this file instead: safetensors, or a PyTorch state dict without code in it."""
+    """Start from this file instead: safetensors, or a PyTorch state dict that contains no code."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the timm model, for instance `channels = [32, 64, 128, 256]`."""
 
 
 @final
 class Backbone(nn.Module):
-    """A timm model that yields `FeatureMaps`.
+    """A timm model that computes `FeatureMaps`.
 
     Args:
-        config: Which model; its weights are loaded here.
-        size: Height and width in pixels to `resize` it to; else the size it was made for.
+        config: The model; its weights are loaded here.
+        size: Height and width in pixels, for which the model is adapted with `resize`; None keeps
+            the size that the model was made for.
 
     Raises:
-        ConfigError: No such model or option, no feature maps, weights that cannot be had, or a
-            size that the model does not take.
+        ConfigError: There is no such model or option, the model has no feature maps, its weights
+            cannot be loaded, or it does not accept the size.
     """
 
     def __init__(self, config: BackboneConfig, size: tuple[int, int] | None = None) -> None:
@@ -96,7 +98,7 @@ class Backbone(nn.Module):
             self.resize(*size)
 
     def forward(self, images: Tensor) -> FeatureMaps:
-        """Maps of normalised images [N, 3, height, width]."""
+        """The maps of normalised images [N, 3, height, width]."""
         features, stages = self.model.forward_intermediates(
             images, indices=self._stages, output_fmt="NCHW"
         )
@@ -104,18 +106,18 @@ class Backbone(nn.Module):
         return FeatureMaps(stages[0] if len(stages) == 2 else final_map, final_map)
 
     def resize(self, height: int, width: int) -> None:
-        """Make a model of one input size take images of height x width pixels.
+        """Adapt a model with one input size to images of height x width pixels.
 
-        Position embeddings are resampled, and windows scaled with the image; models that take any
-        size stay as they are.
+        Position embeddings are resampled, and windows are scaled with the image. Models that accept
+        any size are not changed.
 
         Raises:
-            ConfigError: The model cannot be brought to that size.
+            ConfigError: The model cannot be adapted to that size.
         """
-        if not hasattr(self.model, "set_input_size"):  # `shapes` finds out whether it takes it
+        if not hasattr(self.model, "set_input_size"):  # `shapes` checks whether it accepts the size
             return
         try:
-            with quiet():
+            with ignore_warnings():
                 self.model.set_input_size(img_size=(height, width))
         except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
             raise self._refused(height, width, error) from None
@@ -124,7 +126,7 @@ class Backbone(nn.Module):
         """The shapes of the maps for images of height x width pixels.
 
         Raises:
-            ConfigError: The model does not take images of that size, or has no final map.
+            ConfigError: The model does not accept images of that size, or has no final map.
         """
         training = self.training
         self.eval()
@@ -139,7 +141,7 @@ class Backbone(nn.Module):
         return MapShapes(maps.mid.shape[1], maps.final.shape[1], (rows, columns))
 
     def layers(self) -> dict[str, int]:
-        """Each parameter's layer by its name in this module: the stem is 0, then block by block.
+        """The layer of each parameter, by its name in this module: the stem is 0, then each block.
 
         Raises:
             ConfigError: timm does not know the model's layers.
@@ -147,23 +149,23 @@ class Backbone(nn.Module):
         return self._depths(coarse=False)
 
     def stages(self) -> dict[str, int]:
-        """Each parameter's stage by its name in this module: the stem is 0.
+        """The stage of each parameter, by its name in this module: the stem is 0.
 
-        ResNet's conv2_x to conv5_x are 1 to 4; of a plain transformer every block is a stage.
+        ResNet's conv2_x to conv5_x are 1 to 4. In a plain transformer, every block is a stage.
 
         Raises:
             ConfigError: timm does not know the model's stages.
         """
         return self._depths(coarse=True)
 
-    def hold(self, stages: int) -> None:
-        """Hold the stem and the first `stages` stages still.
+    def freeze(self, stages: int) -> None:
+        """Freeze the stem and the first `stages` stages.
 
-        They get no gradient and are put into evaluation mode, so that batch statistics stay and
-        nothing is dropped; `train()` undoes the latter.
+        They get no gradient. They are also put into evaluation mode, so that batch statistics do
+        not change and dropout is off; `train()` undoes this second part.
 
         Raises:
-            ConfigError: timm does not know the model's stages, or there are not so many.
+            ConfigError: timm does not know the model's stages, or there are fewer stages.
         """
         stage_of = self.stages()
         require_stages(self.name, stages, max(stage_of.values()))
@@ -180,29 +182,29 @@ class Backbone(nn.Module):
             raise ConfigError(
                 f"timm does not know the layers of '{self.name}'.",
                 where="backbone.name",
-                fix="Leave out freeze_stages and layer_decay, or take another backbone.",
+                fix="Leave out freeze_stages and layer_decay, or use another backbone.",
             )
         names = [name for name, _ in self.model.named_parameters()]
-        # Parameters of the model itself are tokens and positions: the stem's, known to timm or not.
+        # Parameters directly in the model are tokens and position embeddings: they are of the stem.
         inner = [name for name in names if "." in name]
         matcher = self.model.group_matcher(coarse=coarse)
-        named = _Parameters([*inner, _BEYOND])
+        named = _Parameters([*inner, _UNMATCHED])
         depths = cast("dict[str, int]", group_parameters(named, matcher, reverse=True))
-        last = depths[_BEYOND] - 1
+        last = depths[_UNMATCHED] - 1
         return {f"model.{name}": min(depths.get(name, 0), last) for name in names}
 
     def _device(self) -> torch.device:
         return next(self.parameters()).device
 
     def _on_grid(self, features: Any, last_stage: Tensor) -> Tensor:
-        """The final features as [N, E, h, w], however the model lays them out."""
+        """The final features as [N, E, h, w], whatever layout the model uses."""
         if not isinstance(features, Tensor):
-            raise self._no_final_map("it ends in several tensors")
+            raise self._no_final_map("its output is several tensors")
         if features.ndim == 3:  # tokens [N, prefix + h*w, E]: class and register tokens come first
             rows, columns = last_stage.shape[-2:]
             prefix = features.shape[1] - rows * columns
             if prefix < 0:
-                raise self._no_final_map("it ends in fewer tokens than its grid has positions")
+                raise self._no_final_map("its output has fewer tokens than its grid has positions")
             return features[:, prefix:].transpose(1, 2).unflatten(2, (rows, columns))
         if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
             return features.permute(0, 3, 1, 2)
@@ -210,7 +212,7 @@ class Backbone(nn.Module):
 
     def _no_final_map(self, fault: str) -> ConfigError:
         return ConfigError(
-            f"The backbone '{self.name}' yields no final map: {fault}.",
+            f"The backbone '{self.name}' has no final map: {fault}.",
             where="backbone.name",
             fix=_OTHERS,
         )
@@ -219,17 +221,17 @@ class Backbone(nn.Module):
         own = self.model.pretrained_cfg.get("input_size")
         made_for = f" ({own[1]}x{own[2]} pixels)" if own else ""
         return ConfigError(
-            f"The backbone '{self.name}' does not take images of {height}x{width} pixels: "
+            f"The backbone '{self.name}' does not accept images of {height}x{width} pixels: "
             f"{reason(error)}.",
             where="input.height, input.width",
-            fix=f"Take multiples of {max(self.strides)}, or the size that the model was made "
-            f"for{made_for}; some models take backbone.options.img_size = [{height}, {width}].",
+            fix=f"Use multiples of {max(self.strides)}, or the size that the model was made "
+            f"for{made_for}; some models accept backbone.options.img_size = [{height}, {width}].",
         )
 
 
 @final
 class _Parameters(nn.Module):
-    """A module whose parameters have names only, which is all that timm groups them by."""
+    """A module whose parameters have only names, because timm groups them by name."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
@@ -243,7 +245,7 @@ class _Parameters(nn.Module):
 
 
 def count_stages(config: BackboneConfig) -> int:
-    """How many stages a backbone has after its stem; nothing is downloaded or computed.
+    """The number of stages of a backbone after its stem; nothing is downloaded or computed.
 
     Raises:
         ConfigError: There is no such model, or timm does not know its stages.
@@ -254,21 +256,22 @@ def count_stages(config: BackboneConfig) -> int:
 
 
 def require_stages(name: str, wanted: int, most: int) -> None:
-    """Check that so many stages can be held.
+    """Check that `wanted` stages can be frozen.
 
     Raises:
-        ConfigError: The backbone called `name` has `most` stages, which are fewer than `wanted`.
+        ConfigError: The backbone `name` has only `most` stages.
     """
     if wanted > most:
         raise ConfigError(
             f"The backbone '{name}' has {most} stages after its stem, not {wanted}.",
             where="steps.freeze_stages",
-            fix=f"Give 0 (the stem alone) to {most}, or freeze = ['backbone'] for all of it.",
+            fix=f"Give 0 (only the stem) to {most}, or freeze = ['backbone'] for the whole "
+            "backbone.",
         )
 
 
 def pretrained_input(name: str) -> dict[str, Any]:
-    """Mean, std and interpolation that timm's weights of `name` were trained with."""
+    """The mean, std and interpolation with which timm's weights of `name` were trained."""
     _require_model(name)
     settings = timm.get_pretrained_cfg(name, allow_unregistered=False)
     if settings is None:
@@ -287,20 +290,20 @@ def _create(config: BackboneConfig) -> nn.Module:
         raise ConfigError(
             f"timm cannot build '{config.name}' with these options: {reason(error)}.",
             where="backbone.options",
-            fix="Give only arguments that this model takes.",
+            fix="Give only arguments that this model accepts.",
         ) from None
     except (OSError, RuntimeError, ValueError) as error:
         if not download:
             raise
         raise ConfigError(
-            f"The pre-trained weights of '{config.name}' cannot be had: {reason(error)}.",
+            f"The pre-trained weights of '{config.name}' cannot be loaded: {reason(error)}.",
             where="backbone.pretrained",
             fix="Give a local file with --backbone-weights FILE, or start from scratch with "
             "--set backbone.pretrained=false.",
         ) from None
     if not hasattr(model, "forward_intermediates"):
         raise ConfigError(
-            f"The backbone '{config.name}' yields no feature maps.",
+            f"The backbone '{config.name}' has no feature maps.",
             where="backbone.name",
             fix=_OTHERS,
         )
@@ -308,14 +311,14 @@ def _create(config: BackboneConfig) -> nn.Module:
 
 
 def _mid_stage(strides: Sequence[int]) -> int:
-    """The deepest stage of the stride nearest to `MID_STRIDE` from below; else of the finest."""
+    """The deepest stage with the largest stride up to `MID_STRIDE`, or else the smallest stride."""
     fine = [stride for stride in strides if stride <= MID_STRIDE]
     wanted = max(fine) if fine else min(strides)
     return max(stage for stage, stride in enumerate(strides) if stride == wanted)
 
 
 def _tuples(value: Any) -> Any:
-    """Lists of a recipe as the tuples that timm's builders expect."""
+    """Converts lists of a recipe to the tuples that timm expects."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
@@ -337,5 +340,5 @@ def _require_model(name: str) -> None:
 
 def _unknown_model(name: str) -> ConfigError:
     close = get_close_matches(name.split(".")[0], timm.list_models(), n=3)
-    fix = f"Did you mean {' or '.join(close)}?" if close else "Name a model that timm has."
+    fix = f"Did you mean {' or '.join(close)}?" if close else "Give the name of a timm model."
     return ConfigError(f"timm has no model '{name}'.", where="backbone.name", fix=fix)

@@ -1,8 +1,8 @@
-"""What backbones and heads cost: parameters and floating-point operations, counted, not timed.
+"""Counts the parameters and floating-point operations of backbones and heads.
 
-Models are built without weights and run without numbers (on torch's `meta` device), so that even
-the largest is counted at once. One multiplication with its addition is two operations, as torch
-counts them; papers that count it once give half of these numbers.
+Models are built without weights and run on torch's `meta` device, which computes shapes only. So
+even the largest model is counted quickly. One multiplication with its addition counts as two
+operations, as in torch. Papers that count it as one give half of these numbers.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "EVA-02": ("eva02_tiny_patch14_224",),
     "Swin": ("swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"),
 }
-"""Backbones to begin with, by family; any model of timm that yields feature maps will do."""
+"""A selection of backbones by family. Every model of timm with feature maps can be used."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class BackboneCost:
-    """What a backbone costs for one image, and what it yields."""
+    """The cost of a backbone for one image, and the shapes of its maps."""
 
     name: str
     parameters: int
     gflops: float
-    """Billions of operations to both maps of one image."""
+    """Billions of operations that compute both maps of one image."""
     strides: tuple[int, int]
-    """Pixels from one position to the next of the mid and the final map."""
+    """The strides of the mid map and the final map, in pixels."""
     shapes: MapShapes
     """The shapes of the maps."""
 
@@ -57,7 +57,7 @@ class BackboneCost:
 @final
 @dataclass(frozen=True, slots=True)
 class HeadCost:
-    """What a head costs for one image."""
+    """The cost of a head for one image."""
 
     name: str
     parameters: int
@@ -66,33 +66,33 @@ class HeadCost:
 
 
 def find_backbones(pattern: str) -> list[str]:
-    """The models of timm whose name fits `pattern`, in which `*` stands for anything.
+    """The models of timm whose name matches `pattern`; `*` matches any text.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: No model matches.
     """
     found = timm.list_models(pattern)
     if not found:
         raise ConfigError(
-            f"timm has no model that fits '{pattern}'.",
+            f"timm has no model that matches '{pattern}'.",
             where="PATTERN",
-            fix="Put a * where anything may stand, for instance 'resnet*' or '*dinov2*'.",
+            fix="Use * for any text, for instance 'resnet*' or '*dinov2*'.",
         )
     return found
 
 
 def pretrained_tags(name: str) -> list[str]:
-    """What the pre-trained weights of a model are called: `name.tag` names one of them."""
+    """The tags of the pre-trained weights of a model; `name.tag` names one of them."""
     weights = timm.list_pretrained(f"{name.split('.')[0]}.*")
     return [full.split(".", 1)[1] for full in weights]
 
 
 def backbone_cost(name: str, height: int, width: int) -> BackboneCost:
-    """What a backbone costs for an image of height x width pixels; nothing is downloaded.
+    """The cost of a backbone for an image of height x width pixels; nothing is downloaded.
 
     Raises:
-        ConfigError: There is no such model, it yields no feature maps, or it does not take images
-            of that size.
+        ConfigError: There is no such model, it has no feature maps, or it does not accept images of
+            that size.
     """
     with torch.device("meta"):
         backbone = _backbone(name, height, width)
@@ -102,13 +102,13 @@ def backbone_cost(name: str, height: int, width: int) -> BackboneCost:
 
 
 def head_costs(backbone_name: str, height: int, width: int, num_labels: int) -> list[HeadCost]:
-    """What each of `HEADS` costs, of default settings, over a backbone's maps.
+    """The cost of each head in `HEADS`, with default settings, on the maps of a backbone.
 
     Args:
         backbone_name: A model of timm.
-        height: Of the image, in pixels.
-        width: Likewise.
-        num_labels: C.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        num_labels: The number of labels, C.
 
     Raises:
         ConfigError: As for `backbone_cost`.
@@ -130,7 +130,7 @@ def _backbone(name: str, height: int, width: int) -> Backbone:
 
 def _gflops(module: nn.Module, inputs: Any) -> float:
     counter = FlopCounterMode(display=False)
-    module.requires_grad_(False)  # the counter falls over parameters handed on within no_grad
+    module.requires_grad_(False)  # otherwise the counter fails on parameters used in no_grad
     with torch.no_grad(), counter:
         module(inputs)
     return counter.get_total_flops() / 1e9

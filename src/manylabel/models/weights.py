@@ -1,7 +1,7 @@
-"""Weights of a backbone from a file: safetensors, or a PyTorch state dict without code in it.
+"""Loads the weights of a backbone from safetensors, or from a PyTorch state dict without code.
 
-A file may hold what timm saved, or what the authors of a model published if timm knows their
-names; position embeddings made for another input size are resampled.
+The file may be saved by timm, or published by the authors of a model if timm knows their names of
+tensors. Position embeddings for another input size are resampled.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from manylabel.errors import ConfigError, reason
 
 
 def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> None:
-    """Fill a timm model with a file's tensors, those of a classifier left out, and resize it.
+    """Load a file's tensors into a timm model, except those of a classifier, and resize the model.
 
     Args:
-        model: The model, of the input size that it was made for.
+        model: The model, at the input size that it was made for.
         path: The file.
-        resize: Brings `model` to the input size that is wanted.
+        resize: Adapts `model` to the input size that is wanted.
 
     Raises:
         ConfigError: The file is missing, cannot be read or does not fit the model.
@@ -39,28 +39,28 @@ def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> No
         _fill(model, state)
         resize()
         return
-    resize()  # the file may be of the wanted size, or of a third: then it is resampled but once
+    resize()  # the file may have the wanted size, or a third one: then it is resampled only once
     if _fault(model, state) is not None:
         adapted = _adapted(model, state)
         if adapted is None or _fault(model, adapted) is not None:
             raise ConfigError(
                 f"The weights do not fit the backbone: {fault}.",
                 where=str(path),
-                fix="Give weights of this very timm model, or set backbone.options to match.",
+                fix="Give weights of exactly this timm model, or set backbone.options to match.",
             )
         state = adapted
     _fill(model, state)
 
 
-def misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
-    """Why a file's tensors do not fill a model, in words; None if they do.
+def describe_misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """Why a file's tensors do not fit a model, in words; None if they fit.
 
     For example "2 of 320 tensors are of another shape: head.main.fc.weight is [80, 2048] in the
     file, [20, 2048] in the model". At most three tensors are named for each fault.
 
     Args:
-        known: The model's own tensors, by name.
-        given: Those of the file.
+        known: The tensors of the model, by name.
+        given: The tensors of the file, by name.
     """
     missing = [key for key in known if key not in given]
     unknown = [key for key in given if key not in known]
@@ -85,10 +85,10 @@ def _count(tensors: Sequence[str], total: int, fault: str) -> str | None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing is said while timm resamples tables of relative positions: torch finds it outdated.
+def ignore_warnings() -> Iterator[None]:
+    """Hide torch's deprecation warning while timm resamples tables of relative positions.
 
-    What comes out is tested here.
+    The result of the resampling is tested in this project.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -96,20 +96,20 @@ def quiet() -> Iterator[None]:
 
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    model.load_state_dict(dict(state), strict=False)  # counters of batches may be lacking
+    model.load_state_dict(dict(state), strict=False)  # batch counters may be missing
 
 
 def _fault(model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
     known = model.state_dict()
     counters = {key: value for key, value in known.items() if key.endswith("num_batches_tracked")}
-    return misfit(known, {**counters, **state})
+    return describe_misfit(known, {**counters, **state})
 
 
 def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """The tensors renamed and resampled as timm does for its own downloads; None if it cannot.
+    """The tensors, renamed and resampled as timm does for its own downloads; None if it cannot.
 
-    timm would resample patch embeddings as well: that is another model, so only positions may
-    change their shape.
+    timm would also resample patch embeddings. But that would be another model, so only position
+    embeddings may change their shape.
     """
     # timm has no function that gives a model's filter. Each module of models has its own under
     # this one public name; `timm.models.load_checkpoint(filter_fn=...)` is what it is made for.
@@ -117,10 +117,10 @@ def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | 
     if adapt is None:
         return None
     try:
-        with quiet():
+        with ignore_warnings():
             adapted = adapt(dict(state), model)
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError):
-        return None  # made for other files; the caller tells what is wrong with this one
+        return None  # the filter is for other files; the caller reports the problem of this file
     reshaped = [k for k in adapted if k in state and adapted[k].shape != state[k].shape]
     only_positions = all("pos" in key for key in reshaped)
     return _without_classifier(model, adapted) if only_positions else None
@@ -147,13 +147,13 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         ) from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise _unreadable(path, reason(error)) from None
-    except UnpicklingError:  # its own words advise to switch safety off
-        raise _unreadable(path, "it holds more than tensors") from None
+    except UnpicklingError:  # its own message advises an unsafe option
+        raise _unreadable(path, "it contains more than tensors") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise _unreadable(path, "it is no mapping from names to tensors")
+        raise _unreadable(path, "it is not a mapping from names to tensors")
     return state
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// The chosen label: sliders, figures and charts; and what starts the page.
+// Shows the chosen label with sliders, numbers and charts, and starts the page.
 
 const sliders = models.map((_, model) => {
   const line = byId("sliders").appendChild(make("label", "", {class: "slider"}));
@@ -61,7 +61,7 @@ function update() {
 
 // ---- charts ----
 
-// Plotly is packed in the page, and there a moment after the rest: until then nothing is drawn.
+// Plotly is compressed in the page and loads a moment later. Until then no chart is drawn.
 async function unpacked(element) {
   const packed = Uint8Array.from(atob(element.textContent), letter => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -79,7 +79,7 @@ function axis(title) {
   };
 }
 
-// A chart of traces in place of the one before.
+// Draws a chart of traces and replaces the previous one.
 function draw(id, x, y, traces, words) {
   byId(id).setAttribute("aria-label", words);
   if (!window.Plotly) return;
@@ -164,7 +164,7 @@ function drawBins(id, binsOf, title) {
     const points = bins.map(([x, y, count]) => ({
       x, y, words: `score ${x.toFixed(3)}: present ${percent(y)} % of ${whole(count)}`,
     }));
-    // The area of a point grows with what it is of.
+    // The area of a point grows with the number of pairs in its bin.
     return lineOfPoints(model, points, {
       mode: "lines+markers", cliponaxis: false, line: {color: colours()[model], width: 1.5},
       marker: {color: colours()[model], size: bins.map(bin => 5 + 10 * Math.sqrt(bin[2] / most))},

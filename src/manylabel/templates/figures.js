@@ -1,6 +1,6 @@
 "use strict";
-// What the page computes, and how it words it. All text of users is put in by textContent, so a
-// label that looks like HTML stays text. table.js and detail.js go on from here.
+// Computes the numbers of the page and formats them. User texts are set by textContent only, so a
+// label that looks like HTML stays text. table.js and detail.js use this file.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const models = data.models;
@@ -8,9 +8,9 @@ const several = models.length > 1;
 const letters = ["A", "B"];
 const byId = id => document.getElementById(id);
 
-// ---- figures: the definitions of the profile `manylabel` ----
+// ---- metrics, by the definitions of the profile `manylabel` ----
 
-// For each model and label, the place of its threshold in the label's grid.
+// The position of the threshold in the label's grid, for each model and label.
 const places = models.map(model => model.curves.map(curve => curve[3]));
 
 function ofLabel(model, label, place = places[model][label]) {

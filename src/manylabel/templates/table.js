@@ -1,5 +1,5 @@
 "use strict";
-// The table of labels: sorted, filtered, and drawn as far as it is looked at.
+// The table of labels: it can be sorted and filtered, and rows are drawn on demand.
 
 const columns = [
   {title: "label", value: label => data.labels[label]},
@@ -26,11 +26,11 @@ function changes() {
     return a === null || b === null ? null : b - a;
   };
   const interval = label => {
-    const row = data.moved && data.moved[label];
+    const row = data.differences && data.differences[label];
     return row && row[1] !== null ? `${points(row[1])} to ${points(row[2])}` : "–";
   };
   const found = [{title: "change", value: change, text: points, coloured: true}];
-  if (data.moved) found.push({title: "95 % of draws", value: change, label: interval});
+  if (data.differences) found.push({title: "95 % of draws", value: change, label: interval});
   return found;
 }
 
@@ -47,7 +47,7 @@ columns.forEach((column, i) => {
   table.tHead.rows[0].append(heading);
 });
 
-// Names up first, numbers down first, gaps last.
+// The first press sorts names up and numbers down. Empty cells are last.
 function sort(heading, column, numeric) {
   const before = heading.getAttribute("aria-sort");
   const falling = before ? before === "ascending" : numeric;

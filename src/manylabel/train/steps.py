@@ -27,5 +27,5 @@ def train_only(
         module.train()
         module.requires_grad_(True)
     if freeze_stages is not None:
-        classifier.backbone.hold(freeze_stages)
+        classifier.backbone.freeze(freeze_stages)
     return [parameter for parameter in classifier.parameters() if parameter.requires_grad]

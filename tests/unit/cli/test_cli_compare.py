@@ -91,7 +91,7 @@ def test_the_table_of_profiles_and_its_reasons(files, capsys) -> None:
     found = run_json(capsys, a, "--targets", truth, "--profile", "srn")
     assert run(a, "--targets", truth, "--profile", "srn") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "why figures differ from those of srn:" in lines
+    assert "why values differ from those of srn:" in lines
     for name, side in found["a"]["profiles"].items():
         row = next(line for line in lines if line.startswith(f"│ {name} "))
         assert row.split("│")[2].strip() == f"{100 * side['mAP']:.2f}"
@@ -172,7 +172,7 @@ def test_labels_that_moved_are_shown_from_best_to_worst(tmp_path: Path, capsys) 
 def test_equal_files_are_not_told_apart(files, capsys) -> None:
     a, _, truth = files
     assert run(a, a, "--targets", truth, "--resamples", 100) == 0
-    assert "A and B are not told apart on these 60 images." in capsys.readouterr().out
+    assert "so these 60 images do not show which of A and B is better." in capsys.readouterr().out
 
 
 def test_different_images_are_refused_unless_told(targets, files, tmp_path, capsys) -> None:
@@ -189,7 +189,8 @@ def test_different_images_are_refused_unless_told(targets, files, tmp_path, caps
     found = run_json(capsys, a, part, "--targets", truth, "--common", "--resamples", 100)
     assert found["comparison"]["images"] == 55
     assert found["notes"][-1] == (
-        f"Images that not all have, left out: 5 of 60 in {a}, 1 of 56 in {part}, 5 of 60 in {truth}"
+        f"Images that are not in all files are left out: 5 of 60 in {a}, 1 of 56 in {part}, "
+        f"5 of 60 in {truth}"
     )
 
 
@@ -234,7 +235,7 @@ def test_what_has_no_value_is_null_or_a_dash(targets, files, capsys) -> None:
     found = run_json(capsys, a, b, "--targets", truth, "--resamples", 100)
     assert found["comparison"]["difference"]["mAP"] == {"value": None, "low": None, "high": None}
     assert run(a, b, "--targets", truth, "--resamples", 100) == 0
-    assert "mAP: no value, so A and B cannot be compared by it." in capsys.readouterr().out
+    assert "mAP: no value, so A and B cannot be compared." in capsys.readouterr().out
 
 
 def test_the_flags_are_these() -> None:

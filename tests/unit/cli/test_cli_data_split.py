@@ -51,7 +51,7 @@ def test_writes_a_table_that_is_read_again(photos, tmp_path):
     assert after.fingerprint() == before.fingerprint()
     assert [len(after.split(name)) for name in ("train", "val", "test")] == [42, 6, 12]
     assert "Splits of the data set that are not kept: train 45, test 15." in shown
-    assert "Sets of duplicates that go whole into one split: 1, of 3 images." in shown
+    assert "Sets of duplicates that are kept in one split: 1, with 3 images." in shown
     assert "Drift of 2 labels: mean" in shown
     assert shown.endswith(f"Wrote {out}\n")
 
@@ -73,7 +73,7 @@ def test_a_file_that_is_missing_is_counted(photos, tmp_path):
     os.remove(tmp_path / "5.jpg")
     shown = run(photos, "--out", tmp_path / "split.csv")
     assert "Files that cannot be read, and were not compared: 2." in shown
-    assert "Sets of duplicates that go whole into one split: 1, of 2 images." in shown
+    assert "Sets of duplicates that are kept in one split: 1, with 2 images." in shown
 
 
 def test_shares_and_keep(photos, tmp_path):
@@ -106,7 +106,7 @@ def test_groups_are_kept_and_written(tmp_path):
         (tmp_path / f"{i}.jpg").write_bytes(bytes([i]) * 9)
     out = tmp_path / "split.csv"
     shown = run(table(tmp_path, rows), "--out", out)
-    assert "Groups that go whole into one split: 20." in shown
+    assert "Groups that are kept in one split: 20." in shown
     homes = {}
     for record in read(DataSource(path=out)).items:
         homes.setdefault(record.group, set()).add(record.split)
@@ -117,14 +117,14 @@ def test_groups_are_kept_and_written(tmp_path):
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--val", "1"], "1 is no share"),
-        (["--val", "nan"], "nan is no share"),
-        (["--test", "-0.1"], "-0.1 is no share"),
+        (["--val", "1"], "1 is not a share"),
+        (["--val", "nan"], "nan is not a share"),
+        (["--test", "-0.1"], "-0.1 is not a share"),
         (["--val", "0.5", "--test", "0.5"], "Nothing is left to train on"),
         (["--keep", "test", "--test", "0.2"], "'test' is kept"),
         (["--keep", "train", "--val", "0", "--test", "0"], "Every split is kept"),
         (["--keep", "train", "--keep", "val", "--keep", "test"], "Every split is kept"),
-        (["--out", "photos.json"], "is not that of a table"),
+        (["--out", "photos.json"], "is not an ending of a table"),
     ],
 )
 def test_what_cannot_be_is_said_first(photos, tmp_path, words, what):

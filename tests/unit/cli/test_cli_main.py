@@ -13,7 +13,7 @@ import pytest
 
 from manylabel import __version__, errors
 from manylabel.cli import main as frame
-from manylabel.cli.main import COMMANDS, Entry, cli, main
+from manylabel.cli.main import COMMANDS, CommandEntry, cli, main
 
 HEAVY = ("torch", "numpy", "pydantic", "rich", "timm", "PIL")
 
@@ -31,7 +31,7 @@ def command(monkeypatch: pytest.MonkeyPatch):
     def register(does) -> None:
         boom = click.Command("boom", callback=does)
         monkeypatch.setattr(frame, "boom", boom, raising=False)
-        monkeypatch.setitem(COMMANDS, "boom", Entry("manylabel.cli.main:boom", "Fails."))
+        monkeypatch.setitem(COMMANDS, "boom", CommandEntry("manylabel.cli.main:boom", "Fails."))
 
     return register
 
@@ -244,7 +244,7 @@ def test_ctrl_c_in_the_middle_of_work() -> None:
         "    print('working', flush=True)\n"
         "    time.sleep(30)\n"
         "frame.work = click.Command('work', callback=work)\n"
-        "frame.COMMANDS['work'] = frame.Entry('manylabel.cli.main:work', '')\n"
+        "frame.COMMANDS['work'] = frame.CommandEntry('manylabel.cli.main:work', '')\n"
         "frame.main(['work'])\n"
     )
     with subprocess.Popen(

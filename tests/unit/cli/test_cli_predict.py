@@ -192,7 +192,7 @@ def test_out_gets_what_stdout_would_get(tiny_bundle: Path, photos: Path, capsys,
 
 def test_csv_and_a_choice_do_not_go_together(tiny_bundle: Path, photos: Path, capsys) -> None:
     assert run(tiny_bundle, "photos", "--format", "csv", "--top", "2") == 2
-    assert "csv holds every score" in capsys.readouterr().err
+    assert "csv writes all scores" in capsys.readouterr().err
 
 
 def test_a_missing_bundle_is_told(photos: Path, capsys) -> None:

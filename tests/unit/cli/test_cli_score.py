@@ -16,7 +16,7 @@ from sklearn.metrics import (
     label_ranking_loss,
 )
 
-from manylabel.cli.figures import MORE
+from manylabel.cli.figures import ADDITIONAL
 from manylabel.cli.main import cli, main
 from manylabel.metrics.additional import measure_additional
 from manylabel.metrics.bootstrap import draw_weights
@@ -137,7 +137,7 @@ def test_tables_come_on_demand(made, files, capsys) -> None:
     assert run(*files, "--more", "--intervals", "--resamples", 100, "--per-label") == 0
     out = capsys.readouterr().out
     figures = measure_additional(*made)
-    for name in MORE:
+    for name in ADDITIONAL:
         line = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
         value = figures[name] * (1 if name == "coverage_error" else 100)
         assert line.split("│")[2].strip() == f"{value:.2f}"
@@ -147,7 +147,7 @@ def test_tables_come_on_demand(made, files, capsys) -> None:
 
 
 def test_every_figure_is_said_in_words() -> None:
-    assert list(MORE) == list(measure_additional([[0.9, 0.1]], [[1, 0]]))
+    assert list(ADDITIONAL) == list(measure_additional([[0.9, 0.1]], [[1, 0]]))
 
 
 def test_labels_and_images_in_another_order_are_matched_by_name(made, tmp_path, capsys) -> None:
@@ -281,4 +281,4 @@ def test_one_threshold_and_many_do_not_go_together(files, tmp_path: Path, capsys
     path = tmp_path / "thresholds.json"
     path.write_text('{"cat": 0.2, "dog": 0.5, "owl": 0.5}')
     assert run(*files, "--thresholds", path, "--threshold", 0.5) == 2
-    assert "cannot go together" in capsys.readouterr().err
+    assert "cannot be used together" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_the_new_bundle_has_the_thresholds_of_the_split(tiny_bundle, photos, tmp
     assert new.info.tuned["data_sha256"] == val.fingerprint()
     assert new.info.tuned["images"] == len(val) == 45
     printed = capsys.readouterr().out
-    assert "most F1" in printed
+    assert "highest F1" in printed
     assert f"Saved: {tmp_path / 'tuned'}" in printed
     before = precision_recall_f1(scores >= 0.5, val.targets())
     assert f"{100 * before.OF1:.2f}" in printed
@@ -95,7 +95,7 @@ def test_figures_are_of_decisions_that_saw_nothing_of_the_image(tiny_bundle, pho
 def test_calibration_is_saved_used_and_said(tiny_bundle, photos, tmp_path, capsys, kind) -> None:
     run(tiny_bundle, "--data", photos, "--calibrate", kind, "--out", tmp_path / "tuned")
     printed = capsys.readouterr().out
-    assert f"Scores are calibrated now: {kind}" in printed
+    assert f"Scores are now calibrated ({kind}" in printed
     assert "Class-wise ECE" in printed
     info = load_bundle(tmp_path / "tuned").info
     assert info.calibration is not None

@@ -110,10 +110,10 @@ def test_what_is_done_is_told():
         "read",
         "Labels renamed: 1",
         "Labels merged: 2 into 1 (bc)",
-        "Labels that others imply, new: new",
-        "Absent in the data set, but present since a child is: old 1",
+        "New labels that others imply: new",
+        "Changed from absent to present because a child is present: old 1",
         "Labels left out: 2 (A, bc)",
-        "Images that keep no label that is present: 1",
+        "Images without a present label after this: 1",
     )
 
 
@@ -122,7 +122,7 @@ def test_boxes_follow():
     records = data("abcd", [[1, 1, 1, 1]], boxes=["a", "c", "d", "b"])
     result = apply(label_set(**tables), records)
     assert [box.label for box in result.items[0].boxes] == ["A", "bc", "bc"]
-    assert result.notes[-1] == "Boxes of labels that are left out, left out too: 1"
+    assert result.notes[-1] == "Boxes that are left out with their labels: 1"
 
 
 def test_nothing_to_do_changes_nothing():
@@ -155,9 +155,9 @@ def test_implication_against_a_slow_transcription(rows, edges):
     ("tables", "what", "where", "fix"),
     [
         ({"rename": {"cta": "x"}}, "no label 'cta'", "labels.toml, [rename]", "'cat'"),
-        ({"rename": {"cat": "dog"}}, "'dog' would be there twice", "[rename]", "[merge]"),
+        ({"rename": {"cat": "dog"}}, "'dog' would exist twice", "[rename]", "[merge]"),
         ({"merge": {"x": ["cat", "dgo"]}}, "no label 'dgo'", "merge.'x'", "'dog'"),
-        ({"merge": {"owl": ["cat", "dog"]}}, "'owl' would be there twice", "merge.'owl'", "parts"),
+        ({"merge": {"owl": ["cat", "dog"]}}, "'owl' would exist twice", "merge.'owl'", "parts"),
         ({"parents": {"ct": ["x"]}}, "no label 'ct'", "[parents]", "'cat'"),
         ({"drop": ["zebra"]}, "no label 'zebra'", "labels.toml, drop", "There are cat, dog, owl."),
         ({"only": ["dgo"]}, "no label 'dgo'", "labels.toml, only", "'dog'"),

@@ -108,5 +108,5 @@ def test_weights_are_of_known_targets():
 
 def test_smoothed_negative_is_refused():
     tables = {"unknown": {"name": "smoothed-negative"}}
-    with pytest.raises(ConfigError, match="take 'weak-negative'"):
+    with pytest.raises(ConfigError, match="use 'weak-negative'"):
         parse(DistributionBalancedConfig, tables, where="recipe.toml")

@@ -96,13 +96,13 @@ def test_keys_scores_and_targets_must_go_together():
 
 
 def test_scores_and_targets_must_have_the_same_labels():
-    with pytest.raises(DataError, match=r"scores are \[1, 2\], the targets \[1, 1\]"):
+    with pytest.raises(DataError, match=r"scores have the shape \[1, 2\], the targets \[1, 1\]"):
         ScoreTable().add(["a"], [[0.1, 0.2]], [[0]])
 
 
 def test_batches_of_other_labels_are_refused():
     table = filled([[0, 1]])
-    with pytest.raises(DataError, match="has 3 labels, those before it 2"):
+    with pytest.raises(DataError, match="has 3 labels, but earlier batches have 2"):
         table.add(["x"], [[0.1, 0.2, 0.3]], [[0, 1, 0]])
 
 
@@ -161,7 +161,7 @@ def test_a_disk_without_room_is_told_before_anything_is_lost(monkeypatch):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
-        with pytest.raises(RunError, match=r"no room for 0\.01 GB") as caught:
+        with pytest.raises(RunError, match=r"not enough disk space for 0\.01 GB") as caught:
             filled_large(0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -276,5 +276,5 @@ def test_refuses_what_does_not_fit(name):
     values = np.zeros((2, 3), dtype=float if name in OF_SCORES else bool)
     with pytest.raises(DataError, match=r"\[2, 3\], the targets \[2, 2\]"):
         metric(values, np.zeros((2, 2)))
-    with pytest.raises(DataError, match="none of 1, 0 and -1"):
+    with pytest.raises(DataError, match="not 1, 0 or -1"):
         metric(values, np.full((2, 3), 7))

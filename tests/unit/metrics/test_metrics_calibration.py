@@ -13,8 +13,8 @@ from manylabel.config import parse
 from manylabel.errors import ConfigError, DataError
 from manylabel.metrics import average_precision
 from manylabel.metrics.calibration import (
-    FEWEST,
     KINDS,
+    MIN_EXAMPLES,
     SmoothCalibration,
     StepCalibration,
     fit_calibration,
@@ -137,9 +137,9 @@ def test_small_labels_take_the_curve_of_all_pairs(kind) -> None:
     scores, targets = drawn(1500)
     positives = np.flatnonzero(targets[:, 1] == 1)
     few = targets.copy()
-    few[positives[FEWEST[kind] - 1 :], 1] = -1  # one positive fewer than it takes
+    few[positives[MIN_EXAMPLES[kind] - 1 :], 1] = -1  # one positive fewer than it takes
     enough = few.copy()
-    enough[positives[FEWEST[kind] - 1], 1] = 1
+    enough[positives[MIN_EXAMPLES[kind] - 1], 1] = 1
     assert fit_calibration(scores, few, kind).pooled == (False, True, False)
     assert fit_calibration(scores, enough, kind).pooled == (False, False, False)
     known = few != -1
@@ -184,7 +184,7 @@ def test_a_round_trip_through_json_gives_the_same(kind) -> None:
 @pytest.mark.parametrize(
     ("scores", "targets", "what"),
     [
-        ([[0.5], [0.6]], [[1], [1]], "alike"),
+        ([[0.5], [0.6]], [[1], [1]], "both 1 and 0"),
         ([[0.5], [1.6]], [[0], [1]], "0..1"),
         ([[0.9], [0.8], [0.2], [0.1]], [[0], [0], [1], [1]], "worse than chance"),
     ],

@@ -141,7 +141,7 @@ def test_decisions_must_be_boolean(function):
 
 @pytest.mark.parametrize("function", BOTH)
 def test_shapes_must_agree(function):
-    with pytest.raises(DataError, match=r"decisions are \[1, 2\], the targets \[2, 2\]"):
+    with pytest.raises(DataError, match=r"decisions have the shape \[1, 2\], the targets \[2, 2\]"):
         function(np.array([[True, False]]), np.zeros((2, 2)))
 
 
@@ -169,9 +169,9 @@ def test_a_float32_score_reaches_the_threshold_it_was_read_from(thresholds):
     [
         ([0.5, 0.5, 0.5], r"shape \[3\] do not fit 2 labels"),
         ([[0.5, 0.5]], r"shape \[1, 2\] do not fit 2 labels"),
-        (1.5, "must lie in 0..1"),
-        ([0.5, -0.1], "must lie in 0..1"),
-        (float("nan"), "must lie in 0..1"),
+        (1.5, "must be in 0..1"),
+        ([0.5, -0.1], "must be in 0..1"),
+        (float("nan"), "must be in 0..1"),
     ],
 )
 def test_thresholds_are_checked(decide, thresholds, what):

@@ -280,7 +280,7 @@ def test_profiles_differ_on_the_same_scores_as_documented():
 
 
 def test_logits_are_refused():
-    with pytest.raises(DataError, match=r"must lie in 0..1; given are -3 to 2.5") as caught:
+    with pytest.raises(DataError, match=r"must be in 0..1, but they are -3 to 2.5") as caught:
         measure([[2.5, -3, 0, 0]], [[1, 0, 0, 0]], ABCD)
     assert "not logits" in caught.value.fix
 

@@ -197,14 +197,14 @@ def test_takes_targets_of_any_numeric_type(function, targets):
         (
             [[0.1, 0.2]],
             [[2, -7]],
-            "2 of 2 targets are none of 1, 0 and -1.",
+            "2 of 2 targets are not 1, 0 or -1.",
             "image 0, label 0: 2; image 0, label 1: -7 (counted from 0)",
         ),
         ([[0.1, 0.2]], [[0.5, np.nan]], "2 of 2 targets", "label 0: 0.5; image 0, label 1: nan"),
         (
             [[0.1, 0.2]],
             [[1], [0]],
-            "The scores are [1, 2], the targets [2, 1].",
+            "The scores have the shape [1, 2], the targets [2, 1].",
             "scores and targets",
         ),
         ([0.1, 0.2], [[1, 0]], "The scores are not a table of numbers: shape [2]", "scores"),

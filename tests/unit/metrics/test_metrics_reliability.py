@@ -109,7 +109,7 @@ def test_single_precision_scores_are_summed_in_double_precision():
     [
         ([[1.5]], [[1]], DataError, "0..1"),
         ([[float("nan")]], [[1]], DataError, "NaN"),
-        ([[0.5]], [[2]], DataError, "none of 1, 0 and -1"),
+        ([[0.5]], [[2]], DataError, "not 1, 0 or -1"),
         ([[0.5], [0.5]], [[1]], DataError, "[2, 1]"),
     ],
 )

@@ -275,8 +275,8 @@ def test_rules_that_say_too_little_or_too_much(tables: dict) -> None:
 @pytest.mark.parametrize(
     ("scores", "targets", "what"),
     [
-        ([[0.5]] * 5, [[1]] * 5, "alike"),
-        ([[0.5]] * 5, [[-1]] * 5, "alike"),
+        ([[0.5]] * 5, [[1]] * 5, "both 1 and 0"),
+        ([[0.5]] * 5, [[-1]] * 5, "both 1 and 0"),
         ([[0.5]] * 3, [[1], [0], [1]], "3 images"),
         ([[1.5]] * 5, [[1], [0]] * 2 + [[1]], "0..1"),
         ([[0.5]] * 5, [[1, 0]] * 5, "the targets"),

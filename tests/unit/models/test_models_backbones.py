@@ -161,8 +161,8 @@ def test_a_size_for_transformers():
     [
         ("resnet10l", "Did you mean resnet"),
         ("resnet50.a1_in2k", "resnet50.a1_in1k"),
-        ("zzzzqq", "Name a model that timm has"),
-        ("", "Name a model that timm has"),
+        ("zzzzqq", "Give the name of a timm model"),
+        ("", "Give the name of a timm model"),
     ],
 )
 def test_names_that_do_not_fit(name, fix):
@@ -396,7 +396,7 @@ class _Trap:
 def test_code_in_a_file_is_not_run(tmp_path, weights):
     marker, path = tmp_path / "ran", tmp_path / "weights.pth"
     torch.save({**weights, "trap": _Trap(marker)}, path)
-    with pytest.raises(ConfigError, match="holds more than tensors"):
+    with pytest.raises(ConfigError, match="contains more than tensors"):
         build(weights=path)
     assert not marker.exists()
 
@@ -425,7 +425,7 @@ def test_no_network_and_no_cache_names_both_ways_out(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(ConfigError, match="cannot be had") as caught:
+    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
         build(pretrained=True)
     assert caught.value.where == "backbone.pretrained"
     assert "--backbone-weights FILE" in caught.value.fix
@@ -437,7 +437,7 @@ def test_the_hub_offline_with_an_empty_cache(monkeypatch, tmp_path):
     """The same through timm and the hub's client, told that there is no network."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ConfigError, match="cannot be had") as caught:
+    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
         build("resnet18.a1_in1k", pretrained=True)
     assert "--backbone-weights FILE" in caught.value.fix
 

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from manylabel.errors import ConfigError
 from manylabel.models.backbones import Backbone, BackboneConfig
-from manylabel.models.weights import misfit
+from manylabel.models.weights import describe_misfit
 
 
 def build(name: str, size: tuple[int, int] | None = None, **settings: Any) -> Backbone:
@@ -150,7 +150,7 @@ def test_layers_and_stages_begin_at_the_stem_and_leave_nothing_out(case):
 
 @pytest.mark.parametrize("name", ["coat_tiny", "pit_ti_224"])
 def test_a_model_without_a_final_map_is_refused(name):
-    with pytest.raises(ConfigError, match=f"'{name}' yields no final map: it ends in") as caught:
+    with pytest.raises(ConfigError, match=f"'{name}' has no final map: its output") as caught:
         build(name).shapes(224, 224)
     assert caught.value.where == "backbone.name"
 
@@ -229,7 +229,7 @@ def test_resize_is_what_building_for_a_size_does():
     backbone = build("test_vit")
     backbone.resize(64, 128)
     built = build("test_vit", (64, 128)).model.state_dict()
-    assert misfit(backbone.model.state_dict(), built) is None
+    assert describe_misfit(backbone.model.state_dict(), built) is None
     assert all(torch.equal(v, built[key]) for key, v in backbone.model.state_dict().items())
 
 
@@ -261,7 +261,7 @@ def test_patches_of_another_size_are_another_model(tmp_path):
     ids=str,
 )
 def test_a_size_that_cannot_be(name, size):
-    with pytest.raises(ConfigError, match=rf"does not take images of {size[0]}x{size[1]}") as e:
+    with pytest.raises(ConfigError, match=rf"does not accept images of {size[0]}x{size[1]}") as e:
         build(name, size).shapes(*size)
     assert e.value.where == "input.height, input.width"
     assert "the size that the model was made for (" in e.value.fix

@@ -103,7 +103,7 @@ def test_tags_are_of_this_model_alone():
 
 def test_find():
     assert {"test_resnet", "test_vit"} <= set(find_backbones("test_*"))
-    with pytest.raises(ConfigError, match=r"no model that fits 'resnet_50'"):
+    with pytest.raises(ConfigError, match=r"no model that matches 'resnet_50'"):
         find_backbones("resnet_50")
 
 
@@ -167,7 +167,7 @@ def test_a_pattern_lists_all_of_timm_and_says_what_cannot_be_used():
     found = json.loads(run("pit_ti_*", "--json"))
     assert [entry["name"] for entry in found["backbones"]] == find_backbones("pit_ti_*")
     assert all("no final map" in entry["unusable"] for entry in found["backbones"])
-    assert "note: The backbone 'pit_ti_224' yields no final map" in run("pit_ti_224")
+    assert "note: The backbone 'pit_ti_224' has no final map" in run("pit_ti_224")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_without_decay_there_is_one_group_of_what_is_trained():
 def test_what_is_held_is_in_no_group_and_changes_no_rate():
     classifier, optim = build("resnet18"), OptimConfig(lr=0.1, layer_decay=0.7)
     whole = rates(classifier, optim)
-    classifier.backbone.hold(3)
+    classifier.backbone.freeze(3)
     part = rates(classifier, optim)
     assert {layer_of_resnet18(name) for name in part} == {7, 8, 9}
     assert part == {name: whole[name] for name in part}
@@ -137,7 +137,7 @@ def test_held_stages_do_not_move(stages):
     """No gradient, no decay, and batch statistics as they were; all else moves."""
     classifier = build("resnet18", zero_init_last=False)  # else some first gradients are 0
     train_only(classifier, ("backbone", "head.main"))
-    classifier.backbone.hold(stages)
+    classifier.backbone.freeze(stages)
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
     iterate(classifier, OptimConfig(lr=0.1, weight_decay=0.1))
     for key, value in classifier.state_dict().items():
@@ -148,7 +148,7 @@ def test_held_stages_do_not_move(stages):
 def test_nothing_is_dropped_in_held_stages():
     classifier = build("test_convnext", drop_path_rate=0.5)
     train_only(classifier, ("backbone", "head.main"))
-    classifier.backbone.hold(2)
+    classifier.backbone.freeze(2)
     for number, stage in enumerate(classifier.backbone.model.stages):
         assert {module.training for module in stage.modules()} == {number >= 2}
 
@@ -158,14 +158,14 @@ def test_training_again_undoes_nothing_but_the_mode():
     classifier = build("resnet18")
     for _ in range(2):
         train_only(classifier, ("backbone", "head.main"))
-        classifier.backbone.hold(4)
+        classifier.backbone.freeze(4)
         trained = [name for name, p in classifier.named_parameters() if p.requires_grad]
         assert trained == ["head.main.fc.weight", "head.main.fc.bias"]
 
 
 def test_more_stages_than_there_are():
     with pytest.raises(ConfigError, match="has 4 stages after its stem, not 5"):
-        build("resnet18").backbone.hold(5)
+        build("resnet18").backbone.freeze(5)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_backbone_without_known_layers(step, optim):
 def test_gradients_of_held_stages_are_none():
     classifier = build("resnet18")
     train_only(classifier, ("backbone", "head.main"))
-    classifier.backbone.hold(1)
+    classifier.backbone.freeze(1)
     iterate(classifier, OptimConfig(lr=0.1))
     gradients: dict[str, Tensor | None] = {n: p.grad for n, p in classifier.named_parameters()}
     for name, gradient in gradients.items():

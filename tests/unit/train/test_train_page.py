@@ -14,7 +14,7 @@ from manylabel.errors import RunError
 from manylabel.labels import LabelSpace
 from manylabel.metrics.profiles import measure
 from manylabel.train.page.charts import Chart, Line
-from manylabel.train.page.content import Headline, Picture, Report, Result, write_report
+from manylabel.train.page.content import Headline, Picture, Result, RunPage, write_run_page
 
 LABELS = LabelSpace(["cat", "<script>alert('dog')</script>", "owl & eagle", "never"])
 TARGETS = np.array([[1, 0, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 0]], dtype=np.int8)
@@ -64,9 +64,9 @@ def measured(seed: int) -> dict:
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> RunPage:
     steps = [Result(f"step {i}", measured(i), "a <b>note</b>") for i in range(1, 5)]
-    return Report(
+    return RunPage(
         title="A run & more",
         summary="What was run.",
         headlines=[Headline("mAP", "77.1", "of SRN")],
@@ -86,7 +86,7 @@ def report() -> Report:
 
 @pytest.fixture
 def page(report, tmp_path) -> Page:
-    return Page(write_report(tmp_path / "new" / "report.html", report).read_text("utf-8"))
+    return Page(write_run_page(tmp_path / "new" / "report.html", report).read_text("utf-8"))
 
 
 def percent(value: float | None) -> str:
@@ -131,7 +131,9 @@ def test_the_best_of_a_column_is_marked(tmp_path):
         Result("a", {**figures, "mAP": 0.5, "CF1": 0.7}),
         Result("b", {**figures, "mAP": 0.6, "CF1": 0.7}),
     ]
-    html = write_report(tmp_path / "r.html", Report(title="t", results=results)).read_text("utf-8")
+    html = write_run_page(tmp_path / "r.html", RunPage(title="t", results=results)).read_text(
+        "utf-8"
+    )
     assert re.findall(r'class="best">([\d.]+)', html) == ["70.0", "60.0", "70.0"]
 
 
@@ -166,7 +168,7 @@ def test_nothing_is_fetched(page):
 
 
 def test_the_whole_file_names_no_address(report, tmp_path):
-    html = write_report(tmp_path / "report.html", report).read_text("utf-8")
+    html = write_run_page(tmp_path / "report.html", report).read_text("utf-8")
     assert "http:" not in html
     assert "https:" not in html
     assert not re.search(r"url\((?!#)", html), "only places within the page"
@@ -189,8 +191,8 @@ def path_of(page, line=0):
 
 def test_a_chart_is_drawn_to_scale(tmp_path):
     points = [(1, 3.0), (2, 1.0), (4, 2.0)]
-    report = Report(title="t", charts=[Chart("c", "x", "y", [Line("l", points)])])
-    page = Page(write_report(tmp_path / "r.html", report).read_text("utf-8"))
+    report = RunPage(title="t", charts=[Chart("c", "x", "y", [Line("l", points)])])
+    page = Page(write_run_page(tmp_path / "r.html", report).read_text("utf-8"))
     (_, x1, y1), (_, x2, y2), (_, x3, y3) = path_of(page)
     assert (x3 - x1) / (x2 - x1) == pytest.approx(3, abs=1e-3)
     assert (y3 - y1) / (y2 - y1) == pytest.approx(0.5, abs=1e-3)
@@ -199,8 +201,8 @@ def test_a_chart_is_drawn_to_scale(tmp_path):
 
 def test_numbers_that_are_none_break_a_line(tmp_path):
     points = [(0, 1.0), (1, 2.0), (2, float("nan")), (3, 1.0), (4, 2.0)]
-    report = Report(title="t", charts=[Chart("c", "x", "y", [Line("l", points)])])
-    page = Page(write_report(tmp_path / "r.html", report).read_text("utf-8"))
+    report = RunPage(title="t", charts=[Chart("c", "x", "y", [Line("l", points)])])
+    page = Page(write_run_page(tmp_path / "r.html", report).read_text("utf-8"))
     assert [command for command, _, _ in path_of(page)] == ["M", "L", "M", "L"]
 
 
@@ -209,19 +211,21 @@ def test_numbers_that_are_none_break_a_line(tmp_path):
 )
 def test_any_line_gives_a_chart_without_a_warning(points, tmp_path):
     chart = Chart("c", "epoch", "loss", [Line("l", points), Line("m", points)], [(1, "<b>")])
-    page = Page(write_report(tmp_path / "r.html", Report(title="t", charts=[chart])).read_text())
+    page = Page(write_run_page(tmp_path / "r.html", RunPage(title="t", charts=[chart])).read_text())
     assert {"epoch", "loss", "<b>", "m"} <= set(page.text.split())
 
 
 def test_an_empty_report_is_a_page_without_sections(tmp_path):
-    page = Page(write_report(tmp_path / "r.html", Report(title="Only a title")).read_text("utf-8"))
+    page = Page(
+        write_run_page(tmp_path / "r.html", RunPage(title="Only a title")).read_text("utf-8")
+    )
     assert "Only a title" in page.text
     assert not {"section", "table", "script", "svg"} & {tag for tag, _ in page.tags}
 
 
 def test_one_result_is_held_against_nothing(tmp_path):
-    report = Report(title="t", results=[Result("linear", measured(1))])
-    page = Page(write_report(tmp_path / "r.html", report).read_text("utf-8"))
+    report = RunPage(title="t", results=[Result("linear", measured(1))])
+    page = Page(write_run_page(tmp_path / "r.html", report).read_text("utf-8"))
     assert [len(row) for row in page.rows("label")] == [3] * 4
     assert not any(attributes.get("class") == "best" for _, attributes in page.tags)
 
@@ -229,7 +233,7 @@ def test_one_result_is_held_against_nothing(tmp_path):
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="report cannot be written"):
-        write_report(tmp_path / "file" / "report.html", Report(title="t"))
+        write_run_page(tmp_path / "file" / "report.html", RunPage(title="t"))
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
@@ -237,6 +241,8 @@ def test_unknown_targets_are_said(tmp_path, unknown):
     targets = TARGETS.copy()
     targets[0, 1] = -unknown
     measures = measure(np.full(TARGETS.shape, 0.5), targets, LABELS).as_dict()
-    path = write_report(tmp_path / "r.html", Report(title="r", results=[Result("model", measures)]))
+    path = write_run_page(
+        tmp_path / "r.html", RunPage(title="r", results=[Result("model", measures)])
+    )
     said = "1 targets are unknown" in Page(path.read_text(encoding="utf-8")).text
     assert said == bool(unknown)

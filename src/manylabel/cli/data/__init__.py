@@ -1,1 +1,1 @@
-"""The subcommands of `manylabel data`, a file each."""
+"""The subcommands of `manylabel data`, one file for each."""

@@ -1,4 +1,4 @@
-"""`manylabel data check`: what is wrong with a data set, before it is trained on."""
+"""`manylabel data check`: finds problems of a data set before training."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 _COLOURS: Final = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-@click.command(short_help="Find what is wrong with a data set.")
+@click.command(short_help="Find problems of a data set.")
 @data_options(required=True, argument=True)
 @click.option(
     "--json",
     "json_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write all findings as JSON, with every image they are about.",
+    help="Write all findings as JSON, with all images that they concern.",
 )
 @click.option(
     "--html",
     "html_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a page that shows the findings, duplicates side by side.",
+    help="Write an HTML page with the findings and pictures of duplicates.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Threads that open images.  [default: one a processor]",
+    help="The number of threads that open images.  [default: one per processor]",
 )
-@click.option("--quick", is_flag=True, help="Look at names, labels and splits; open no image.")
-@click.option("--strict", is_flag=True, help="Exit with 1 after warnings, too.")
+@click.option("--quick", is_flag=True, help="Check names, labels and splits only; open no image.")
+@click.option("--strict", is_flag=True, help="Also exit with 1 if there are warnings.")
 @click.pass_context
 def check(
     context: click.Context,
@@ -47,9 +47,10 @@ def check(
     quick: bool,
     strict: bool,
 ) -> None:
-    """Find what is wrong with DATA: damaged images, leaks between splits, labels in disarray.
+    """Find problems of DATA: damaged images, leaks between splits, doubtful labels.
 
-    Every image is opened once. Exit code: 1 if there are errors, or with --strict warnings; else 0.
+    Every image is opened once. The exit code is 1 if there are errors (or, with --strict,
+    warnings), and otherwise 0.
 
     \b
     Example:
@@ -100,7 +101,7 @@ def _last_line(found: Diagnosis) -> str:
     counts = ", ".join(counted(found.count(severity), severity) for severity in SEVERITIES)
     rate = found.images_per_second
     how = (
-        f"{counted(found.opened, 'image')} opened in {found.seconds:.1f} s, {rate:,.0f} a second"
+        f"{counted(found.opened, 'image')} opened in {found.seconds:.1f} s, {rate:,.0f} per second"
         if rate
         else "no image opened"
     )

@@ -1,4 +1,4 @@
-"""`manylabel data convert`: a data set in another format, with nothing lost."""
+"""`manylabel data convert`: writes a data set in another format, and checks the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from manylabel.data.writers.convert import Written
 
 FORMATS: Final = ("table", "coco", "parquet", "webdataset")
-"""What `--to` can be: the keys of `data.writers.convert.WRITERS`, which imports too much."""
+"""The keys of `data.writers.convert.WRITERS`; importing that module would be slow."""
 
 
 @click.command()
@@ -22,14 +22,14 @@ FORMATS: Final = ("table", "coco", "parquet", "webdataset")
 @click.option(
     "--to",
     type=click.Choice(FORMATS),
-    help="The format.  [default: by the ending of OUT: .csv, .tsv, .json or .parquet]",
+    help="The format.  [default: from the ending of OUT: .csv, .tsv, .json or .parquet]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what an earlier conversion wrote to OUT.")
+@click.option("--overwrite", is_flag=True, help="Replace the result of an earlier conversion.")
 def convert(data: DataOptions, out: Path, to: str | None, overwrite: bool) -> None:
-    """Write DATA as OUT in another format, and read it back to see that nothing was lost.
+    """Write DATA as OUT in another format, and read it back to check that nothing is lost.
 
-    OUT is a file, or for coco and webdataset a folder. Images stay where they are and are named by
-    paths relative to OUT if they lie beside or below it; webdataset copies them.
+    OUT is a file, or a folder for coco and webdataset. Images stay where they are, except that
+    webdataset copies them. Paths are relative to OUT for images beside or below OUT.
 
     \b
     Example:
@@ -37,7 +37,7 @@ def convert(data: DataOptions, out: Path, to: str | None, overwrite: bool) -> No
       manylabel data convert VOCdevkit/VOC2007 voc-shards --to webdataset
     """
     from manylabel.data.read import read
-    from manylabel.data.writers.convert import convert as carry_out
+    from manylabel.data.writers.convert import convert as write
     from manylabel.data.writers.convert import plan
 
     records = read(data_source(data))
@@ -45,6 +45,6 @@ def convert(data: DataOptions, out: Path, to: str | None, overwrite: bool) -> No
     for note in planned.notes:
         click.echo(f"{note}.")
     with progress("Writing", len(records)) as reporter:
-        written = carry_out(planned, on_progress=reporter.done)
+        written = write(planned, on_progress=reporter.done)
     click.echo(f"Wrote {written.summary()}")
     click.echo(f"sha256 of list and targets: {written.fingerprint()}")

@@ -1,4 +1,4 @@
-"""`manylabel data draw`: a data set of little scenes."""
+"""`manylabel data draw`: draws a data set of small synthetic scenes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from manylabel.cli.shared import progress
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="The same seed, the same scenes.")
-@click.option("--train", default=3000, show_default=True, help="Images to train on.")
-@click.option("--val", default=300, show_default=True, help="Images to choose by.")
-@click.option("--test", default=1000, show_default=True, help="Images to score on.")
-@click.option("--size", default=128, show_default=True, help="Side of an image in pixels.")
+@click.option(
+    "--seed", default=0, show_default=True, help="The random seed. Equal seeds give equal scenes."
+)
+@click.option("--train", default=3000, show_default=True, help="The number of images in train.")
+@click.option("--val", default=300, show_default=True, help="The number of images in val.")
+@click.option("--test", default=1000, show_default=True, help="The number of images in test.")
+@click.option("--size", default=128, show_default=True, help="The side of an image in pixels.")
 def draw(folder: Path, seed: int, train: int, val: int, test: int, size: int) -> None:
-    """Draw a data set of little scenes into FOLDER, in COCO's format.
+    """Draw a data set of small synthetic scenes into FOLDER, in COCO's format.
 
-    An image has any number of labels. Some go together, some are told apart only by what is above
-    or below, and some are small or hidden beside a companion that gives them away.
+    An image has any number of labels. Some labels occur together. Some look the same and differ
+    only in being above or below another object. Some are small or hidden near a companion, which
+    helps to predict them.
 
     \b
     Example:

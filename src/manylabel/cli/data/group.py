@@ -1,26 +1,28 @@
-"""`manylabel data`: its subcommands by name, imported when they are called."""
+"""`manylabel data`: its subcommands by name. They are imported when they are called."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from manylabel.cli.lazy import Entry, LazyGroup
+from manylabel.cli.lazy import CommandEntry, LazyGroup
 
-COMMANDS: Final[dict[str, Entry]] = {
-    "show": Entry("manylabel.cli.data.show:show", "Say what a data set was understood to be."),
-    "check": Entry("manylabel.cli.data.check:check", "Find what is wrong with a data set."),
-    "convert": Entry(
-        "manylabel.cli.data.convert:convert", "Write a data set in another format, losing nothing."
+COMMANDS: Final[dict[str, CommandEntry]] = {
+    "show": CommandEntry(
+        "manylabel.cli.data.show:show", "Show how a data set is read: images, labels and splits."
     ),
-    "split": Entry(
-        "manylabel.cli.data.split:split", "Draw splits in which every label has its share."
+    "check": CommandEntry("manylabel.cli.data.check:check", "Find problems of a data set."),
+    "convert": CommandEntry(
+        "manylabel.cli.data.convert:convert", "Write a data set in another format, without loss."
     ),
-    "draw": Entry("manylabel.cli.data.draw:draw", "Draw a data set of scenes to learn on."),
+    "split": CommandEntry(
+        "manylabel.cli.data.split:split", "Draw splits with equal frequencies of every label."
+    ),
+    "draw": CommandEntry("manylabel.cli.data.draw:draw", "Draw a data set of synthetic scenes."),
 }
 
 data = LazyGroup(
     name="data",
     entries=COMMANDS,
-    help="Look at data sets, or draw one to learn on.",
+    help="Inspect, check, convert, split or draw data sets.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

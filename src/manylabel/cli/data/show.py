@@ -1,4 +1,4 @@
-"""`manylabel data show`: what a data set was understood to be."""
+"""`manylabel data show`: shows how a data set is read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from manylabel.cli.shared import DataOptions, data_options, data_source
 @data_options(required=True, argument=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def show(data: DataOptions, as_json: bool) -> None:
-    """Say what DATA was understood to be: images, labels, splits, and what was dropped and why.
+    """Show how DATA is read: images, labels, splits, and what is left out and why.
 
-    The last line is a hash of the image list and all targets: where it is equal, so is the data.
+    The last line is a hash of the image list and all targets. Equal hashes mean equal data.
 
     \b
     Example:

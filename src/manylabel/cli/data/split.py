@@ -1,4 +1,4 @@
-"""`manylabel data split`: train, val and test in which every label has its share."""
+"""`manylabel data split`: draws train, val and test with equal frequencies of every label."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from manylabel.data.records import Records, Split
 
 _SHARES: Final[dict[Split, float]] = {"val": 0.1, "test": 0.2}
-"""Shares of the splits that are drawn unless told otherwise; the rest trains."""
+"""The default shares of val and test; the rest is train."""
 
 _ENDINGS: Final = (".csv", ".tsv", ".parquet")
-"""Of files that have a place for splits."""
+"""The endings of files that can hold splits."""
 
 
-@click.command(short_help="Draw splits in which every label has its share.")
+@click.command(short_help="Draw splits with equal frequencies of every label.")
 @data_options(required=True, argument=True)
 @click.option(
     "--out",
@@ -32,28 +32,28 @@ _ENDINGS: Final = (".csv", ".tsv", ".parquet")
     required=True,
     help="The table to write: .csv, .tsv or .parquet.",
 )
-@click.option("--val", type=float, help="Share of val, 0 to 1; 0: none.  [default: 0.1]")
-@click.option("--test", type=float, help="Share of test, 0 to 1; 0: none.  [default: 0.2]")
+@click.option("--val", type=float, help="The share of val, 0 to 1; 0: no val.  [default: 0.1]")
+@click.option("--test", type=float, help="The share of test, 0 to 1; 0: no test.  [default: 0.2]")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="The same seed, the same splits.",
+    help="The random seed. Equal seeds give equal splits.",
 )
 @click.option(
     "--keep",
     type=click.Choice(("train", "val", "test")),
     multiple=True,
-    help="A split of DATA that stays as it is; shares are of the rest. May be repeated.",
+    help="Keep this split of DATA; shares are of the other images. Can be repeated.",
 )
 @click.option(
     "--duplicates/--no-duplicates",
     default=True,
     show_default=True,
-    help="Put images whose files are equal, byte for byte, into one split.",
+    help="Put images with equal files (byte for byte) into one split.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def split(
     data: DataOptions,
@@ -66,11 +66,12 @@ def split(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Draw train, val and test of DATA, and write it with them.
+    """Draw the splits train, val and test of DATA, and write a table with them.
 
-    Iterative stratification gives each split its share of every label. Groups go whole into one
-    split. What DATA says of splits is replaced, but for --keep. The table printed shows the labels
-    that drift most: whose share of positives in a split differs most from the split's share.
+    Iterative stratification gives each split its share of every label. A group goes into one split.
+    Existing splits of DATA are replaced, except those of --keep. The printed table shows the labels
+    with the largest drift: the difference between a split's share of the positives and its share of
+    the images.
 
     \b
     Example:
@@ -90,8 +91,8 @@ def split(
     drift = drift_of(result)
     notes += _write(result, out, overwrite)
     if as_json:
-        told = {"out": str(out), "notes": notes, "fingerprint": result.fingerprint()}
-        click.echo(json.dumps({**told, "drift": drift.as_dict()}, indent=2))
+        found = {"out": str(out), "notes": notes, "fingerprint": result.fingerprint()}
+        click.echo(json.dumps({**found, "drift": drift.as_dict()}, indent=2))
         return
     for note in notes:
         click.echo(f"{note}.")
@@ -99,16 +100,17 @@ def split(
 
 
 def _shares(val: float | None, test: float | None, keep: tuple[Split, ...]) -> dict[Split, float]:
-    """The shares of what is drawn; what is kept has none.
+    """The shares of the splits that are drawn; kept splits have none.
 
     Raises:
-        ConfigError: A share is not 0 to 1, is given for a kept split, or nothing is left to draw.
+        ConfigError: A share is not in 0..1 or is given for a kept split, or nothing is left to
+            draw.
     """
     given: dict[Split, float | None] = {"val": val, "test": test}
     for name, share in given.items():
         if share is not None and not 0 <= share < 1:
             raise ConfigError(
-                f"{share:g} is no share.", where=f"--{name}", fix="Give a number from 0 to 1."
+                f"{share:g} is not a share.", where=f"--{name}", fix="Give a number from 0 to 1."
             )
         if share is not None and name in keep:
             raise ConfigError(
@@ -136,12 +138,12 @@ def _shares(val: float | None, test: float | None, keep: tuple[Split, ...]) -> d
 
 
 def _require_writable(records: Records, out: Path, overwrite: bool) -> None:
-    """What can be known before the work is done is said before it."""
+    """Raise errors about the output before the work starts."""
     from manylabel.data.writers.convert import plan
 
     if out.suffix.lower() not in _ENDINGS:
         raise ConfigError(
-            f"The ending {out.suffix!r} is not that of a table.",
+            f"The ending {out.suffix!r} is not an ending of a table.",
             where="--out",
             fix=f"Give one of {', '.join(_ENDINGS)}.",
         )
@@ -149,7 +151,7 @@ def _require_writable(records: Records, out: Path, overwrite: bool) -> None:
 
 
 def _write(records: Records, out: Path, overwrite: bool) -> list[str]:
-    """Write the records, and give notes on what the format has no place for."""
+    """Write the records, and return notes about what the format cannot hold."""
     from manylabel.data.writers.convert import convert, plan
 
     planned = plan(records, out, overwrite=overwrite)
@@ -159,9 +161,9 @@ def _write(records: Records, out: Path, overwrite: bool) -> list[str]:
 
 
 def _equal_files(records: Records) -> tuple[list[list[str]], list[str]]:
-    """Sets of keys of images whose files are equal, and notes on files that cannot be read.
+    """Sets of keys of images with equal files, and notes on files that cannot be read.
 
-    Crops of one file are such a set.
+    The crops of one file are also a set.
     """
     keys: dict[Path | Stored, list[str]] = defaultdict(list)
     for record in records.items:
@@ -169,25 +171,25 @@ def _equal_files(records: Records) -> tuple[list[list[str]], list[str]]:
         keys[place.image if isinstance(place, Crop) else place].append(record.key)
     sizes = {place: _size(place) for place in keys}
     counts = Counter(sizes.values())
-    # A file of a size that no other has need not be read, if the sizes of all are known.
-    alone = set() if None in counts else {size for size, count in counts.items() if count == 1}
+    # If all sizes are known, a file with a size that no other file has need not be read.
+    unique = set() if None in counts else {size for size, count in counts.items() if count == 1}
     equal: dict[object, list[str]] = defaultdict(list)
     unread = 0
     with progress("Comparing", len(keys)) as bar:
         for done, place in enumerate(keys, start=1):
             try:
-                content = place if sizes[place] in alone else _digest(place)
+                content = place if sizes[place] in unique else _digest(place)
             except OSError:
                 unread += 1
                 content = place
             equal[content] += keys[place]
             bar.done(done)
-    notes = [f"Files that cannot be read, and were not compared: {unread:,}"] if unread else []
+    notes = [f"Files that cannot be read and were not compared: {unread:,}"] if unread else []
     return [members for members in equal.values() if len(members) > 1], notes
 
 
 def _size(place: Path | Stored) -> int | None:
-    """Bytes of an image's file; None where that is not known without reading it."""
+    """The bytes of an image's file; None if the size is not known without reading it."""
     if isinstance(place, FilePart):
         return place.size
     if isinstance(place, Stored):

@@ -1,6 +1,7 @@
-"""The data doctor: what is wrong with a data set, found before it is trained on.
+"""The data doctor: finds problems of a data set before training.
 
-`check.py` is the story. `look.py` opens every image once and keeps a few hundred bytes of it;
-`similar.py` finds pictures that look alike in those; `images.py`, `duplicates.py`, `labels.py` and
-`unknowns.py` turn what is known into findings (`findings.py`); `page.py` shows them.
+Start with `check.py`, which runs all checks. `look.py` opens every image once and keeps a few
+hundred bytes of it. From these bytes, `similar.py` finds images that look alike. `images.py`,
+`duplicates.py`, `labels.py` and `unknowns.py` make the findings (`findings.py`), and `page.py`
+shows them.
 """

@@ -1,4 +1,4 @@
-"""Findings about pictures that are there twice: across splits first, for that is a leak."""
+"""Findings about duplicate images. Duplicates in different splits come first: they are leaks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from manylabel.labels import ABSENT, PRESENT
 @final
 @dataclass(frozen=True)
 class Duplicates:
-    """Which of a data set's images are the same picture.
+    """The images of a data set that are the same picture or look alike.
 
     Args:
-        exact: Positions of images with the same bytes, a list a picture, in order.
-        near: Pairs of such lists that look alike, the most alike first, as many as join all that
-            do; an image of which there is no second is a list of one.
+        exact: One list for each picture that occurs more than once, in order. It has the positions
+            of the images with the same bytes.
+        near: Pairs of pictures that look alike, the most alike first. Each picture is a list of
+            the positions of its images; the list has one entry if there is only one. There are
+            enough pairs to connect all pictures that look alike.
     """
 
     exact: list[list[int]]
@@ -48,28 +50,29 @@ def find_duplicates(looks: Looks) -> Duplicates:
 
 
 def duplicate_findings(records: Records, duplicates: Duplicates) -> list[Finding]:
-    """Leaks, contradictions, and the rest; each picture or pair in one of them.
+    """Findings of six kinds: leaks, contradictions and harmless duplicates, each exact and near.
 
-    Only a picture of which bytes are the same is also a contradiction when it is a leak.
+    Each picture or pair is in one finding, with one exception. An exact duplicate with different
+    labels is a contradiction even if it is also a leak.
     """
     same = [(members, members) for members in duplicates.exact]
     exact = [_case(records, *pair, "=") for pair in same]
     near = [_case(records, *pair, "~") for pair in duplicates.near]
-    whole = [case for case in exact if not case.torn]
-    apart = [case for case in near if not case.torn]
+    exact_in_one_split = [case for case in exact if not case.leaks]
+    near_in_one_split = [case for case in near if not case.leaks]
     cases = {
-        "leak": [case for case in exact if case.torn],
-        "near_leak": [case for case in near if case.torn],
+        "leak": [case for case in exact if case.leaks],
+        "near_leak": [case for case in near if case.leaks],
         "contradiction": [case for case in exact if case.differ],
-        "near_contradiction": [case for case in apart if case.differ],
-        "exact": [case for case in whole if not case.differ],
-        "near": [case for case in apart if not case.differ],
+        "near_contradiction": [case for case in near_in_one_split if case.differ],
+        "exact": [case for case in exact_in_one_split if not case.differ],
+        "near": [case for case in near_in_one_split if not case.differ],
     }
     return [_finding(name, found) for name, found in cases.items() if found]
 
 
 class _Kind(NamedTuple):
-    """How one kind of finding is worded; `{n}` is what was found."""
+    """The severity and the texts of one kind of finding; `{n}` is the number and its noun."""
 
     severity: Severity
     what: str
@@ -79,52 +82,55 @@ class _Kind(NamedTuple):
 _KINDS: Final[dict[str, _Kind]] = {
     "leak": _Kind(
         "error",
-        "{n}: the same file lies in two splits, so that a model is measured on what it has seen.",
-        "Remove the copy from train, or make the splits anew with duplicates kept together.",
+        "{n}: the same file is in two splits, so a model is tested on an image that it has seen.",
+        "Remove the copy from train, or make new splits that keep duplicates together.",
     ),
     "near_leak": _Kind(
         "warning",
-        "{n}: two images that look alike lie in two splits, and a model may be measured on what it "
-        "has seen.",
-        "Look at the pairs. Remove one of each from train, or make the splits anew with "
-        "duplicates kept together.",
+        "{n}: two images that look alike are in two splits, so a model may be tested on an image "
+        "that it has seen.",
+        "Look at the pairs. Remove one of each from train, or make new splits that keep "
+        "duplicates together.",
     ),
     "contradiction": _Kind(
         "warning",
-        "{n}: the same file is there several times, with a label that is present once and absent "
-        "once.",
+        "{n}: the same file occurs several times, and a label is present in one copy and absent in "
+        "another.",
         "Find out which labels are right, correct them and keep one copy.",
     ),
     "near_contradiction": _Kind(
         "warning",
-        "{n}: two images of one split look alike, with a label that is present in one and absent "
-        "in the other.",
-        "Look at the pairs: often one of the two was labelled less thoroughly.",
+        "{n}: two images of one split look alike, but a label is present in one and absent in the "
+        "other.",
+        "Look at the pairs: often one of the two was labelled less carefully.",
     ),
     "exact": _Kind(
         "note",
-        "{n}: the same file is there several times, in one split and with labels that agree.",
-        "Keep one copy of each, unless they are meant to count more.",
+        "{n}: the same file occurs several times, in one split and with labels that agree.",
+        "Keep one copy of each, unless the image should count more than once.",
     ),
     "near": _Kind(
         "note",
-        "{n}: two images of one split look alike, with labels that agree.",
-        "Nothing to do, unless they are meant to be different; keep them together in new splits.",
+        "{n}: two images of one split look alike, and their labels agree.",
+        "Nothing to do, unless they should be different. In new splits, keep them together.",
     ),
 }
 
 
 class _Case(NamedTuple):
-    """Images that are one picture, or two that look alike."""
+    """The images of one picture, or of two pictures that look alike."""
 
     first: Record
     second: Record
-    """With `first`, the two images that show best what is wrong."""
-    torn: bool
+    """`first` and `second` are the two images that show the problem best."""
+    leaks: bool
+    """Whether the images are in more than one split."""
     differ: list[str]
     """Labels that are present in one image and absent in another."""
     keys: list[str]
+    """The keys of all images."""
     sign: str
+    """What stands between two keys: "=" for the same picture, "~" for pictures that look alike."""
 
     def __str__(self) -> str:
         pair = f" {self.sign} ".join(
@@ -137,20 +143,23 @@ class _Case(NamedTuple):
 
 def _case(records: Records, first: list[int], second: list[int], sign: str) -> _Case:
     a, b = [records.items[i] for i in first], [records.items[i] for i in second]
-    torn = _in_two_splits(a, b)
-    pair, differ = _in_dispute(a, b)
-    x, y = torn or pair or (a[0], b[-1])
+    leak = _find_leak(a, b)
+    contradiction, differ = _find_contradiction(a, b)
+    x, y = leak or contradiction or (a[0], b[-1])
     keys = list(dict.fromkeys(record.key for record in (*a, *b)))
-    return _Case(x, y, torn is not None, [records.labels[c] for c in differ], keys, sign)
+    return _Case(x, y, leak is not None, [records.labels[c] for c in differ], keys, sign)
 
 
-def _in_two_splits(a: Sequence[Record], b: Sequence[Record]) -> tuple[Record, Record] | None:
-    """An image of each that are known to lie in two splits, if there are such."""
-    firsts = product(_one_a_split(a), _one_a_split(b))
+def _find_leak(a: Sequence[Record], b: Sequence[Record]) -> tuple[Record, Record] | None:
+    """An image of `a` and one of `b` that are in different splits; None if there are none.
+
+    Images without a split are ignored.
+    """
+    firsts = product(_first_of_each_split(a), _first_of_each_split(b))
     return next(((x, y) for x, y in firsts if x.split != y.split), None)
 
 
-def _one_a_split(records: Iterable[Record]) -> list[Record]:
+def _first_of_each_split(records: Iterable[Record]) -> list[Record]:
     first: dict[str, Record] = {}
     for record in records:
         if record.split is not None:
@@ -158,12 +167,12 @@ def _one_a_split(records: Iterable[Record]) -> list[Record]:
     return list(first.values())
 
 
-def _in_dispute(
+def _find_contradiction(
     a: Sequence[Record], b: Sequence[Record]
 ) -> tuple[tuple[Record, Record] | None, list[int]]:
-    """An image of each that contradict one another, if there are such, and all labels in dispute.
+    """An image of `a` and one of `b` with contradicting labels, and all labels that contradict.
 
-    Unknown contradicts nothing.
+    The images are None if there are none. An unknown label contradicts nothing.
     """
     x, y = (np.stack([record.targets for record in part]) for part in (a, b))
     one = (x == PRESENT).any(axis=0) & (y == ABSENT).any(axis=0)

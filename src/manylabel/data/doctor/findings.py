@@ -1,4 +1,4 @@
-"""What the doctor finds: one fault each, with its weight, its examples and what to do about it."""
+"""Findings of the doctor: each has a severity, a text, examples and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, Final, Literal, final
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
-"""Worst first. An error spoils training or its measurement for certain; a warning does so if it is
-not meant; a note is worth knowing."""
+"""Severities, the worst first. An error makes training or its evaluation wrong. A warning does so
+unless it is intended. A note is good to know."""
 
 SHOWN: Final = 10
-"""Examples that a finding shows; its `data` holds all."""
+"""The number of examples that a finding shows; its `data` holds all."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was found.
+    """One problem or fact that the doctor found.
 
     Args:
-        kind: Part and name, for programs: "duplicates.leak".
-        severity: How bad it is.
+        kind: A name for programs, such as "duplicates.leak".
+        severity: How serious it is.
         what: The finding in one sentence.
-        count: How many images, labels or pairs it is about.
+        count: The number of images, labels or pairs that it concerns.
         fix: What to do.
         examples: The first few keys, labels or pairs, as text.
-        pairs: Keys of two images that are to be seen side by side, the first few.
-        data: All of it, ready for JSON.
+        pairs: The first few pairs of images to show side by side, as their keys.
+        data: All details, ready for JSON.
     """
 
     kind: str
@@ -51,10 +51,10 @@ class LabelRow:
     """How often a label is present.
 
     Args:
-        label: Its name.
-        positives: Images that have it, by split ("all" where the data set has none).
-        known: Images of which it is known whether they have it.
-        total: All images.
+        label: The name of the label.
+        positives: The number of images that have it, by split ("all" if there are no splits).
+        known: The number of images with a known target for it.
+        total: The number of all images.
     """
 
     label: str
@@ -66,18 +66,18 @@ class LabelRow:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What was found in a data set.
+    """The findings about a data set.
 
     Args:
-        source: Where it was read from.
-        summary: What its reader understood, one paragraph.
+        source: Where the data set was read from.
+        summary: How its reader understood it, in one paragraph.
         fingerprint: Hash of its image list and targets.
-        images: Number of images.
-        opened: How many of them were opened: all or none.
-        seconds: What opening and comparing them took.
-        workers: Threads that opened them.
-        labels: A row a label.
-        findings: The worst first.
+        images: The number of images.
+        opened: The number of images that were opened: all or none.
+        seconds: The time in seconds to open and compare them.
+        workers: The number of threads that opened them.
+        labels: One row for each label.
+        findings: All findings, the worst first.
     """
 
     source: str
@@ -92,7 +92,7 @@ class Diagnosis:
 
     @property
     def images_per_second(self) -> float | None:
-        """How fast images were opened and compared; None where none was."""
+        """Images opened and compared per second; None if none was opened."""
         return self.opened / self.seconds if self.opened and self.seconds > 0 else None
 
     def count(self, severity: Severity) -> int:
@@ -117,7 +117,7 @@ class Diagnosis:
 
 
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first; those of one severity in the order in which they were found."""
+    """Findings sorted by severity, the worst first; otherwise their order stays."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 

@@ -1,4 +1,4 @@
-"""Findings about the images themselves: missing, damaged, of an unusual shape or size."""
+"""Findings about images: missing, damaged, or with an unusual shape or size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from manylabel.data.records import Record, Records
 from manylabel.images import Crop, FilePart, Place
 
 MAX_ASPECT: Final = 3.0
-"""Longer side over shorter side above which the model's square input distorts a picture badly."""
+"""The ratio of the longer to the shorter side above which a square input distorts an image much."""
 
 MIN_SIDE: Final = 112
-"""Pixels: half of the usual input of 224."""
+"""The shorter side, in pixels, below which an image is small: half of the usual input of 224."""
 
 
 def missing_images(records: Records) -> list[Finding]:
-    """Images whose file is not there, judged without opening any."""
+    """A finding about images whose file does not exist. No image is opened."""
     gone = [record for record in records.items if _missing(record.image)]
     if not gone:
         return []
@@ -32,14 +32,14 @@ def missing_images(records: Records) -> list[Finding]:
             what=f"{_images(len(gone), len(records))} not where the data set says.",
             count=len(gone),
             examples=tuple(f"{record.key}: no {record.image}" for record in gone[:SHOWN]),
-            fix="Say with --images where they lie, fetch them, or drop their rows.",
+            fix="Give their folder with --images, download them, or drop their rows.",
             data={"images": [record.key for record in gone]},
         )
     ]
 
 
 def image_findings(records: Records, looks: Looks) -> list[Finding]:
-    """Images that cannot be used, then those of an unusual shape or size."""
+    """Findings about images that cannot be used, then about unusual shapes and sizes."""
     return [
         *_unreadable(records, looks),
         *_squashed(records, looks),
@@ -64,7 +64,7 @@ def _unreadable(records: Records, looks: Looks) -> list[Finding]:
             what=f"{_images(len(bad), len(records))} there, but cannot be used.",
             count=len(bad),
             examples=tuple(f"{row['image']}: {row['what']}" for row in reasons[:SHOWN]),
-            fix="Fetch or export them again, or leave them out with --skip-bad-images.",
+            fix="Download or export them again, or leave them out with --skip-bad-images.",
             data={"images": reasons},
         )
     ]
@@ -74,51 +74,51 @@ def _squashed(records: Records, looks: Looks) -> list[Finding]:
     good = looks.good()
     sides = looks.sizes[good]
     long = good[sides.max(axis=1) > MAX_ASPECT * sides.min(axis=1)]
-    return _odd(
+    return _unusual_size(
         records,
         looks,
         long,
         kind="images.aspect",
         severity="note",
         what=f"more than {MAX_ASPECT:g} times as wide as high, or as high as wide",
-        fix="Models squash a picture to a square: look whether it can still be told what is on "
-        "them; else cut them.",
+        fix="Models resize an image to a square. Check that the objects can still be recognised; "
+        "if not, crop the images.",
     )
 
 
 def _small(records: Records, looks: Looks) -> list[Finding]:
     good = looks.good()
     small = good[looks.sizes[good].min(axis=1) < MIN_SIDE]
-    return _odd(
+    return _unusual_size(
         records,
         looks,
         small,
         kind="images.small",
         severity="note",
         what=f"less than {MIN_SIDE} pixels wide or high, half of the usual input of 224",
-        fix="Look whether these are thumbnails of pictures that can be had larger.",
+        fix="Check whether these are thumbnails of images that you can get in a larger size.",
     )
 
 
-def _odd(
+def _unusual_size(
     records: Records,
     looks: Looks,
-    odd: NDArray[np.intp],
+    unusual: NDArray[np.intp],
     *,
     kind: str,
     severity: Severity,
     what: str,
     fix: str,
 ) -> list[Finding]:
-    if not len(odd):
+    if not len(unusual):
         return []
-    sized = [_sized(records.items[i], *looks.sizes[i]) for i in odd]
+    sized = [_sized(records.items[i], *looks.sizes[i]) for i in unusual]
     return [
         Finding(
             kind=kind,
             severity=severity,
-            what=f"{_images(len(odd), len(records))} {what}.",
-            count=len(odd),
+            what=f"{_images(len(unusual), len(records))} {what}.",
+            count=len(unusual),
             examples=tuple(
                 f"{row['image']}: {row['width']}x{row['height']}" for row in sized[:SHOWN]
             ),
@@ -139,9 +139,9 @@ def _sizes(looks: Looks) -> list[Finding]:
     what = (
         f"All images are {width}x{height} pixels."
         if same
-        else f"There are {len(distinct):,} image sizes; {width}x{height} is the commonest, with "
-        f"{counts.max() / len(sizes):.0%} of the images. As squares they would have sides of "
-        f"{short:.0f} to {long:.0f} pixels, {middle:.0f} in the middle."
+        else f"There are {len(distinct):,} image sizes; {width}x{height} is the most common, with "
+        f"{counts.max() / len(sizes):.0%} of the images. Squares of the same areas would have "
+        f"sides of {short:.0f} to {long:.0f} pixels, with a median of {middle:.0f}."
     )
     return [
         Finding(
@@ -149,7 +149,7 @@ def _sizes(looks: Looks) -> list[Finding]:
             severity="note",
             what=what,
             count=len(distinct),
-            fix="Nothing to do; an input far larger than the images adds no detail.",
+            fix="Nothing to do. A model input much larger than the images adds no detail.",
             data={
                 "commonest": [int(width), int(height)],
                 "square_side": {"min": short, "median": middle, "max": long},
@@ -159,7 +159,7 @@ def _sizes(looks: Looks) -> list[Finding]:
 
 
 def _missing(place: Place) -> bool:
-    """Whether there is no file; of other kinds of storage it is not known without reading."""
+    """Whether the file does not exist. Other kinds of storage are not checked: False."""
     if isinstance(place, Crop):
         return _missing(place.image)
     path = place.path if isinstance(place, FilePart) else place

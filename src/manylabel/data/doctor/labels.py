@@ -1,4 +1,4 @@
-"""Findings about labels: without positives, rare, named alike, going together, drifting."""
+"""Findings about labels: no positives, rare, similar names, co-occurrence, different splits."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from manylabel.data.doctor.names import near_names
 from manylabel.data.records import Records
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
-FEW: Final = 20
-"""Positives in train below which a label is called rare."""
+RARE: Final = 20
+"""A label with fewer positives in train is rare."""
 
-TOGETHER: Final = 0.95
-"""Images that have both of two labels, as a share of those that have either, from which on the two
-are said to go together."""
+COOCCURRENCE: Final = 0.95
+"""Two labels nearly always occur together if more than this fraction of the images that have either
+of them have both."""
 
 _DRIFT: Final = 1.5
-"""Ratio of a label's shares in two splits from which on they are said to differ ..."""
+"""The frequencies of a label in two splits differ if their ratio is at least this ..."""
 
-_SURE: Final = 5.0
-"""... if they also differ by so many standard errors: by chance, one in two million does."""
+_STANDARD_ERRORS: Final = 5.0
+"""... and their difference is at least this many standard errors. By chance, one in two million
+is."""
 
 _ROWS: Final = 8192
+"""Rows of targets that are processed at once."""
 
 Parts = Mapping[str, NDArray[np.int8]]
 """Targets [n, C] by split; "all" where the data set gives no splits."""
 
 
 def parts_of(records: Records) -> Parts:
-    """The targets of each split; images without one go with train, where `train` puts them."""
+    """The targets of each split. Images without a split count as train, as `train` uses them."""
     targets, names = records.targets(), records.split_names()
     if not names:
         return {"all": targets}
@@ -59,38 +61,40 @@ def label_rows(records: Records, parts: Parts) -> tuple[LabelRow, ...]:
 
 
 def label_findings(records: Records, parts: Parts) -> list[Finding]:
-    """All of them."""
+    """All findings about labels."""
     return [
         *_without_positives(records, parts),
         *_always_present(records, parts),
         *_rare(records, parts),
-        *_named_alike(records),
-        *_going_together(records),
+        *_similar_names(records),
+        *_cooccurring(records),
         *_drifting(records, parts),
         *_empty_images(records),
     ]
 
 
-def torn_groups(records: Records) -> list[Finding]:
-    """Groups that lie in several splits."""
+def divided_groups(records: Records) -> list[Finding]:
+    """A finding about groups that are in several splits."""
     splits: dict[str, set[str]] = defaultdict(set)
     for record in records.items:
         if record.group is not None and record.split is not None:
             splits[record.group].add(record.split)
-    torn = {group: sorted(names) for group, names in splits.items() if len(names) > 1}
-    if not torn:
+    divided = {group: sorted(names) for group, names in splits.items() if len(names) > 1}
+    if not divided:
         return []
     return [
         Finding(
             kind="groups.torn",
             severity="error",
-            what=f"{counted(len(torn), 'group')} of {len(splits):,} "
-            f"{'lies' if len(torn) == 1 else 'lie'} in more than one split: what is measured on is "
-            "akin to what was trained on.",
-            count=len(torn),
-            examples=tuple(f"{g}: {', '.join(names)}" for g, names in list(torn.items())[:SHOWN]),
-            fix="Make the splits anew: without a column of splits, groups are kept whole.",
-            data={"groups": torn},
+            what=f"{counted(len(divided), 'group')} of {len(splits):,} "
+            f"{'is' if len(divided) == 1 else 'are'} in more than one split: a model is tested on "
+            "images that are related to its training images.",
+            count=len(divided),
+            examples=tuple(
+                f"{g}: {', '.join(names)}" for g, names in list(divided.items())[:SHOWN]
+            ),
+            fix="Make new splits: without a column of splits, groups are kept together.",
+            data={"groups": divided},
         )
     ]
 
@@ -106,9 +110,10 @@ def _without_positives(records: Records, parts: Parts) -> list[Finding]:
             kind="labels.no_positive",
             severity="error" if trains else "warning",
             what=f"{{n}} no positive image in {_place(part)}.",
-            fix="Drop the labels or add images of them: what is never present cannot be learned."
+            fix="Drop the labels or add images of them: a label that is never present cannot be "
+            "learned."
             if trains
-            else "They count in no mAP there. Add images of them, or move some over from train.",
+            else "They count in no mAP there. Add images of them, or move some from train.",
             data={"split": part},
         )
     return found
@@ -117,14 +122,14 @@ def _without_positives(records: Records, parts: Parts) -> list[Finding]:
 def _always_present(records: Records, parts: Parts) -> list[Finding]:
     part, targets = next(iter(parts.items()))
     present, absent = (targets == PRESENT).any(axis=0), (targets == ABSENT).any(axis=0)
-    complete = ~(targets == UNKNOWN).any(axis=0)  # the others are told among the unknowns
+    complete = ~(targets == UNKNOWN).any(axis=0)  # labels with unknowns have their own finding
     return _about_labels(
         records,
         np.flatnonzero(present & ~absent & complete),
         kind="labels.always_present",
         severity="warning",
         what=f"{{n}} no image without it in {_place(part)}.",
-        fix="Drop them: a label that is always present tells nothing, and its AP is 1 for free.",
+        fix="Drop them: a label that is always present has no information, and its AP is always 1.",
         data={"split": part},
     )
 
@@ -132,7 +137,7 @@ def _always_present(records: Records, parts: Parts) -> list[Finding]:
 def _rare(records: Records, parts: Parts) -> list[Finding]:
     part, targets = next(iter(parts.items()))
     positives = (targets == PRESENT).sum(axis=0)
-    rare = np.flatnonzero((positives > 0) & (positives < FEW))
+    rare = np.flatnonzero((positives > 0) & (positives < RARE))
     rare = rare[np.argsort(positives[rare], kind="stable")]
     counts = {records.labels[i]: int(positives[i]) for i in rare.tolist()}
     most, least = int(positives.max(initial=0)), min(counts.values(), default=1)
@@ -141,31 +146,32 @@ def _rare(records: Records, parts: Parts) -> list[Finding]:
         rare,
         kind="labels.rare",
         severity="warning",
-        what=f"{{n}} fewer than {FEW} positives in {_place(part)}; the commonest label has "
+        what=f"{{n}} fewer than {RARE} positives in {_place(part)}; the most common label has "
         f"{most:,}, {most / least:,.0f} times as many as the rarest.",
-        fix="Add images, merge them into wider labels, or read their figures as what they are: "
-        "an AP over a handful of images.",
+        fix="Add images, or merge them into broader labels. If you keep them, remember that their "
+        "AP depends on very few images.",
         data={"split": part, "positives": counts},
         shown=[f"{label}: {count}" for label, count in counts.items()][:SHOWN],
     )
 
 
-def _named_alike(records: Records) -> list[Finding]:
+def _similar_names(records: Records) -> list[Finding]:
     same, close = near_names(records.labels.names)
     return [
         *_about_names(
             same,
             kind="labels.same_name",
             severity="warning",
-            what="differ in case, blanks, punctuation or plural only",
-            fix="If they mean the same, merge them; else each is trained against the other.",
+            what="differ only in case, spaces, punctuation or plural",
+            fix="If they mean the same, merge them; otherwise the model is trained to separate "
+            "images of the same thing.",
         ),
         *_about_names(
             close,
             kind="labels.close_name",
             severity="note",
             what="differ in one letter",
-            fix="Look whether one is a slip of the pen.",
+            fix="Check whether one is a spelling mistake.",
         ),
     ]
 
@@ -188,14 +194,17 @@ def _about_names(
     ]
 
 
-def _going_together(records: Records) -> list[Finding]:
-    """Labels that are present in nearly the same images, among those where both are known."""
+def _cooccurring(records: Records) -> list[Finding]:
+    """A finding about labels that are present in nearly the same images.
+
+    Only images with known targets for both labels are used.
+    """
     targets = records.targets()
-    both, either = _overlaps(targets)
+    both, either = _count_pairs(targets)
     share = both / np.maximum(either, 1)
-    enough = np.diag(both) >= FEW  # of three images that go together nothing follows
+    enough = np.diag(both) >= RARE  # a few images are not enough to conclude anything
     share[~enough] = share[:, ~enough] = 0
-    i, j = np.nonzero(np.triu(share > TOGETHER, k=1))
+    i, j = np.nonzero(np.triu(share > COOCCURRENCE, k=1))
     order = np.argsort(-share[i, j], kind="stable")
     pairs = [
         (records.labels[a], records.labels[b], float(share[a, b]))
@@ -208,18 +217,21 @@ def _going_together(records: Records) -> list[Finding]:
             kind="labels.together",
             severity="warning",
             what=f"{counted(len(pairs), 'pair')} of labels "
-            f"{'goes' if len(pairs) == 1 else 'go'} together: more than {TOGETHER:.0%} of the "
-            "images that have either have both.",
+            f"{'occurs' if len(pairs) == 1 else 'occur'} together: more than {COOCCURRENCE:.0%} "
+            "of the images that have either label have both.",
             count=len(pairs),
             examples=tuple(f"{a} + {b}: {part:.1%}" for a, b, part in pairs[:SHOWN]),
-            fix="Merge them if they are one thing; a model cannot learn to tell them apart.",
+            fix="Merge them if they mean the same; a model cannot learn to tell them apart.",
             data={"pairs": [{"labels": [a, b], "share": part} for a, b, part in pairs]},
         )
     ]
 
 
-def _overlaps(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How many images have both of two labels, and either, [C, C], where both are known."""
+def _count_pairs(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The numbers of images that have both of two labels, and either of them, each [C, C].
+
+    Only images with known targets for both labels count.
+    """
     count = targets.shape[1]
     both, first = np.zeros((count, count)), np.zeros((count, count))
     for start in range(0, len(targets), _ROWS):
@@ -231,7 +243,7 @@ def _overlaps(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _drifting(records: Records, parts: Parts) -> list[Finding]:
-    """Labels whose share differs between the first split and another by more than chance."""
+    """A finding about labels whose frequency in another split is not that in the first split."""
     names = list(parts)
     rows = []
     for name in names[1:]:
@@ -239,8 +251,8 @@ def _drifting(records: Records, parts: Parts) -> list[Finding]:
         pooled = (p * n + q * m) / np.maximum(n + m, 1)
         error = np.sqrt(pooled * (1 - pooled) * (1 / np.maximum(n, 1) + 1 / np.maximum(m, 1)))
         wide = np.maximum(p, q) >= _DRIFT * np.minimum(p, q)
-        sure = np.abs(p - q) > _SURE * error
-        for i in np.flatnonzero(wide & sure & (n > 0) & (m > 0)).tolist():
+        significant = np.abs(p - q) > _STANDARD_ERRORS * error
+        for i in np.flatnonzero(wide & significant & (n > 0) & (m > 0)).tolist():
             rows.append((records.labels[i], name, float(p[i]), float(q[i])))
     if not rows:
         return []
@@ -248,15 +260,16 @@ def _drifting(records: Records, parts: Parts) -> list[Finding]:
         Finding(
             kind="labels.drift",
             severity="note",
-            what=f"{counted(len(rows), 'share')} of labels differ between {names[0]} and another "
-            f"split by a factor of {_DRIFT:g} or more, and by more than chance.",
+            what=f"{counted(len(rows), 'frequency', 'frequencies')} of labels "
+            f"{'differs' if len(rows) == 1 else 'differ'} between {names[0]} and another split by "
+            f"a factor of {_DRIFT:g} or more, and by more than chance.",
             count=len(rows),
             examples=tuple(
                 f"{label}: {p:.1%} of {names[0]}, {q:.1%} of {name}"
                 for label, name, p, q in rows[:SHOWN]
             ),
-            fix="If the splits were drawn at random, find out why; else expect thresholds chosen "
-            "on one to be wrong on the other.",
+            fix="If the splits were drawn at random, find out why. Otherwise, expect that "
+            "thresholds chosen on one split are wrong on the other.",
             data={
                 "labels": [
                     {"label": label, names[0]: p, "split": name, "share": q}
@@ -268,7 +281,7 @@ def _drifting(records: Records, parts: Parts) -> list[Finding]:
 
 
 def _shares(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The share of positives among the known, and how many are known, [C]."""
+    """The fraction of known targets that are present, and the number of known targets; each [C]."""
     known = (targets != UNKNOWN).sum(axis=0)
     return (targets == PRESENT).sum(axis=0) / np.maximum(known, 1), known
 
@@ -284,11 +297,11 @@ def _empty_images(records: Records) -> list[Finding]:
             severity="note",
             what=f"{counted(len(keys), 'image')} of {len(records):,} "
             f"({len(keys) / len(records):.1%}) {'has' if len(keys) == 1 else 'have'} no label: "
-            "all are absent.",
+            "all labels are absent.",
             count=len(keys),
             examples=tuple(keys[:SHOWN]),
-            fix="Nothing to do if they were looked at and hold nothing; if they were never "
-            "labelled, drop them: they teach that everything is absent.",
+            fix="Nothing to do if annotators checked them and found no label. If they were never "
+            "labelled, drop them: a model would learn that everything is absent.",
             data={"images": keys},
         )
     ]
@@ -305,7 +318,7 @@ def _about_labels(
     data: Mapping[str, object],
     shown: list[str] | None = None,
 ) -> list[Finding]:
-    """A finding about the labels `which`, if there are any; `{n}` in `what` counts them."""
+    """A finding about the labels `which`, if there are any; `{n}` in `what` is their number."""
     if not len(which):
         return []
     names = [records.labels[i] for i in which]

@@ -1,7 +1,7 @@
-"""One look at every image: whether it opens, its size, and a few hundred bytes to compare it by.
+"""Opens every image once, and keeps its size and a few hundred bytes to compare it with others.
 
-A JPEG is decoded at up to an eighth of its size: all of its entropy-coded data is read, which is
-what finds truncation, but most of the inverse transform is left out.
+A JPEG is decoded at a reduced size, down to an eighth. All of its entropy-coded data is read, so
+truncated files are found, but most of the inverse transform is skipped.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from manylabel.errors import ImageError
 from manylabel.images import MAX_PIXELS, MIN_SIDE, Crop, Place, Stored, open_image
 
 SIDE: Final = 16
-"""Side of the thumbnails that images are compared by."""
+"""The side, in pixels, of the thumbnails that are used to compare images."""
 
 _FILTER: Final = Image.Resampling.BILINEAR
-"""Pillow's box filter takes whole pixels, so that its thumbnails depend on the size they are made
-from: six times as much as this one's, measured on photographs decoded at an eighth."""
+"""Pillow's box filter uses whole pixels, so its thumbnails depend on the size of the decoded image:
+six times as much as with this filter, measured on photographs decoded at an eighth."""
 
 _TINTS: Final = 4
-"""Side of the grid that their colour is kept on."""
+"""The side of the grid of colours that is kept of a thumbnail."""
 
 _DECODED_SIDE: Final = 2 * SIDE
-"""A JPEG is not decoded smaller than this."""
+"""A JPEG is not decoded smaller than this, in pixels."""
 
-_ON_ITS_SIDE: Final = frozenset({5, 6, 7, 8})
-"""EXIF's orientations that exchange width and height."""
+_TRANSPOSED: Final = frozenset({5, 6, 7, 8})
+"""EXIF orientations that exchange width and height."""
 
 _JOB: Final = 32
-"""Images that a thread looks at before it reports."""
+"""The number of images that a thread processes before it reports."""
 
 
 class Look(NamedTuple):
@@ -48,7 +48,7 @@ class Look(NamedTuple):
     size: tuple[int, int]
     """Width and height of the upright image, pixels."""
     digest: bytes
-    """A hash of the file's bytes; of a crop's pixels."""
+    """A hash of the file's bytes, or of the pixels if the image is a crop."""
     luma: NDArray[np.uint8]
     """[16, 16], brightness."""
     tints: NDArray[np.uint8]
@@ -58,14 +58,14 @@ class Look(NamedTuple):
 @final
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """What is kept of N images; an image that cannot be used has zeros and an error.
+    """What is kept of N images. An image that cannot be used has zeros and an error.
 
     Args:
-        sizes: int32 [N, 2], width and height.
+        sizes: int32 [N, 2], width and height in pixels.
         digests: N hashes of the files' bytes; empty for a bad image.
-        luma: uint8 [N, 16, 16].
-        tints: uint8 [N, 4, 4, 2].
-        errors: Why an image cannot be used, by its position.
+        luma: uint8 [N, 16, 16], brightness.
+        tints: uint8 [N, 4, 4, 2], Cb and Cr.
+        errors: The error of each bad image, by its position.
     """
 
     sizes: NDArray[np.int32]
@@ -75,18 +75,18 @@ class Looks:
     errors: dict[int, ImageError]
 
     def good(self) -> NDArray[np.intp]:
-        """The positions of the images that opened, rising."""
+        """The positions of the images that could be opened, in rising order."""
         return np.flatnonzero(self.sizes[:, 0] > 0)
 
 
 def look_at_all(
     records: Records, *, workers: int, on_progress: Callable[[int], None] | None = None
 ) -> Looks:
-    """A look at each image, in order.
+    """Opens each image and keeps what `Looks` holds, in order.
 
     Args:
         records: N images; each is opened and decoded.
-        workers: Threads; decoding happens outside of Python's lock.
+        workers: The number of threads. Decoding releases Python's global interpreter lock.
         on_progress: Called with the number of images done.
     """
     n = len(records)
@@ -111,10 +111,10 @@ def look_at_all(
 
 
 def look(place: Place) -> Look:
-    """What is kept of the image at `place`.
+    """Opens the image at `place` and keeps what `Look` holds.
 
     Raises:
-        ImageError: Where and as `open_image` does.
+        ImageError: The image cannot be used, as for `open_image`.
     """
     if isinstance(place, Crop):
         image = open_image(place)
@@ -137,7 +137,7 @@ def _in_threads(items: Sequence[Record], workers: int) -> Iterator[list[Look | I
     try:
         yield from pool.map(_job, jobs)
     finally:
-        pool.shutdown(cancel_futures=True)  # else Ctrl-C would wait for all images
+        pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for all images
 
 
 def _job(records: Sequence[Record]) -> list[Look | ImageError]:
@@ -151,7 +151,7 @@ def _job(records: Sequence[Record]) -> list[Look | ImageError]:
 
 
 def _bytes_of(place: Stored | Place) -> bytes:
-    """The file's bytes; none where it cannot be read: `open_image` says why."""
+    """The bytes of the file; empty if it cannot be read, and then `open_image` gives the error."""
     assert not isinstance(place, Crop)
     try:
         return place.read() if isinstance(place, Stored) else place.read_bytes()
@@ -160,9 +160,9 @@ def _bytes_of(place: Stored | Place) -> bytes:
 
 
 def _reduced(data: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
-    """A JPEG's thumbnail, upright, and its full size.
+    """The upright thumbnail of a JPEG, and the full size of the upright image.
 
-    None if it is another kind of file, or anything is wrong with it: then `open_image` decides.
+    None if it is another kind of file, or if anything is wrong: then `open_image` decides.
     """
     if not data.startswith(b"\xff\xd8"):
         return None
@@ -172,12 +172,12 @@ def _reduced(data: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
         if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
             return None
         drafted = jpeg.draft("RGB", (_DECODED_SIDE, _DECODED_SIDE))
-        turned = jpeg.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
-        # The last row and column may reach beyond the image, whose true extent is `box`.
+        transposed = jpeg.getexif().get(ExifTags.Base.Orientation) in _TRANSPOSED
+        # The last row and column may lie partly outside the image; `box` is its true extent.
         box = drafted[1] if drafted else None
         thumbnail = jpeg.resize((SIDE, SIDE), _FILTER, box)
-        return open_image(thumbnail), (height, width) if turned else (width, height)
-    except Exception:  # whatever a decoder raises; it is raised again, and worded, in full size
+        return open_image(thumbnail), (height, width) if transposed else (width, height)
+    except Exception:  # a decoder may raise anything; `open_image` then gives the proper error
         return None
 
 

@@ -1,4 +1,4 @@
-"""Label names that may mean the same."""
+"""Finds label names that may mean the same."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
-_LONG: Final = 5
-"""Letters from which on names that differ in one are called close: "cat" and "car" are not."""
+_MIN_LENGTH: Final = 5
+"""Names with fewer letters are never close, for example "cat" and "car"."""
 
-Names = list[tuple[str, str]]
+NamePairs = list[tuple[str, str]]
 
 
-def near_names(names: Sequence[str]) -> tuple[Names, Names]:
-    """Pairs of names that are the same but for how they are written, and pairs one letter apart.
+def near_names(names: Sequence[str]) -> tuple[NamePairs, NamePairs]:
+    """Pairs of names that differ only in spelling, and pairs that differ in one letter.
 
-    Case, accents, blanks, punctuation and a plural's s are how a name is written. Names that differ
-    in a digit ("level 1", "level 2") are different on purpose.
+    Differences in spelling are case, accents, spaces, punctuation and a plural s. Names that differ
+    in a digit ("level 1", "level 2") are different on purpose and are not reported.
 
     Example:
         >>> near_names(["bag", "T-shirt", "bags", "t shirt", "glasses", "glases"])
         ([('bag', 'bags'), ('T-shirt', 't shirt')], [('glasses', 'glases')])
     """
     bare = {name: _bare(name) for name in names}
-    written: dict[str, list[str]] = defaultdict(list)
+    by_singular: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        written[_singular(bare[name])].append(name)
-    same = [pair for alike in written.values() for pair in combinations(alike, 2)]
+        by_singular[_singular(bare[name])].append(name)
+    same = [pair for equal in by_singular.values() for pair in combinations(equal, 2)]
     known = set(same)
     close = [
         pair
@@ -39,7 +39,7 @@ def near_names(names: Sequence[str]) -> tuple[Names, Names]:
 
 
 def _bare(name: str) -> str:
-    """Letters and digits in lower case, without accents; the name itself if it has none."""
+    """The letters and digits of a name in lower case, without accents; the name if it has none."""
     plain = unicodedata.normalize("NFKD", name).casefold()
     return "".join(c for c in plain if c.isalnum()) or name
 
@@ -54,16 +54,17 @@ def _singular(word: str) -> str:
 
 
 def _one_letter_apart(bare: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Pairs of long names of which one letter put in, left out or exchanged makes the other.
+    """Pairs of long names where one inserted, deleted or replaced letter turns one into the other.
 
-    Such two agree once a letter of one or of both is left out, so only these are compared.
+    Two such names are equal after one letter is removed from one or both. So only names that share
+    such a shorter form are compared.
     """
-    cut: dict[str, list[str]] = defaultdict(list)
+    by_shorter: dict[str, list[str]] = defaultdict(list)
     for name, word in bare.items():
-        if len(word) >= _LONG:
+        if len(word) >= _MIN_LENGTH:
             for shorter in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
-                cut[shorter].append(name)
-    pairs = {pair: None for alike in cut.values() for pair in combinations(alike, 2)}
+                by_shorter[shorter].append(name)
+    pairs = {pair: None for equal in by_shorter.values() for pair in combinations(equal, 2)}
     order = {name: i for i, name in enumerate(bare)}
     for a, b in sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]])):
         if _differ_by_a_letter(bare[a], bare[b]):

@@ -1,4 +1,4 @@
-"""One HTML file that shows a diagnosis; it opens anywhere, offline."""
+"""Writes a diagnosis as one HTML file that opens in any browser, without a network."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 
 _THUMBNAIL: Final = 200
-"""Longest side in pixels of the pictures that the page shows."""
+"""The longest side, in pixels, of the images on the page."""
 
 _PAIRS: Final = 6
-"""Pairs of pictures that the page shows of one finding."""
+"""The largest number of pairs of images that the page shows for one finding."""
 
 
 def write_page(path: Path, diagnosis: Diagnosis, records: Records) -> Path:
-    """Write the diagnosis as one self-contained HTML file, and give its path back.
+    """Write the diagnosis as one self-contained HTML file, and return its path.
 
     Raises:
         RunError: The file cannot be written.
@@ -32,7 +32,7 @@ def write_page(path: Path, diagnosis: Diagnosis, records: Records) -> Path:
 
 
 def render(diagnosis: Diagnosis, records: Records) -> str:
-    """The diagnosis as HTML; thumbnails are made of the images of `records`."""
+    """The diagnosis as HTML; its thumbnails are made from the images of `records`."""
     shown = _shown(diagnosis.findings, records)
     pictures = {record.key: _thumbnail(record) for record in shown}
     return (
@@ -49,13 +49,13 @@ def render(diagnosis: Diagnosis, records: Records) -> str:
 
 
 def _shown(findings: Iterable[Finding], records: Records) -> list[Record]:
-    """The images that are shown in a pair."""
+    """The records of all images that the page shows in pairs."""
     keys = {key for finding in findings for pair in finding.pairs[:_PAIRS] for key in pair}
     return [record for record in records.items if record.key in keys]
 
 
 def _thumbnail(record: Record) -> str | None:
-    """None if the image has gone since it was looked at."""
+    """The image as a base64 JPEG; None if it was removed after the check."""
     try:
         image = open_image(record.image)
     except ImageError:
@@ -67,6 +67,6 @@ def _thumbnail(record: Record) -> str | None:
 
 
 def _about(record: Record, labels: LabelSpace) -> str:
-    """What is written below a thumbnail: its split and labels."""
+    """The caption of a thumbnail: split and labels."""
     names = ", ".join(labels.decode(record.targets)) or "no label"
     return f"{record.split}: {names}" if record.split else names

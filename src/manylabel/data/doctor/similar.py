@@ -1,7 +1,7 @@
-"""Finds pictures that look alike among many, from thumbnails alone.
+"""Finds images that look alike among many, from their thumbnails only.
 
-A 64-bit perceptual hash proposes pairs, and a second measure, the correlation of the thumbnails'
-detail, decides. The search is exact: no pair within `DISTANCE` bits is overlooked.
+A 64-bit perceptual hash proposes pairs. A second measure, the correlation of the thumbnails, then
+decides. The search is exact: every pair whose hashes differ in at most `DISTANCE` bits is found.
 
 Source: the hash is the DCT hash known as pHash (Zauner, Implementation and Benchmarking of
 Perceptual Image Hash Functions, 2010), of a 16x16 thumbnail instead of a 32x32 one.
@@ -19,30 +19,32 @@ from numpy.typing import NDArray
 from manylabel.data.doctor.look import SIDE
 
 DISTANCE: Final = 10
-"""Bits of 64 that the hashes of two near duplicates differ in at most."""
+"""The largest number of bits, of 64, in which the hashes of two near duplicates differ."""
 
 LIKENESS: Final = 0.9
-"""Correlation of two near duplicates, at least, as a whole and in detail. On photographs, copies
-that were re-encoded, halved or brightened stay above it, and unrelated pairs far below."""
+"""The least correlation of two near duplicates, both of the whole images and of their details. On
+photographs, copies that were re-encoded, halved or brightened are above it. Unrelated pairs are far
+below."""
 
 _TINT: Final = 16
-"""Mean difference of colour, in levels of 255, above which two pictures are not the same one."""
+"""The mean difference of colour, in levels 0..255, above which two images are not the same."""
 
 _FLAT: Final = 2.0
-"""Pictures whose detail varies less than this, in levels of 255, have nothing to compare."""
+"""The standard deviation of detail, in levels 0..255, below which an image is too flat to
+compare."""
 
 _HASH_SIDE: Final = 8
 _BAND_BITS: Final = 16
 _BANDS: Final = 64 // _BAND_BITS
 _CHUNK: Final = 1 << 20
-"""Pairs of hashes that are looked at in one go, to bound the memory."""
+"""The number of pairs of hashes that are compared at once. It limits the memory."""
 
 _THUMBNAILS: Final = 1 << 13
-"""Thumbnails, or pairs of them, that are looked at in one go."""
+"""The number of thumbnails, or pairs of them, that are processed at once."""
 
 
 class Pairs(NamedTuple):
-    """P pairs of pictures that look alike, the most alike first."""
+    """P pairs of images that look alike, the most alike first."""
 
     first: NDArray[np.intp]
     """[P], positions."""
@@ -53,10 +55,10 @@ class Pairs(NamedTuple):
 
 
 def perceptual_hashes(luma: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A hash [N] for each thumbnail [N, 16, 16]; alike pictures differ in few of its 64 bits.
+    """Hashes [N] of thumbnails [N, 16, 16]; images that look alike differ in few of 64 bits.
 
-    A bit says whether one of the lowest 8x8 frequencies is above their median; the first, the mean
-    brightness, is left out, and its bit is 0.
+    Each bit says whether one of the lowest 8x8 frequencies is above their median. The first bit,
+    for the mean brightness, is always 0.
     """
     hashes = np.empty(len(luma), dtype=np.uint64)
     for part in _slices(len(luma), _THUMBNAILS):
@@ -68,18 +70,19 @@ def perceptual_hashes(luma: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def find_alike(luma: NDArray[np.uint8], tints: NDArray[np.uint8]) -> Pairs:
-    """The pairs of pictures that look alike.
+    """Pairs of images that look alike.
 
-    Pictures that pairs join already are not compared again, and those of one hash with the first of
-    them only: a thousand frames of a camera that stands still are a few thousand pairs, and no half
-    million. So there may be more pairs that look alike, but none that would join anything else.
+    Not all such pairs are returned, but enough to connect all images that look alike. Images that
+    earlier pairs connect are not compared again. Images with equal hashes are compared only with
+    the first of them. So a thousand frames of a fixed camera give a few thousand pairs, not half a
+    million.
 
     Args:
         luma: uint8 [N, 16, 16], brightness.
         tints: uint8 [N, 4, 4, 2], colour.
     """
     hashes = perceptual_hashes(luma)
-    found, heads = _gathered(hashes, luma, tints)
+    found, heads = _pair_equal_hashes(hashes, luma, tints)
     groups = np.arange(len(heads))
     for a, b in close_pairs(hashes[heads], DISTANCE):
         for part in _slices(len(a), _THUMBNAILS):
@@ -94,23 +97,24 @@ def find_alike(luma: NDArray[np.uint8], tints: NDArray[np.uint8]) -> Pairs:
     return Pairs(first[order], second[order], likeness[order])
 
 
-def _gathered(
+def _pair_equal_hashes(
     hashes: NDArray[np.uint64], luma: NDArray[np.uint8], tints: NDArray[np.uint8]
 ) -> tuple[list[Pairs], NDArray[np.intp]]:
-    """Pictures of equal hash paired with the first that they look like; and all such firsts.
+    """Pairs each image with the first image that has its hash and looks like it.
 
-    Flat pictures are left out.
+    Returns:
+        The pairs, and the positions of all first images. Flat images are left out.
     """
     found, heads = [], []
-    left = _detailed(luma)
-    while True:  # a round for each of the different pictures that have one hash: seldom a second
-        _, first, which = np.unique(hashes[left], return_index=True, return_inverse=True)
-        heads.append(left[first])
-        others = first[which] != np.arange(len(left))
-        pairs, alike = _alike(luma, tints, left[first][which][others], left[others])
+    remaining = _detailed(luma)
+    while True:  # one round for each different image with the same hash; mostly there is one
+        _, first, which = np.unique(hashes[remaining], return_index=True, return_inverse=True)
+        heads.append(remaining[first])
+        others = first[which] != np.arange(len(remaining))
+        pairs, alike = _alike(luma, tints, remaining[first][which][others], remaining[others])
         found.append(pairs)
-        left = left[others][~alike]
-        if not left.size:
+        remaining = remaining[others][~alike]
+        if not remaining.size:
             return found, np.sort(np.concatenate(heads))
 
 
@@ -120,7 +124,7 @@ def _alike(
     first: NDArray[np.intp],
     second: NDArray[np.intp],
 ) -> tuple[Pairs, NDArray[np.bool_]]:
-    """Those of the pairs that look alike, and which they are."""
+    """The pairs that look alike, and a mask [P] that says which of the given pairs they are."""
     likeness = np.empty(len(first), dtype=np.float32)
     for part in _slices(len(first), _THUMBNAILS):
         likeness[part] = _likeness(luma, tints, first[part], second[part])
@@ -133,13 +137,13 @@ def close_pairs(
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """All pairs i < j of hashes [N] that differ in at most `distance` bits, in arrays.
 
-    A pair may come up several times. Two hashes that differ in d bits differ in at most d // 4 of
-    them in one of their four bands of 16 bits: for each band, the hashes are looked up that agree
-    with it but for so many bits.
+    A pair may occur several times. A hash has four bands of 16 bits. If two hashes differ in d
+    bits, then in at least one band they differ in at most d // 4 bits. So for each band, the search
+    looks up all hashes that differ from it in at most that many bits.
 
     Args:
         hashes: N hashes.
-        distance: At most 11: two bits a band.
+        distance: At most 11, which is two bits in one band.
     """
     assert 0 <= distance < 3 * _BANDS, distance
     flips = [
@@ -164,12 +168,14 @@ def close_pairs(
 def joined(
     groups: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """The groups of N things after pairs (first, second) join them; a group is its smallest member.
+    """The groups [N] of N items after pairs of groups are joined.
+
+    A group has the number of its smallest member.
 
     Args:
-        groups: The groups before, [N]; `np.arange(N)` where each thing is on its own.
-        first: One of each pair.
-        second: The other.
+        groups: [N], the groups before. They are `np.arange(N)` if each item is alone.
+        first: One item of each pair.
+        second: The other item of each pair.
     """
     groups = groups.copy()
     while True:
@@ -186,7 +192,7 @@ def joined(
 def _matches(
     starts: NDArray[np.intp], counts: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Each row i with each place starts[i] ... starts[i] + counts[i] - 1, in chunks of rows."""
+    """Each row i with each of starts[i] ... starts[i] + counts[i] - 1, in chunks of rows."""
     rows = np.flatnonzero(counts)
     ends = np.cumsum(counts[rows])
     begin = 0
@@ -206,7 +212,7 @@ def _likeness(
     i: NDArray[np.intp],
     j: NDArray[np.intp],
 ) -> NDArray[np.float32]:
-    """Correlation [P] of pictures i and j, the lesser of whole and detail; 0 if colours differ."""
+    """Correlation [P] of images i and j: the lower of whole and detail; 0 if colours differ."""
     x, y = _frequencies(luma[i]), _frequencies(luma[j])
     off = np.abs(tints[i].astype(np.int16) - tints[j]).mean(axis=(1, 2, 3), dtype=np.float32)
     likeness = (off <= _TINT) * _correlation(_without_lowest(x, 1), _without_lowest(y, 1))
@@ -214,13 +220,13 @@ def _likeness(
 
 
 def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of frequencies [P, 16, 16] that have no mean."""
+    """The correlation [P] of frequencies [P, 16, 16] without their mean."""
     product, xx, yy = (np.einsum("nhw,nhw->n", p, q) for p, q in ((x, y), (x, x), (y, y)))
     return (product / np.sqrt(np.maximum(xx * yy, 1e-6))).astype(np.float32)
 
 
 def _detailed(luma: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The pictures that are not flat."""
+    """The positions of the images that are not flat."""
     varied = np.empty(len(luma), dtype=np.bool_)
     for part in _slices(len(luma), _THUMBNAILS):
         detail = _without_lowest(_frequencies(luma[part]), 2)
@@ -229,9 +235,10 @@ def _detailed(luma: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def _without_lowest(frequencies: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """A copy without the lowest frequencies: 1 takes the mean away, 2 what all beaches share.
+    """A copy without the lowest `side` x `side` frequencies.
 
-    That is: light above, dark below.
+    1 removes the mean. 2 also removes the coarse pattern that many unrelated images share, such as
+    a bright upper half (sky) and a dark lower half.
     """
     rest = frequencies.copy()
     rest[:, :side, :side] = 0
@@ -254,12 +261,12 @@ _DCT: Final[NDArray[np.float32]] = _dct_matrix(SIDE)
 
 
 def _slices(size: int, step: int) -> list[slice]:
-    """The range 0 ... size - 1 in parts of `step`."""
+    """The range 0 ... size - 1 in slices of `step`."""
     return [slice(start, start + step) for start in range(0, size, step)]
 
 
 def _bit_count(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """How many bits of each are set: sums of pairs, of fours, of bytes, of all."""
+    """The number of set bits of each value; bits are summed in pairs, fours, bytes, then all."""
     pairs, fours, bytewise = (
         np.uint64(0x5555555555555555),
         np.uint64(0x3333333333333333),

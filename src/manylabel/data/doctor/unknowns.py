@@ -1,4 +1,4 @@
-"""Findings about what is not known, and evidence that "absent" stands for "nobody looked"."""
+"""Findings about unknown targets, and evidence that "absent" often means "not annotated"."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from manylabel.data.doctor.findings import SHOWN, Finding, counted
 from manylabel.data.records import Records
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
-_ONE: Final = 0.99
-"""Share of images with just one label from which on all may have been labelled so."""
+_ONE_LABEL: Final = 0.99
+"""The fraction of images with exactly one label above which single labels are reported."""
 
 _EXPECTED: Final = 20.0
-"""Positives that a part would have at the rate of the rest, for their lack to be told: by chance
-alone there would be none once in e^20 times."""
+"""A label without a positive in a part is reported if at least so many positives are expected from
+its frequency in the other images. By chance, there is none in one of e^20 cases."""
 
-_PART: Final = 100
-"""Images of a split or folder from which on it is compared with the rest."""
+_MIN_IMAGES: Final = 100
+"""A split or folder with fewer images is not compared with the rest."""
 
-_SORTED: Final = 0.95
-"""Share of one label in a folder from which on the folder is taken to be that label's."""
+_ONE_LABEL_FOLDER: Final = 0.95
+"""The fraction of images with one label above which a folder is taken as the folder of that
+label."""
 
-_TELL = (
-    "If nobody looked for what is not named, it is unknown and not absent: write -1 there, and "
-    "read scores on such images with care."
+_NOT_ANNOTATED: Final = (
+    "If annotators did not check for the other labels, these are unknown, not absent: write -1 "
+    "there, and be careful with metrics on such images."
 )
 
 
 def unknown_findings(records: Records) -> list[Finding]:
-    """All of them."""
+    """All findings about unknown targets."""
     targets = records.targets()
     return [
         *_share(records, targets),
@@ -51,7 +52,7 @@ def _share(records: Records, targets: NDArray[np.int8]) -> list[Finding]:
     shares = unknown / len(records)
     order = np.argsort(-shares, kind="stable")[: int((unknown > 0).sum())].tolist()
     blank = int((targets == UNKNOWN).all(axis=1).sum())
-    also = f" Of {counted(blank, 'image')} nothing is known." if blank else ""
+    also = f" In {counted(blank, 'image')} all targets are unknown." if blank else ""
     return [
         Finding(
             kind="unknowns.share",
@@ -60,15 +61,14 @@ def _share(records: Records, targets: NDArray[np.int8]) -> list[Finding]:
             f"{counted(len(order), 'label')}.{also}",
             count=total,
             examples=tuple(f"{records.labels[i]}: {shares[i]:.1%}" for i in order[:SHOWN]),
-            fix="Nothing to do: unknown targets count in no metric. Choose how the loss treats "
-            "them.",
+            fix="Nothing to do: metrics ignore unknown targets. Choose how the loss uses them.",
             data={"shares": {records.labels[i]: float(shares[i]) for i in order}, "blank": blank},
         )
     ]
 
 
 def _never_absent(records: Records, targets: NDArray[np.int8]) -> list[Finding]:
-    """Labels of which only presence is ever told."""
+    """A finding about labels that are present or unknown, but never absent."""
     some = (targets == UNKNOWN).any(axis=0) & (targets == PRESENT).any(axis=0)
     never = some & ~(targets == ABSENT).any(axis=0)
     names = [records.labels[i] for i in np.flatnonzero(never).tolist()]
@@ -79,19 +79,18 @@ def _never_absent(records: Records, targets: NDArray[np.int8]) -> list[Finding]:
             kind="unknowns.never_absent",
             severity="warning",
             what=f"{counted(len(names), 'label')} of {len(records.labels):,} "
-            f"{'is' if len(names) == 1 else 'are'} present or unknown, and in no image absent: "
-            "there is nothing to tell presence from.",
+            f"{'is' if len(names) == 1 else 'are'} present or unknown, but never absent: a model "
+            "has no negative examples to learn from.",
             count=len(names),
             examples=tuple(names[:SHOWN]),
-            fix="Add images that are known to be without them, or take a loss that treats unknown "
-            "as absent.",
+            fix="Add images in which they are absent, or use a loss that treats unknown as absent.",
             data={"labels": names},
         )
     ]
 
 
 def _one_label_each(records: Records, targets: NDArray[np.int8]) -> list[Finding]:
-    """Parts in which nearly every image has just one label, though several could be."""
+    """A finding about splits in which nearly every image has exactly one label."""
     if targets.shape[1] < 3:
         return []
     rows = []
@@ -99,16 +98,16 @@ def _one_label_each(records: Records, targets: NDArray[np.int8]) -> list[Finding
     absent = (targets == ABSENT).sum(axis=1)
     for part, which in _splits(records).items():
         labelled = which & (positives > 0)
-        judged = labelled & (absent >= positives)  # else what is not named is unknown already
+        judged = labelled & (absent >= positives)  # in the others, most targets are unknown already
         one = float((positives[judged] == 1).mean()) if judged.any() else 0.0
-        if judged.sum() >= _PART and one >= _ONE:
+        if judged.sum() >= _MIN_IMAGES and one >= _ONE_LABEL:
             rows.append({"part": part, "images": int(judged.sum()), "share": one})
     if not rows:
         return []
     others = 1 - sum(row["images"] for row in rows) / max(1, int((positives > 0).sum()))
     elsewhere = (
-        " In the rest of the data set, images have several: the two parts may have been labelled "
-        "by different rules."
+        " In the rest of the data set, images have several labels: the two parts may have been "
+        "annotated by different rules."
         if others > 0.05
         else ""
     )
@@ -117,27 +116,27 @@ def _one_label_each(records: Records, targets: NDArray[np.int8]) -> list[Finding
             kind="unknowns.one_label",
             severity="warning",
             what="Nearly every image has exactly one label, and all others are absent. That is "
-            "right if no picture can show two of these; else what is not named may never have been "
-            f"looked for.{elsewhere}",
+            "right if no image can have two of the labels. Otherwise, annotators may not have "
+            f"checked for the other labels.{elsewhere}",
             count=sum(row["images"] for row in rows),
             examples=tuple(
                 f"{row['part']}: {row['share']:.1%} of {row['images']:,} labelled images"
                 for row in rows
             ),
-            fix=_TELL,
+            fix=_NOT_ANNOTATED,
             data={"parts": rows},
         )
     ]
 
 
 def _missing_in_parts(records: Records, targets: NDArray[np.int8]) -> list[Finding]:
-    """Labels that a split or folder never has, though at the rate of the rest it would often."""
+    """A finding about labels that are missing in a split or folder but frequent in the rest."""
     present = targets == PRESENT
     known = targets != UNKNOWN
     rows = []
     for part, which in {**_splits(records), **_folders(records, present)}.items():
         rest = ~which
-        if which.sum() < _PART or rest.sum() < _PART:
+        if which.sum() < _MIN_IMAGES or rest.sum() < _MIN_IMAGES:
             continue
         rate = present[rest].sum(axis=0) / np.maximum(known[rest].sum(axis=0), 1)
         expected = rate * known[which].sum(axis=0)
@@ -154,22 +153,21 @@ def _missing_in_parts(records: Records, targets: NDArray[np.int8]) -> list[Findi
             kind="unknowns.missing_in_part",
             severity="warning",
             what=f"{counted(len(rows), 'label')} of one split or folder "
-            f"{'is' if len(rows) == 1 else 'are'} absent in all its images, though at the rate of "
-            "the other images many would have it. Perhaps it was not looked for there.",
+            f"{'is' if len(rows) == 1 else 'are'} absent in all its images, but frequent in the "
+            "other images. Perhaps annotators did not check for it there.",
             count=len(rows),
             examples=tuple(
-                f"{row['label']} in {row['part']}: none, where {row['expected']:,} would be "
-                "expected"
+                f"{row['label']} in {row['part']}: none, but {row['expected']:,} are expected"
                 for row in rows[:SHOWN]
             ),
-            fix=_TELL,
+            fix=_NOT_ANNOTATED,
             data={"parts": rows},
         )
     ]
 
 
 def _splits(records: Records) -> dict[str, NDArray[np.bool_]]:
-    """Which images are in each split; "all images" where there are no splits."""
+    """A mask of the images in each split; "all images" if there are no splits."""
     names = records.split_names()
     if not names:
         return {"all images": np.ones(len(records), dtype=np.bool_)}
@@ -178,16 +176,17 @@ def _splits(records: Records) -> dict[str, NDArray[np.bool_]]:
 
 
 def _folders(records: Records, present: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    """Which images are in each large folder, by the keys; folders that hold one label are left out.
+    """A mask of the images in each large folder of the keys.
 
-    There the others are absent because somebody sorted the images by label.
+    Folders in which nearly all images have the same label are left out: there, images were sorted
+    by label, so it is normal that the other labels are absent.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, key in enumerate(records.keys):
         members[f"{PurePosixPath(key).parent}/"].append(i)
     found = {}
     for folder, rows in members.items():
-        if len(rows) >= _PART and present[rows].mean(axis=0).max() < _SORTED:
+        if len(rows) >= _MIN_IMAGES and present[rows].mean(axis=0).max() < _ONE_LABEL_FOLDER:
             found[folder] = np.zeros(len(records), dtype=np.bool_)
             found[folder][rows] = True
     return found

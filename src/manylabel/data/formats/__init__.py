@@ -1,1 +1,1 @@
-"""What readers, writers and predictions share: text, tables, Arrow, shards, MATLAB, JSON truth."""
+"""Formats that readers, writers and predictions share: text, tables, Arrow, tar, MATLAB, JSON."""

@@ -1,6 +1,6 @@
-"""Columns of Arrow tables, as Parquet files and Hugging Face data sets hold them, to NumPy.
+"""Converts columns of Arrow tables (from Parquet files and Hugging Face data sets) to NumPy.
 
-pyarrow is an optional package: what takes a column is only called where it was imported.
+pyarrow is an optional package. The functions that take a column are called only if it is installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def parquet_module(where: str) -> tuple[Any, Any]:
     """The modules pyarrow and pyarrow.parquet.
 
     Raises:
-        MissingExtraError: They are not installed; `where` says what needs them.
+        MissingExtraError: They are not installed. `where` says what needs them.
     """
     try:
         import pyarrow
@@ -42,7 +42,7 @@ def is_list(kind: Any) -> bool:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a column of this type holds texts, categories among them."""
+    """Whether a column of this type holds strings, or categories that are strings."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -51,7 +51,7 @@ def is_text(kind: Any) -> bool:
 
 
 def texts(column: Any, where: str) -> list[str | None]:
-    """A column of texts or whole numbers as texts; a null or an empty text is None.
+    """A column of strings or integers as strings; a null or an empty string is None.
 
     Raises:
         DataError: The column holds something else.
@@ -62,16 +62,16 @@ def texts(column: Any, where: str) -> list[str | None]:
         return [None] * len(column)
     if not (is_text(column.type) or types.is_integer(column.type)):
         raise DataError(
-            f"The column holds {column.type}, not texts.", where=where, fix="Write texts there."
+            f"The column holds {column.type}, not strings.", where=where, fix="Write strings there."
         )
     return [None if cell is None else str(cell) or None for cell in column.to_pylist()]
 
 
 def flat_lists(column: Any, where: str) -> tuple[Any, NDArray[np.int64]]:
-    """What the lists of a column hold, one after another, and the row [M] of each value.
+    """The M values of all lists of a column, one after another, and the row [M] of each value.
 
     Raises:
-        DataError: A row is null, or a value is.
+        DataError: A row or a value is null.
     """
     combined = _combined(column)
     if combined.null_count:
@@ -85,16 +85,16 @@ def flat_lists(column: Any, where: str) -> tuple[Any, NDArray[np.int64]]:
     lengths = np.asarray(combined.value_lengths(), dtype=np.int64)
     if values.null_count:
         raise DataError(
-            "A list of labels holds a null.", where=where, fix="Write names and nothing else."
+            "A list of labels contains a null.", where=where, fix="Write only names in it."
         )
     return values, np.repeat(np.arange(len(combined), dtype=np.int64), lengths)
 
 
 def names_and_codes(values: Any, where: str) -> tuple[list[str], NDArray[np.int64]]:
-    """The different texts of an array, and the index [M] among them of each value.
+    """The distinct strings of an array, and for each value its index among them, [M].
 
     Raises:
-        DataError: The array holds no texts.
+        DataError: The array does not hold strings.
     """
     import pyarrow
 
@@ -102,9 +102,9 @@ def names_and_codes(values: Any, where: str) -> tuple[list[str], NDArray[np.int6
         return [], np.zeros(0, dtype=np.int64)
     if not is_text(values.type):
         raise DataError(
-            f"The lists of labels hold {values.type}, not texts.",
+            f"The lists of labels hold {values.type}, not strings.",
             where=where,
-            fix="Write the labels' names.",
+            fix="Write the names of the labels.",
         )
     encoded = values if pyarrow.types.is_dictionary(values.type) else values.dictionary_encode()
     codes = np.asarray(encoded.indices, dtype=np.int64)
@@ -112,7 +112,10 @@ def names_and_codes(values: Any, where: str) -> tuple[list[str], NDArray[np.int6
 
 
 def is_label_column(column: Any) -> bool:
-    """Whether a column is meant as a label's: then a value that is no target is a mistake."""
+    """Whether a column seems to be a label: it is boolean, or at least half of it are targets.
+
+    In such a column, a value that is not a target is an error.
+    """
     from pyarrow import types
 
     kind = column.type
@@ -126,26 +129,26 @@ def is_label_column(column: Any) -> bool:
 
 
 def column_targets(column: Any, where: str) -> NDArray[np.int8]:
-    """Targets [N] of one label's column: booleans or 1, 0, -1; nulls and NaN are unknown.
+    """The targets [N] in the column of a label: booleans or 1, 0, -1; nulls and NaN are unknown.
 
     Raises:
-        DataError: A value is no target.
+        DataError: A value is not a target.
     """
     values = _numbers(column)
     values[np.isnan(values)] = UNKNOWN
     wrong = np.flatnonzero(~np.isin(values, _TARGETS))
     if wrong.size:
         raise DataError(
-            f"{values[wrong[0]]:g} is no target.",
+            f"{values[wrong[0]]:g} is not a target.",
             where=f"{where}, row {wrong[0] + 1}",
-            fix="Write 1 for present, 0 for absent, -1 or null for unknown; remove the column if "
-            "it is no label.",
+            fix="Write 1 for present, 0 for absent, -1 or null for unknown; or remove the column "
+            "if it is not a label.",
         )
     return values.astype(np.int8)
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:
-    """A column's numbers, nulls as NaN."""
+    """The numbers of a column; nulls become NaN."""
     import pyarrow
 
     as_float = column.cast(pyarrow.int8()) if pyarrow.types.is_boolean(column.type) else column
@@ -154,7 +157,7 @@ def _numbers(column: Any) -> NDArray[np.float64]:
 
 
 def _combined(column: Any) -> Any:
-    """A column's chunks as one array."""
+    """The chunks of a column as one array."""
     import pyarrow
 
     combined = column.combine_chunks()

@@ -1,4 +1,4 @@
-"""What readers of lists share: images a line, numbers a line, and where the images lie."""
+"""Functions for readers of text lists: lists of images, tables of numbers, folders of images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import final
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,44 +18,44 @@ from manylabel.errors import DataError
 from manylabel.files import read_bytes, read_lines
 from manylabel.labels import LabelSpace
 
-_TRIED = 20
-"""Images that are looked for in each folder that could be the images'."""
+_NUM_TRIED: Final = 20
+"""The number of images that are searched in each folder."""
 
 
-def choose_folder(places: Sequence[Path], keys: Sequence[str], file: Path) -> Path:
-    """The folder of `places` that has the most of the first images, the earlier one of two.
+def choose_folder(folders: Sequence[Path], keys: Sequence[str], file: Path) -> Path:
+    """The folder that has most of the first images; the earlier one if two have equally many.
 
     Args:
-        places: Folders that the images may lie in.
-        keys: The images' paths within that folder.
-        file: What lists them, for messages.
+        folders: Folders that may hold the images.
+        keys: The paths of the images within that folder.
+        file: The file that lists them, for messages.
 
     Raises:
-        DataError: None of the folders has any.
+        DataError: No folder has any of them.
     """
-    first = keys[:_TRIED]
-    hits = [sum(os.path.isfile(place / key) for key in first) for place in places]
+    first = keys[:_NUM_TRIED]
+    hits = [sum(os.path.isfile(folder / key) for key in first) for folder in folders]
     if not any(hits):
-        tried = ", ".join(dict.fromkeys(map(str, places)))
+        tried = ", ".join(dict.fromkeys(map(str, folders)))
         raise DataError(
-            f"None of the first {len(first)} images is found, {first[0]!r} among them.",
+            f"None of the first {len(first)} images was found; the first is {first[0]!r}.",
             where=str(file),
-            fix=f"Say with `images` which folder they lie in. Looked in: {tried}.",
+            fix=f"Give their folder with `images`. Tried: {tried}.",
         )
-    return places[hits.index(max(hits))]
+    return folders[hits.index(max(hits))]
 
 
 @final
 @dataclass(frozen=True)
 class Listing:
-    """The images that a text file lists.
+    """The N images that a text file lists.
 
     Args:
-        file: The file.
-        lines: Each image's line in it, from 1.
-        keys: Each image's path as the file gives it.
-        images: Each image's file.
-        splits: Each image's split.
+        file: The text file.
+        lines: The line number of each image, from 1.
+        keys: The path of each image as the text file gives it.
+        images: The file of each image.
+        splits: The split of each image.
         targets: int8 [N, C]: 1 present, 0 absent, -1 unknown.
     """
 
@@ -67,21 +67,21 @@ class Listing:
     targets: NDArray[np.int8]
 
     def at(self, i: int) -> str:
-        """Where the image stands, for messages."""
+        """The file and line of image `i`, for messages."""
         return f"{self.file}, line {self.lines[i]}"
 
 
 def join(
     listings: Sequence[Listing], group: Callable[[str], str | None] = lambda key: None
 ) -> tuple[tuple[Record, ...], int]:
-    """The records of all listings, and how many lines only repeat an earlier one.
+    """The records of all listings, and the number of lines that only repeat an earlier line.
 
     Args:
-        listings: Of equal labels.
-        group: What a record belongs to, by its key.
+        listings: Listings with the same labels.
+        group: Gives the group of a record from its key.
 
     Raises:
-        DataError: An image is listed twice, in two splits or with other labels.
+        DataError: An image is listed twice, in two splits or with different labels.
     """
     first: dict[str, tuple[Listing, int]] = {}
     items: list[Record] = []
@@ -108,7 +108,7 @@ def _require_repeat(earlier: tuple[Listing, int], later: tuple[Listing, int]) ->
     raise DataError(
         f"The image {one.keys[i]!r} {what}.",
         where=f"{one.at(i)} and {two.at(j)}",
-        fix="Remove it from one, with its labels.",
+        fix="Remove it and its labels from one of them.",
     )
 
 
@@ -149,36 +149,37 @@ def require_same_labels(files: Sequence[tuple[Path, LabelSpace]]) -> None:
 
 
 def as_key(path: str) -> str:
-    """A path of a list as a key: slashes of either kind, none at its beginning."""
+    """A path from a list as a key: with forward slashes, and no slash at its beginning."""
     return PurePosixPath(path.replace("\\", "/").lstrip("/")).as_posix()
 
 
 def name_labels(count: int, file: Path | None, *, start: int) -> LabelSpace:
-    """The labels by the names in a text file, a line each; without one, numbers from `start`.
+    """The labels named in a text file, one on each line; without a file, numbers from `start`.
 
     Raises:
-        DataError: The file cannot be read, or names another number of labels than `count`.
+        DataError: The file cannot be read, or does not have `count` names.
     """
     if file is None:
         return LabelSpace(map(str, range(start, start + count)))
     names = [name for _, name in read_lines(file)]
     if len(names) != count:
         raise DataError(
-            f"The file names {len(names)} labels, and the data set has {count}.",
+            f"The file names {len(names)} labels, but the data set has {count}.",
             where=str(file),
-            fix="Give a name a line, in the order of the data set's labels.",
+            fix="Give one name on each line, in the order of the data set's labels.",
         )
     return LabelSpace(names, where=str(file))
 
 
 def read_integers(file: Path) -> NDArray[np.int8]:
-    """The numbers 0, 1 and -1 of a text file, int8 [N, C]: blanks between them, a row a line.
+    """The numbers 0, 1 and -1 of a text file, int8 [N, C]: one row on each line, with spaces.
 
-    Empty lines are passed over. The bytes are looked at all at once: a file of 160,000 rows of 81
-    takes a fraction of a second.
+    Empty lines are ignored. All bytes are processed at once with NumPy, so a file of 160,000 rows
+    with 81 numbers takes a fraction of a second.
 
     Raises:
-        DataError: It cannot be read, holds nothing or something else, or its rows differ in length.
+        DataError: The file cannot be read, is empty or holds something else, or its rows differ in
+            length.
     """
     data = read_bytes(file).removeprefix(codecs.BOM_UTF8)
     text = np.frombuffer(data, dtype=np.uint8)
@@ -192,16 +193,16 @@ def read_integers(file: Path) -> NDArray[np.int8]:
     if not fine.all():
         raise _no_integer(file, data, int(np.argmin(fine)))
     if not digit.any():
-        raise DataError("The file is empty.", where=str(file), fix="Fetch it again.")
+        raise DataError("The file is empty.", where=str(file), fix="Download it again.")
     newlines = np.flatnonzero(text == ord("\n")) + 1
     lengths = np.add.reduceat(digit, np.append(0, newlines[newlines < text.size]), dtype=np.int64)
     width = int(lengths[lengths > 0][0])
     uneven = np.flatnonzero((lengths != width) & (lengths > 0))
     if uneven.size:
         raise DataError(
-            f"The line has {lengths[uneven[0]]} numbers, and the first one {width}.",
+            f"The line has {lengths[uneven[0]]} numbers, but the first line has {width}.",
             where=f"{file}, line {uneven[0] + 1}",
-            fix="Fetch the file again; it may have been cut short.",
+            fix="Download the file again; it may be incomplete.",
         )
     values = (text[digit] == ord("1")).astype(np.int8)
     values[signed[digit]] = -1
@@ -209,7 +210,7 @@ def read_integers(file: Path) -> NDArray[np.int8]:
 
 
 def _no_integer(file: Path, data: bytes, at: int) -> DataError:
-    """The error that names the word at the byte `at`, which is not 0, 1 or -1."""
+    """The error about the word at the byte `at`, which is not 0, 1 or -1."""
     line_start = data.rfind(b"\n", 0, at) + 1
     words = re.finditer(rb"[^ \t\r\n]+", data[line_start:])
     word = next(word[0] for word in words if word.end() > at - line_start)
@@ -217,31 +218,34 @@ def _no_integer(file: Path, data: bytes, at: int) -> DataError:
     return DataError(
         f"The file holds {shorten(word.decode(errors='replace'))}, not 0, 1 or -1.",
         where=f"{file}, line {number}",
-        fix="Fetch the file again: each line is of 0, 1 and -1, with blanks between.",
+        fix="Download the file again: each line must be of 0, 1 and -1, separated by spaces.",
     )
 
 
 def require_equal_counts(counts: dict[Path, int]) -> None:
-    """Files that speak of the same images speak of equally many.
+    """Checks that files about the same images have the same number of images.
+
+    Args:
+        counts: The number of images of each file.
 
     Raises:
-        DataError: They do not.
+        DataError: The numbers differ.
     """
     if len(set(counts.values())) > 1:
         raise DataError(
             f"The files do not agree: they have {' and '.join(f'{n:,}' for n in counts.values())} "
             "images.",
             where=" and ".join(map(str, counts)),
-            fix="Fetch them again: one is cut short, or they do not belong together.",
+            fix="Download them again: one is incomplete, or they do not belong together.",
         )
 
 
 def shorten(value: object) -> str:
-    """A value as Python writes it, cut to what a message can hold."""
+    """The `repr` of a value, shortened for a message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def note(what: str, count: int) -> list[str]:
-    """A note on `what`, if there is any."""
+    """A note with the count of `what`; no note if the count is 0."""
     return [f"{what}: {count:,}"] if count else []

@@ -1,4 +1,4 @@
-"""Variables of MATLAB files, read where a damaged file can do no harm."""
+"""Reads variables of MATLAB files in a separate process, so that a damaged file does no harm."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from manylabel.files import read_bytes
 _CHILD: Final = """
 import io, json, sys, warnings
 from scipy.io import loadmat
-warnings.simplefilter("error")  # scipy warns of a variable that it cannot read
+warnings.simplefilter("error")  # scipy warns about a variable that it cannot read
 values = loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=sys.argv[1:])
 values = {name: values[name].tolist() for name in sys.argv[1:] if name in values}
 json.dump(values, sys.stdout, default=lambda inner: inner.tolist())
 """
-"""Turns the MATLAB file on its input into JSON on its output, arrays into lists."""
-_PATIENCE: Final = 300
-"""Seconds after which that is given up; PA-100K's own file takes one or two."""
+"""A program that converts the MATLAB file on its input to JSON on its output; arrays become
+lists."""
+_TIMEOUT: Final = 300
+"""Seconds after which the conversion is stopped. The file of PA-100K takes one or two seconds."""
 
 
 def load_mat(file: Path, names: Sequence[str]) -> Mapping[str, Any]:
-    """The variables called `names` that are in the file, as lists within lists.
+    """Those of the variables `names` that are in the file, as nested lists.
 
-    scipy's compiled reader brings its whole process down on some damaged files, so it runs in one
-    of its own.
+    The compiled reader of scipy crashes on some damaged files and would end the whole process. So
+    it runs in a process of its own.
 
     Raises:
-        DataError: The file cannot be read or is no MATLAB file of version 5 to 7.
+        DataError: The file cannot be read or is not a MATLAB file of version 5 to 7.
         MissingExtraError: scipy is not installed.
     """
     content = read_bytes(file)
@@ -48,11 +49,11 @@ def load_mat(file: Path, names: Sequence[str]) -> Mapping[str, Any]:
             [sys.executable, "-P", "-c", _CHILD, *names],
             input=content,
             capture_output=True,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             check=True,
         )
     except subprocess.TimeoutExpired:
-        raise _damaged(file, "no end was found") from None
+        raise _damaged(file, "reading did not end") from None
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines()
         crashed = error.returncode < 0 or not lines
@@ -64,5 +65,5 @@ def _damaged(file: Path, why: str) -> DataError:
     return DataError(
         f"The file is not a MATLAB file that can be read: {why.rstrip('.')}.",
         where=str(file),
-        fix="Fetch it again; it may have been cut short. Format 7.3 has to be saved anew as 7.",
+        fix="Download it again; it may be incomplete. A file of format 7.3 must be saved as 7.",
     )

@@ -1,6 +1,6 @@
-"""Where each member of a tar archive lies, so that it can be read without the others.
+"""Finds the position of each file in a tar archive, so that it can be read without the others.
 
-Source: the ustar and pax formats of POSIX.1-2001; an archive ends with two blocks of zeros.
+Source: the ustar and pax formats of POSIX.1-2001. An archive ends with two blocks of zeros.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CHUNK: Final = 1 << 20
 
 @final
 class Member(NamedTuple):
-    """A file within an archive: its name there, and where its bytes lie."""
+    """A file in an archive: its name, and the offset and number of its bytes."""
 
     name: str
     offset: int
@@ -27,11 +27,11 @@ class Member(NamedTuple):
 
 
 def members(path: Path) -> Iterator[Member]:
-    """The files of an uncompressed tar archive, in its order; no content is read.
+    """The files of an uncompressed tar archive, in its order. Their contents are not read.
 
     Raises:
-        DataError: There is no such file, it is no tar archive, it is cut short or damaged, or it
-            holds links or sparse files.
+        DataError: The file does not exist, is not a tar archive, is incomplete or damaged, or holds
+            links or sparse files.
     """
     with read_errors(path), path.open("rb") as file:
         yield from _members(file, path)
@@ -41,34 +41,34 @@ def _members(file: BinaryIO, path: Path) -> Iterator[Member]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (header := archive.next()) is not None:
-                # tarfile keeps them all, for `getmembers`.
+                # tarfile keeps all headers for `getmembers`; this frees them.
                 archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
                 if not header.isdir():
                     yield _member(header, path)
             end = archive.offset
     except (tarfile.TarError, ValueError, OverflowError) as error:
         raise _damaged(path, f": {reason(error)}") from None
-    # tarfile stops without a word at a header that is cut short or damaged.
+    # tarfile stops without an error at a header that is incomplete or damaged.
     _require_end(file, end, path)
 
 
 def _member(header: tarfile.TarInfo, path: Path) -> Member:
     if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         raise DataError(
-            "The archive holds something else than plain files.",
+            "The archive holds something that is not a regular file.",
             where=f"{path}, {header.name}",
-            fix="Pack the files themselves: no links, no sparse files.",
+            fix="Pack regular files only: no links and no sparse files.",
         )
     return Member(header.name, header.offset_data, header.size)
 
 
 def _require_end(file: BinaryIO, end: int, path: Path) -> None:
-    """What follows the last member are two blocks of zeros or more."""
+    """Checks that at least two blocks of zeros follow the last member, and nothing else."""
     file.seek(end)
     size = 0
     while chunk := file.read(_CHUNK):
         if chunk.count(0) < len(chunk):
-            raise _damaged(path, " after its last readable file, or several were joined")
+            raise _damaged(path, " after its last readable file, or it is several joined archives")
         size += len(chunk)
     if size < 2 * _BLOCK:
         raise _damaged(path, ": its end is missing")
@@ -76,7 +76,7 @@ def _require_end(file: BinaryIO, end: int, path: Path) -> None:
 
 def _damaged(path: Path, how: str) -> DataError:
     return DataError(
-        f"The archive is cut short or damaged{how}.",
+        f"The archive is incomplete or damaged{how}.",
         where=str(path),
-        fix="Fetch or pack it again, as one uncompressed tar archive.",
+        fix="Download or pack it again, as one uncompressed tar archive.",
     )

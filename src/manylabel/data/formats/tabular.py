@@ -1,4 +1,4 @@
-"""What tables of every kind have in common: how columns are found, and rows become records."""
+"""Functions for tables of every kind: they find columns and turn rows into records."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from manylabel.data.records import Record, Split, split_of
 from manylabel.errors import DataError
 
 IMAGE_NAMES: Final = ("image", "path", "file", "filename", "file_name", "img")
-"""Headers that a column of images is known by, the first that is there."""
+"""Headers of a column of images. The first one that exists is used."""
 
 LABEL_NAMES: Final = ("labels", "label", "tags", "tag")
-"""Headers that a column which holds all labels of an image is known by."""
+"""Headers of a column that holds all labels of an image."""
 
 KEY_NAME: Final = "image_key"
-"""Header of the column of keys, where an image's key is not its path."""
+"""Header of the column of keys, for images whose key is not their path."""
 
 
 @final
 @dataclass(frozen=True)
 class Columns:
-    """Positions of the columns that are no single label's; None: there is none."""
+    """Positions of the columns that are not for a single label; None: there is no such column."""
 
     image: int
     label: int | None
@@ -37,11 +37,11 @@ class Columns:
 
     def taken(self) -> set[int]:
         """All of these positions."""
-        every = (self.image, self.label, self.split, self.group, self.mask, self.key)
-        return {column for column in every if column is not None}
+        columns = (self.image, self.label, self.split, self.group, self.mask, self.key)
+        return {column for column in columns if column is not None}
 
-    def told(self, header: Sequence[str]) -> str:
-        """A note on what each column was taken for."""
+    def describe(self, header: Sequence[str]) -> str:
+        """A note that says how each column is used."""
         roles = {
             "images": self.image,
             "keys": self.key,
@@ -61,12 +61,12 @@ def choose_columns(
     label: str | None = None,
     split: str | None = None,
 ) -> Columns:
-    """The columns that the user named, and those that are known by their headers.
+    """The columns that the user named, and those that are recognised by their headers.
 
-    The image's is the first column if none is known.
+    If there is no column of images, the first column is used.
 
     Raises:
-        DataError: A column that was named is not there, or no column is left for the images.
+        DataError: A named column does not exist, or no column is left for the images.
     """
     columns = Columns(
         image=named_column(header, image, where)
@@ -83,16 +83,16 @@ def choose_columns(
         raise DataError(
             f"No column of image paths was found among {listed(header)}.",
             where=where,
-            fix="Call it 'image', or say which it is with image_column.",
+            fix="Call it 'image', or name it with image_column.",
         )
     return columns
 
 
 def named_column(header: Sequence[str], name: str, where: str) -> int:
-    """The position of the column that the user asked for.
+    """The position of the column that the user named.
 
     Raises:
-        DataError: There is none of that name.
+        DataError: There is no column with that name.
     """
     if name in header:
         return header.index(name)
@@ -102,30 +102,30 @@ def named_column(header: Sequence[str], name: str, where: str) -> int:
 
 
 def find_column(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """The position of the column with the first of these names that is there, in any case."""
+    """The position of the first of these names that is in the header, in upper or lower case."""
     known = [name.lower() for name in header]
     return next((known.index(name) for name in names if name in known), None)
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, quoted, for messages."""
+    """The first few names, quoted, for messages."""
     return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
 def guess_delimiter(cells: Sequence[str]) -> str | None:
-    """The mark between labels, or None if each cell seems to be one label."""
+    """The delimiter between labels; None if each cell seems to be one label."""
     for mark in "|;,":
         if any(mark in cell for cell in cells):
             return mark
-    # A blank may also be part of a name ("traffic light"). Where it separates labels, few labels
-    # make many combinations; where it is part of names, splitting makes more words than names.
+    # A space may also be part of a name ("traffic light"). If it separates labels, there are fewer
+    # different words than different cells. If it is part of names, there are more.
     wholes = {cell for cell in cells if cell}
     words = {word for cell in wholes for word in cell.split()}
     return " " if len(words) < len(wholes) else None
 
 
 def split_labels(cell: str, mark: str | None) -> list[str]:
-    """The labels of a cell, which `mark` separates; None: the cell is one label."""
+    """The labels of a cell, separated by `mark`; None: the cell is one label."""
     if mark is None:
         return [cell] if cell else []
     parts = cell.split(mark) if mark.strip() else cell.split()
@@ -133,22 +133,22 @@ def split_labels(cell: str, mark: str | None) -> list[str]:
 
 
 def path_key(path: str) -> str:
-    """A path as every machine takes it: one that was written on Windows too."""
+    """A path with forward slashes, also if it was written on Windows."""
     return PurePosixPath(path.replace("\\", "/")).as_posix()
 
 
 def split_or_none(cell: str | None, where: Callable[[], str]) -> Split | None:
-    """The split that a cell names, None where it is empty.
+    """The split that a cell names; None if the cell is empty.
 
     Raises:
-        DataError: It names something else.
+        DataError: The cell is not the name of a split.
     """
     if not cell:
         return None
     split = split_of(cell)
     if split is None:
         raise DataError(
-            f"{cell!r} is no split.",
+            f"{cell!r} is not a split.",
             where=where(),
             fix="Write train, val or test, or leave the cell empty.",
         )
@@ -158,15 +158,15 @@ def split_or_none(cell: str | None, where: Callable[[], str]) -> Split | None:
 def merge_rows(
     records: Sequence[Record], places: Sequence[int], where: Callable[[int, int], str]
 ) -> tuple[Record, ...]:
-    """The records, those of one key only once.
+    """The records without repetitions: one for each key.
 
     Args:
-        records: One a row.
-        places: The rows' numbers.
-        where: What two rows with these numbers are called in messages.
+        records: One record for each row.
+        places: The number of each row.
+        where: Names two rows in messages, from their numbers.
 
     Raises:
-        DataError: Two rows of one key differ.
+        DataError: Two rows with the same key differ.
     """
     first: dict[str, tuple[int, Record]] = {}
     for place, record in zip(places, records, strict=True):
@@ -174,9 +174,9 @@ def merge_rows(
         differing = _difference(earlier, record)
         if differing:
             raise DataError(
-                f"The image {record.key!r} stands in two rows with different {differing}.",
+                f"The image {record.key!r} is in two rows with different {differing}.",
                 where=where(known, place),
-                fix="Keep the row that is right.",
+                fix="Keep the correct row.",
             )
     return tuple(record for _, record in first.values())
 

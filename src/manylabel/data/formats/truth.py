@@ -1,4 +1,4 @@
-"""A record's truth in JSON: what manylabel writes into COCO files and shards, and reads again.
+"""A record's key, labels and boxes as JSON, which manylabel writes to COCO files and tar shards.
 
 {"key": "photos/1.jpg", "labels": ["cat"], "unknown": ["dog"], "split": "train",
  "group": "home-1", "boxes": [{"label": "cat", "left": 0.1, "top": 0, "right": 1, "bottom": 1}]}
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from manylabel.data.formats.parsing import Entry, listed_entries
+from manylabel.data.formats.parsing import JsonEntry, listed_entries
 from manylabel.data.records import Box, Record, Split, split_of
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 EXTRA: Final = "manylabel"
-"""Key of an image in a COCO file under which stands what COCO has no place for."""
+"""Key in an image of a COCO file that holds everything for which COCO has no key."""
 
 
 def truth_of(record: Record, labels: LabelSpace) -> dict[str, Any]:
-    """A record's key, labels and what else it has, ready for JSON."""
+    """The key, labels, split, group and boxes of a record, ready for JSON."""
     truth: dict[str, Any] = {
         "key": record.key,
         "labels": names_with(record, labels, PRESENT),
@@ -27,7 +27,7 @@ def truth_of(record: Record, labels: LabelSpace) -> dict[str, Any]:
         "group": record.group,
         "boxes": [box_dict(box) for box in record.boxes],
     }
-    # A split that is not given has to be said: the name of a file could give one else.
+    # The split is written even if it is null: otherwise the name of the file might give one.
     always = {"key", "labels", "split"}
     return {name: value for name, value in truth.items() if name in always or value}
 
@@ -49,8 +49,8 @@ def box_dict(box: Box) -> dict[str, Any]:
     }
 
 
-def names_of(entry: Entry, key: str) -> list[str]:
-    """A list of texts that are not empty; none where the key is missing.
+def names_of(entry: JsonEntry, key: str) -> list[str]:
+    """The list of texts under `key`, none of them empty; an empty list if the key is missing.
 
     Raises:
         DataError: The value is something else.
@@ -61,8 +61,8 @@ def names_of(entry: Entry, key: str) -> list[str]:
     return value
 
 
-def text_of(entry: Entry, key: str) -> str | None:
-    """A text, None where the key is missing, null or an empty text.
+def text_of(entry: JsonEntry, key: str) -> str | None:
+    """The text under `key`; None if the key is missing, or its value is null or an empty text.
 
     Raises:
         DataError: The value is something else.
@@ -73,11 +73,11 @@ def text_of(entry: Entry, key: str) -> str | None:
     return value or None
 
 
-def split_in(entry: Entry, default: Split | None) -> Split | None:
-    """The split that the entry gives, which may be none; `default` where it says nothing.
+def split_in(entry: JsonEntry, default: Split | None) -> Split | None:
+    """The split of the entry, which may be None; `default` if the entry does not have the key.
 
     Raises:
-        DataError: It is no split.
+        DataError: The value is not a split.
     """
     if "split" not in entry.values:
         return default
@@ -88,11 +88,12 @@ def split_in(entry: Entry, default: Split | None) -> Split | None:
     return split
 
 
-def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
-    """The boxes that the entry gives.
+def boxes_in(entry: JsonEntry, labels: LabelSpace) -> tuple[Box, ...]:
+    """The boxes of the entry.
 
     Raises:
-        DataError: They are malformed, of another label, or not within the image.
+        DataError: A box is malformed, has a label that is not in the data set, or is not inside the
+            image.
     """
     listed = entry.values.get("boxes", [])
     if not isinstance(listed, list):
@@ -100,18 +101,19 @@ def boxes_in(entry: Entry, labels: LabelSpace) -> tuple[Box, ...]:
     return boxes_of(list(listed_entries(listed, f"{entry.place}.boxes", entry.file)), labels)
 
 
-def boxes_of(listed: Sequence[Entry], labels: LabelSpace) -> tuple[Box, ...]:
-    """Boxes from JSON objects or structs.
+def boxes_of(listed: Sequence[JsonEntry], labels: LabelSpace) -> tuple[Box, ...]:
+    """Boxes from JSON objects or Parquet structs.
 
     Raises:
-        DataError: They are malformed, of another label, or not within the image.
+        DataError: A box is malformed, has a label that is not in the data set, or is not inside the
+            image.
     """
     return tuple(_box(entry, labels) for entry in listed)
 
 
-def _box(entry: Entry, labels: LabelSpace) -> Box:
+def _box(entry: JsonEntry, labels: LabelSpace) -> Box:
     entry.text("label")
-    name = entry.values["label"]  # unstripped: a name may begin with a blank
+    name = entry.values["label"]  # not stripped: a name may begin with a space
     if name not in labels:
         raise entry.unfit("label", "a label of the data set")
     left, top, right, bottom = (_side(entry, side) for side in ("left", "top", "right", "bottom"))
@@ -122,7 +124,7 @@ def _box(entry: Entry, labels: LabelSpace) -> Box:
     return Box(name, left, top, right, bottom)
 
 
-def _side(entry: Entry, side: str) -> float:
+def _side(entry: JsonEntry, side: str) -> float:
     number = entry.number(side)
     if not 0 <= number <= 1:
         raise entry.unfit(side, "a fraction, 0 to 1")

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from manylabel.data.formats.lists import choose_folder, require_distinct, require_same_labels
-from manylabel.data.formats.parsing import Entry, entries, load_object
+from manylabel.data.formats.parsing import JsonEntry, entries, load_object
 from manylabel.data.formats.truth import EXTRA, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Box, Record, Records, Split, split_of
 from manylabel.errors import DataError
@@ -85,7 +85,7 @@ class _Part:
 class _Image:
     """One entry of `images`, gathering its objects."""
 
-    entry: Entry
+    entry: JsonEntry
     key: str
     present: set[str] = field(default_factory=set)
     boxes: list[Box] = field(default_factory=list)
@@ -220,7 +220,7 @@ def _images(document: Mapping[str, Any], file: Path) -> dict[int, _Image]:
     return images
 
 
-def _box(label: str, entry: Entry, image: Entry) -> Box | None:
+def _box(label: str, entry: JsonEntry, image: JsonEntry) -> Box | None:
     """The object's box, or None if nothing of it lies in the image."""
     x, y, w, h = entry.numbers("bbox", 4)
     width, height = image.length("width"), image.length("height")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
-from manylabel.data.formats.parsing import Entry, finite, listed_entries, load_json
+from manylabel.data.formats.parsing import JsonEntry, finite, listed_entries, load_json
 from manylabel.data.records import Box
 from manylabel.errors import DataError
 from manylabel.images import has_image_ending
@@ -117,7 +117,7 @@ class _Reader:
     controls: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def full(self, entry: Entry) -> Task:
+    def full(self, entry: JsonEntry) -> Task:
         """The task of a JSON export's entry."""
         data = _object(entry, "data")
         task = Task(_where(entry), data.text(self._image_key(data)))
@@ -131,7 +131,7 @@ class _Reader:
             self.counts["Tasks with predictions, which are not read"] += 1
         return task
 
-    def flat(self, items: Sequence[Entry]) -> list[Task]:
+    def flat(self, items: Sequence[JsonEntry]) -> list[Task]:
         """The tasks of a JSON-MIN export, whose entries are annotations."""
         tasks: dict[int, Task] = {}
         for item in items:
@@ -150,7 +150,7 @@ class _Reader:
             )
         return list(tasks.values())
 
-    def _image_key(self, data: Entry) -> str:
+    def _image_key(self, data: JsonEntry) -> str:
         """The key of the image's address: "image", or the first whose value looks like one."""
         if self.image_key is not None:
             return self.image_key
@@ -169,7 +169,7 @@ class _Reader:
         self.controls.add(control)
         return self.control in (None, control)
 
-    def _marks(self, result: Entry) -> list[Mark]:
+    def _marks(self, result: JsonEntry) -> list[Mark]:
         """The marks of one entry of `result`."""
         kind = result.text("type")
         if kind != _CHOICES and not kind.endswith("labels"):
@@ -187,7 +187,7 @@ class _Reader:
         turned = bool(result.values.get("image_rotation"))
         return self._region(control, value, kind, turned=turned)
 
-    def _flat_marks(self, item: Entry, key: str) -> list[Mark]:
+    def _flat_marks(self, item: JsonEntry, key: str) -> list[Mark]:
         """The marks in the value of one key of a JSON-MIN entry."""
         value = item.values[key]
         if isinstance(value, dict) and _CHOICES in value:
@@ -203,12 +203,12 @@ class _Reader:
         self.counts[f"Values of the key {key!r}, not read"] += 1
         return []
 
-    def _flat_region(self, control: str, region: Entry) -> list[Mark]:
+    def _flat_region(self, control: str, region: JsonEntry) -> list[Mark]:
         kind = next(key for key in region.values if key.endswith("labels"))
         turned = bool(region.values.get("image_rotation"))
         return self._region(control, region, kind, turned=turned)
 
-    def _region(self, control: str, value: Entry, kind: str, *, turned: bool) -> list[Mark]:
+    def _region(self, control: str, value: JsonEntry, kind: str, *, turned: bool) -> list[Mark]:
         """The marks of a region: one for each of its labels."""
         names = _names(value, kind)
         sides = None if turned or value.values.get("rotation") else _sides(value)
@@ -218,19 +218,19 @@ class _Reader:
         return [Mark(control, name, chosen=False, box=Box(name, *sides)) for name in names]
 
 
-def _where(entry: Entry) -> str:
+def _where(entry: JsonEntry) -> str:
     return f"{entry.file}, {entry.place}"
 
 
-def _object(entry: Entry, key: str) -> Entry:
+def _object(entry: JsonEntry, key: str) -> JsonEntry:
     """The JSON object under a key."""
     value = entry.values.get(key)
     if not isinstance(value, dict):
         raise _unfit(entry, key, "a JSON object")
-    return Entry(value, entry.file, f"{entry.place}.{key}")
+    return JsonEntry(value, entry.file, f"{entry.place}.{key}")
 
 
-def _objects(entry: Entry, key: str) -> Iterator[Entry]:
+def _objects(entry: JsonEntry, key: str) -> Iterator[JsonEntry]:
     """The JSON objects of the list under a key."""
     value = entry.values.get(key)
     if not isinstance(value, list):
@@ -238,7 +238,7 @@ def _objects(entry: Entry, key: str) -> Iterator[Entry]:
     return listed_entries(value, f"{entry.place}.{key}", entry.file)
 
 
-def _names(entry: Entry, key: str) -> list[str]:
+def _names(entry: JsonEntry, key: str) -> list[str]:
     """The names in the list under a key."""
     value = entry.values.get(key)
     if not isinstance(value, list) or not all(isinstance(n, str) and n.strip() for n in value):
@@ -246,7 +246,7 @@ def _names(entry: Entry, key: str) -> list[str]:
     return [name.strip() for name in value]
 
 
-def _unfit(entry: Entry, key: str, wanted: str) -> DataError:
+def _unfit(entry: JsonEntry, key: str, wanted: str) -> DataError:
     if key in entry.values:
         return entry.unfit(key, wanted)
     return DataError(
@@ -260,7 +260,7 @@ def _is_region(value: object) -> bool:
     return isinstance(value, Mapping) and any(key.endswith("labels") for key in value)
 
 
-def _sides(region: Entry) -> tuple[float, float, float, float] | None:
+def _sides(region: JsonEntry) -> tuple[float, float, float, float] | None:
     """Left, top, right, bottom as fractions of the image; None if there is no such rectangle."""
     if not all(key in region.values for key in _PLACE):
         return None

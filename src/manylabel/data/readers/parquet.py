@@ -97,14 +97,14 @@ def read_parquet(
             columns.label,
             str(path),
             delimiter=label_delimiter,
-            said=_said_labels(table.schema.metadata, path),
+            declared=_said_labels(table.schema.metadata, path),
         )
     )
     records = _records(table, columns, found, path, path.parent if images is None else images)
     items = merge_rows(
         records, range(1, len(records) + 1), lambda one, two: f"{path}, rows {one} and {two}"
     )
-    notes = [columns.told(table.column_names), *found.notes]
+    notes = [columns.describe(table.column_names), *found.notes]
     used = columns.taken() | found.columns | {boxes_column(table)}
     ignored = [repr(name) for i, name in enumerate(table.column_names) if i not in used]
     if ignored:

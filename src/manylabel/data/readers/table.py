@@ -304,7 +304,7 @@ def _told(table: _Table, columns: Columns, labels: _Labels) -> list[str]:
     """Notes on what each column was taken for."""
     known = columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
-    notes = [columns.told(table.header), *labels.notes]
+    notes = [columns.describe(table.header), *labels.notes]
     if ignored:
         notes.append(f"Columns that are ignored: {', '.join(ignored)}")
     return notes

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from manylabel.data.formats.lists import require_distinct
-from manylabel.data.formats.parsing import Entry, load_json
+from manylabel.data.formats.parsing import JsonEntry, load_json
 from manylabel.data.formats.shards import Member, members
 from manylabel.data.formats.truth import boxes_in, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Record, Records, Split, split_of
@@ -95,7 +95,7 @@ class _Sample:
     place: str
     present: list[str] | list[int]
     split: Split | None
-    entry: Entry | None
+    entry: JsonEntry | None
 
 
 def _is_archive(path: Path) -> bool:
@@ -191,7 +191,7 @@ def _sample(
     )
 
 
-def _entry(member: Member, file: BinaryIO, shard: Path) -> Entry:
+def _entry(member: Member, file: BinaryIO, shard: Path) -> JsonEntry:
     try:
         values = json.loads(_text(member, file, shard))
     except (ValueError, RecursionError) as error:
@@ -206,7 +206,7 @@ def _entry(member: Member, file: BinaryIO, shard: Path) -> Entry:
             where=f"{shard}, {member.name}",
             fix='Write {"labels": ["cat", "dog"]}.',
         )
-    return Entry(values, shard, member.name)
+    return JsonEntry(values, shard, member.name)
 
 
 def _indexes(member: Member, file: BinaryIO, shard: Path) -> list[int]:

@@ -27,7 +27,7 @@ from manylabel.data.formats.lists import (
     require_distinct,
     require_same_labels,
 )
-from manylabel.data.formats.parsing import Entry, entries, listed_entries, load_object
+from manylabel.data.formats.parsing import JsonEntry, entries, listed_entries, load_object
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError
 from manylabel.images import Crop
@@ -188,7 +188,7 @@ def _give() -> str:
     return f"Give {_WANTED}, as the data set's makers release it."
 
 
-def _targets_of(image: Entry) -> Iterator[Entry]:
+def _targets_of(image: JsonEntry) -> Iterator[JsonEntry]:
     listed = image.values.get("targets")
     if not isinstance(listed, list):
         raise DataError(
@@ -199,7 +199,7 @@ def _targets_of(image: Entry) -> Iterator[Entry]:
     return listed_entries(listed, f"{image.place}.targets", image.file)
 
 
-def _person(target: Entry, key: str, image: str, split: Split, num_labels: int) -> _Person:
+def _person(target: JsonEntry, key: str, image: str, split: Split, num_labels: int) -> _Person:
     x, y, width, height = target.numbers("bbox", 4)
     stated = target.numbers("attribute", num_labels)
     targets = [_TARGETS.get(value) for value in stated]

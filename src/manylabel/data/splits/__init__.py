@@ -1,1 +1,1 @@
-"""Splits: given, drawn, stratified; and how far they drift apart."""
+"""Splits: given by the data set, drawn by a hash, or stratified; and how much they differ."""

@@ -1,4 +1,4 @@
-"""How far the labels of splits are from those of the whole."""
+"""Measures how much the label frequencies of splits differ from those of the whole data set."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from manylabel.data.records import Records
 from manylabel.labels import PRESENT
 
 SHOWN: Final = 10
-"""Labels that the table shows, those that drift most."""
+"""The number of labels that the table shows: those with the largest drift."""
 
 
 @final
 @dataclass(frozen=True)
 class Drift:
-    """Where the images and the positives of each label went.
+    """The distribution of the images, and of the positives of each label, over the splits.
 
-    A label's drift is the largest difference, over the splits, between a split's share of the
-    label's positives and its share of the images: 0 where all splits show the label equally often.
+    Each split has a fraction of all images and a fraction of a label's positives. The drift of a
+    label is the largest difference of these two fractions over the splits. It is 0 if the label is
+    equally frequent in all splits.
 
     Args:
         labels: The C labels.
         splits: The K splits.
         images: int64 [K], images of each split.
-        positives: int64 [K, C], positives of each label in each split; unknown is none.
+        positives: int64 [K, C], positives of each label in each split; unknown targets are none.
     """
 
     labels: tuple[str, ...]
@@ -38,29 +39,29 @@ class Drift:
 
     @property
     def of_labels(self) -> NDArray[np.float64]:
-        """The drift of each label, [C], 0..1; NaN where it has no positive at all."""
+        """The drift of each label, [C], 0..1; NaN if it has no positive."""
         totals = self.positives.sum(axis=0)
         shares = self.positives / np.where(totals > 0, totals, np.nan)
         return np.abs(shares - (self.images / self.images.sum())[:, None]).max(axis=0)
 
     @property
     def mean(self) -> float:
-        """The mean over the labels that have positives; 0 if none has."""
+        """The mean drift of the labels that have positives; 0 if none has."""
         known = self.of_labels[np.isfinite(self.of_labels)]
         return float(known.mean()) if len(known) else 0.0
 
     @property
     def worst(self) -> float:
-        """The largest of a label; 0 if none has positives."""
+        """The largest drift of a label; 0 if no label has positives."""
         return float(np.nanmax(self.of_labels, initial=0.0))
 
     def missing(self) -> list[str]:
         """Labels that have positives, but not in every split."""
-        torn = (self.positives == 0).any(axis=0) & (self.positives > 0).any(axis=0)
-        return [self.labels[c] for c in np.flatnonzero(torn)]
+        incomplete = (self.positives == 0).any(axis=0) & (self.positives > 0).any(axis=0)
+        return [self.labels[c] for c in np.flatnonzero(incomplete)]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """All values, ready for JSON."""
         return {
             "images": dict(zip(self.splits, self.images.tolist(), strict=True)),
             "mean": self.mean,
@@ -78,7 +79,7 @@ class Drift:
         }
 
     def table(self) -> str:
-        """The labels that drift most, with their positives in each split, and a line on all."""
+        """A table of the labels with the largest drift, and a line about all labels."""
         drifts = self.of_labels
         order = np.argsort(-drifts, kind="stable")[:SHOWN].tolist()  # NaN last
         head = ("", *self.splits, "drift")
@@ -91,21 +92,21 @@ class Drift:
             )
             for c in order
         ]
-        return "\n".join([*_aligned([head, images, *rows]), self._last_line()])
+        return "\n".join([*_aligned([head, images, *rows]), self._summary()])
 
-    def _last_line(self) -> str:
+    def _summary(self) -> str:
         more = len(self.labels) - SHOWN
-        told = f"Drift of {len(self.labels):,} labels: mean {self.mean:.2%}, worst {self.worst:.2%}"
-        told += f"; the {SHOWN} worst are shown." if more > 0 else "."
+        text = f"Drift of {len(self.labels):,} labels: mean {self.mean:.2%}, worst {self.worst:.2%}"
+        text += f"; the {SHOWN} worst are shown." if more > 0 else "."
         missing = self.missing()
         if missing:
             shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-            told += f"\nLabels that a split has no positive of: {len(missing):,} ({shown})."
-        return told
+            text += f"\nLabels without a positive in some split: {len(missing):,} ({shown})."
+        return text
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right."""
+    """The lines of a table; the first column is aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for name, *cells in rows:
@@ -123,13 +124,13 @@ def drift(
     labels: Sequence[str],
     splits: Sequence[str],
 ) -> Drift:
-    """How evenly the labels are spread over splits.
+    """Measures how evenly the labels are distributed over splits.
 
     Args:
         targets: int8 [N, C] in {1, 0, -1}.
-        assignment: [N], positions in `splits`.
-        labels: Names [C].
-        splits: Names [K].
+        assignment: [N], the split of each row, as its position in `splits`.
+        labels: [C], names.
+        splits: [K], names.
     """
     present = targets == PRESENT
     kinds = range(len(splits))
@@ -142,7 +143,7 @@ def drift(
 
 
 def drift_of(records: Records) -> Drift:
-    """How evenly the labels are spread over the splits that a data set has.
+    """Measures how evenly the labels are distributed over the splits of a data set.
 
     Records without a split are left out.
     """

@@ -1,8 +1,8 @@
-"""Which image trains, which chooses and which is only measured.
+"""Puts each image into a split: train for training, val for choices, test for measuring.
 
-A split that the data set gives is never changed, except that a missing val (and, where nothing
-but train is given, a missing test) is carved out of train. What has no split gets one by a hash
-of its name: the same on every machine, and the same when images are added later.
+A split that the data set gives is never changed, with one exception: if val is missing, it is taken
+out of train; so is test, if only train is given. An image without a split gets one by a hash of its
+name. That split is the same on every machine, and it stays the same when images are added later.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from manylabel.labels import PRESENT
 def with_splits(records: Records, *, val: float = 0.1, test: float = 0.2) -> Records:
     """The same records, each in a split, with a note on every decision.
 
-    Only what is missing is made. Records without a split, and those of a given train split, are
-    the pool that a missing val or test is drawn from; the rest of the pool trains. A data set
-    that gives train and val but no test (COCO) is left so: its val is what papers report on.
-    A group goes whole into one split. A data set that gives every record a split, but none in
-    train, is returned as it is: it can be evaluated on.
+    Only missing splits are made. Records without a split and records of a given train split form a
+    pool. A missing val or test is drawn from the pool, and the rest of the pool is train. A data
+    set that gives train and val but no test (COCO) stays so, because papers report results on its
+    val. All images of a group go into one split. If every record has a split, but none is in train,
+    the records are returned unchanged: they can be evaluated on.
 
     Args:
-        records: As a reader gives them.
-        val: Share of the pool that becomes val where val is missing, 0..1.
-        test: Share of the pool that becomes test where test is missing, 0..1.
+        records: The records as a reader returns them.
+        val: The fraction of the pool that becomes val if val is missing, 0..1.
+        test: The fraction of the pool that becomes test if test is missing, 0..1.
 
     Raises:
         DataError: Nothing is left to train on.
@@ -51,20 +51,20 @@ def with_splits(records: Records, *, val: float = 0.1, test: float = 0.2) -> Rec
     result = replace(records, items=items)
     if not result.split("train"):
         raise DataError(
-            f"No image is left to train on: of {len(pool):,} images to be split, none is in train.",
+            f"No image is left to train on: none of the {len(pool):,} images to split is in train.",
             where=records.source,
-            fix="Add images, or give smaller shares to val and test.",
+            fix="Add images, or make val and test smaller.",
         )
-    note = _told(result, given, unsplit, shares)
+    note = _describe(result, given, unsplit, shares)
     return replace(result, notes=(*records.notes, note, *_torn_groups(result)))
 
 
 def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> list[str]:
-    """Warnings about a data set that is to be trained on, a sentence each.
+    """Checks a data set before training, and returns warnings, one sentence each.
 
     Args:
-        records: With splits.
-        allow_empty_labels: Warn about labels that train never shows, where they are an error else.
+        records: Records with splits.
+        allow_empty_labels: Labels without a positive in train give a warning, not an error.
 
     Raises:
         DataError: The train split is empty, or a label has no positive in it.
@@ -74,7 +74,7 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
         raise DataError(
             "The train split is empty.",
             where=records.source,
-            fix="Put images into the split 'train', or give no splits and let them be drawn.",
+            fix="Put images into the split 'train', or give no splits: they are then drawn.",
         )
     positives = np.count_nonzero(train.targets() == PRESENT, axis=0)
     empty = [name for name, count in zip(records.labels, positives, strict=True) if count == 0]
@@ -92,7 +92,7 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
 
 
 def _missing_shares(given: list[Split], *, val: float, test: float) -> dict[Split, float]:
-    """The splits that have to be drawn, with their shares."""
+    """The splits that must be drawn, with their fractions."""
     shares: dict[Split, float] = {}
     if "test" not in given and not ("train" in given and "val" in given):
         shares["test"] = test
@@ -102,7 +102,10 @@ def _missing_shares(given: list[Split], *, val: float, test: float) -> dict[Spli
 
 
 def _settled(records: Records) -> dict[str, Split]:
-    """The val and test that are given, by key; who has no split follows the group's, if any."""
+    """The split of each record that is in val or test, by key.
+
+    A record without a split takes the split of its group, if that is val or test.
+    """
     settled: dict[str, Split] = {}
     groups: dict[str, Split] = {}
     for record in records.items:
@@ -117,10 +120,12 @@ def _settled(records: Records) -> dict[str, Split]:
 
 
 def _draw(units: list[str], shares: Mapping[Split, float]) -> dict[str, Split]:
-    """A split for each unit: the shares are laid along the line 0..1, a unit falls on its hash.
+    """Draws a split for each unit (a group or a single image).
 
-    Few units can leave a split empty by chance. It then gets the training unit of lowest hash, so
-    that a handful of images still has something to be measured on.
+    The interval 0..1 is divided by the fractions of the splits. The hash of a unit is a position in
+    this interval, which gives its split. If there are few units, a split may be empty by chance.
+    Then it gets the training unit with the lowest hash, so that a very small data set can still be
+    evaluated.
     """
     places = {unit: _place(unit) for unit in units}
     drawn: dict[str, Split] = {unit: _share_at(place, shares) for unit, place in places.items()}
@@ -141,32 +146,36 @@ def _share_at(place: float, shares: Mapping[Split, float]) -> Split:
 
 
 def _unit(record: Record) -> str:
-    """What may not be torn apart: the record's group, else the record itself."""
+    """The name of what must stay in one split: the record's group, or its key if it has none."""
     return record.key if record.group is None else record.group
 
 
 def _place(unit: str) -> float:
-    """A place in 0..1 that depends on the unit's name alone."""
+    """A position in 0..1 that depends only on the unit's name."""
     return int.from_bytes(hashlib.sha256(unit.encode()).digest()[:8]) / 2**64
 
 
-def _told(result: Records, given: list[Split], unsplit: int, shares: Mapping[Split, float]) -> str:
+def _describe(
+    result: Records, given: list[Split], unsplit: int, shares: Mapping[Split, float]
+) -> str:
+    """A note that says which splits were given and which were drawn."""
     grouped = any(record.group is not None for record in result.items)
     counts = ", ".join(f"{name} {len(result.split(name)):,}" for name in result.split_names())
     drawn = " and ".join(f"{share:.0%} {name}" for name, share in shares.items())
     by = f"by a hash of each {'group' if grouped else 'path'}"
     if not given:
-        act = f"No split is given: {drawn} drawn {by}" if drawn else "No split is given: all trains"
+        text = "No split is given: "
+        text += f"{drawn} drawn {by}" if drawn else "all images are train"
     else:
         named = ", ".join(given)
         some = f"; {unsplit:,} images have none" if unsplit else ""
-        act = f"The data set gives {named}{some}: "
-        act += f"{drawn} drawn from what is left for training, {by}" if drawn else "they train"
-    return f"{act} ({counts})"
+        text = f"The data set gives {named}{some}: "
+        text += f"{drawn} drawn from the training images, {by}" if drawn else "these are train"
+    return f"{text} ({counts})"
 
 
 def _torn_groups(records: Records) -> list[str]:
-    """A note if groups lie in several splits, which only the data set itself can have done."""
+    """A note if groups are in several splits. That happens only if the data set gives it so."""
     splits: dict[str, set[Split | None]] = defaultdict(set)
     for record in records.items:
         if record.group is not None:
@@ -175,4 +184,4 @@ def _torn_groups(records: Records) -> list[str]:
     if not torn:
         return []
     shown = ", ".join(torn[:3]) + (", ..." if len(torn) > 3 else "")
-    return [f"{len(torn)} groups lie in more than one split as the data set gives them: {shown}"]
+    return [f"{len(torn)} groups are in more than one split, as the data set gives them: {shown}"]

@@ -1,4 +1,4 @@
-"""Splits in which every label has its share: iterative stratification, of arrays and of records."""
+"""Iterative stratification of arrays and records: splits with equal frequencies of each label."""
 
 from __future__ import annotations
 
@@ -24,23 +24,26 @@ def stratify(
 ) -> NDArray[np.int64]:
     """The split of each row, as a position in `shares`: int64 [N].
 
-    Without groups and duplicates, a split's rows differ from its share by less than one row. With
-    them, what two splits have more or less than their share differs by no more rows than the
-    largest unit has. Every split gets a row, and a positive of every label, if there are enough
-    and the units allow it; for that, a label with few positives gives train fewer than its share.
+    A unit is what must stay in one split: a row, a group or a set of duplicates. Without groups and
+    duplicates, the number of rows in a split differs from its share by less than one row. With
+    them, each split has more or fewer rows than its share. The difference of these excesses between
+    two splits is at most the number of rows of the largest unit.
+
+    Every split gets a row, and a positive of every label, if there are enough and the units allow
+    it. Therefore train may get less than its share of a label with few positives.
 
     Args:
-        targets: int8 [N, C]: 1 present; 0 absent and -1 unknown count as nothing.
-        shares: Shares of the rows by split, each over 0, of sum 1.
-        groups: [N], rows of equal values go into one split; None: each row for itself.
-        duplicates: Sets of positions, none empty; a set goes into one split, and so do the groups
-            that its rows are of.
+        targets: int8 [N, C]: 1 is present; 0 (absent) and -1 (unknown) are not used.
+        shares: The fraction of the rows for each split. Each is over 0, and their sum is 1.
+        groups: [N], rows with equal values go into one split; None: each row is independent.
+        duplicates: Sets of positions, none empty. The rows of a set go into one split, together
+            with the groups of these rows.
         seed: The same targets, shares, groups and seed give the same splits.
 
     Raises:
-        ConfigError: Shares that are not over 0 or do not sum to 1.
+        ConfigError: A share is not over 0, or the shares do not sum to 1.
 
-    Source: Sechidis et al. 2011; `stratify_units` says what is done differently.
+    Source: Sechidis et al. 2011; `stratify_units` lists the differences.
 
     Example:
         >>> targets = np.array([[1], [1], [0], [0]], dtype=np.int8)
@@ -58,9 +61,9 @@ def stratify(
 def units_of(
     size: int, *, groups: NDArray[np.generic] | None, duplicates: Iterable[Sequence[int]]
 ) -> NDArray[np.int64]:
-    """The unit 0..U-1 of each of `size` rows: what groups and duplicates join, transitively."""
+    """The unit 0..U-1 of each of `size` rows. Groups and duplicates join rows, transitively."""
     units = np.arange(size) if groups is None else np.unique(groups, return_inverse=True)[1]
-    parent: dict[int, int] = {}  # of units joined to another; always the smaller one
+    parent: dict[int, int] = {}  # of each unit that is joined to another; always a smaller one
 
     def root(unit: int) -> int:
         top = unit
@@ -84,19 +87,19 @@ def units_of(
 def _checked(shares: Mapping[Split, float]) -> NDArray[np.float64]:
     given = np.array(list(shares.values()), dtype=np.float64)
     if not (given > 0).all() or abs(given.sum() - 1) > 1e-6:
-        told = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        shown = ", ".join(f"{name} {share:g}" for name, share in shares.items())
         raise ConfigError(
-            f"The shares do not divide a whole: {told}.",
+            f"The shares of the splits must be over 0 and sum to 1: {shown}.",
             where="shares of the splits",
-            fix="Give each split a share over 0; together they have to be 1.",
+            fix="Give each split a share over 0; together they must be 1.",
         )
     return given / given.sum()
 
 
 def _contents(targets: NDArray[np.int8], units: NDArray[np.int64]) -> NDArray[np.integer]:
-    """What each unit holds, [U, C + 1]: positives of each label, and as the last column its rows.
+    """The contents of each unit, [U, C + 1]: positives of each label, and last its rows.
 
-    The rows are a column like any other: they are what every unit has to give.
+    The number of rows is a column like the others: every unit has some of it.
     """
     present = np.ones((targets.shape[0], targets.shape[1] + 1), dtype=np.int8)
     np.equal(targets, PRESENT, out=present[:, :-1])
@@ -115,20 +118,20 @@ def stratified(
     duplicates: Iterable[Collection[str]] = (),
     seed: int = 0,
 ) -> Records:
-    """The same records, each in a split that is drawn anew, with a note on every decision.
+    """The same records, each in a split that is newly drawn, with a note on every decision.
 
-    Groups and duplicates go whole into one split. Where a member of one is in a split that is
-    kept, the others join it.
+    A group or a set of duplicates goes into one split. If one of its images is in a split that is
+    kept, the others join it there.
 
     Args:
-        records: As a reader gives them.
-        shares: Shares of the images that are drawn, by split; see `stratify`.
-        keep: Splits of the data set that stay as they are; none of `shares`.
+        records: The records as a reader returns them.
+        shares: The fraction of the drawn images for each split; see `stratify`.
+        keep: Splits of the data set that are not changed. They must not be in `shares`.
         duplicates: Sets of keys whose images go into one split.
         seed: See `stratify`.
 
     Raises:
-        ConfigError: The shares do not fit.
+        ConfigError: The shares are not valid.
         DataError: There is nothing to draw, or a split would be empty.
     """
     _require_apart(records, shares, keep)
@@ -139,7 +142,7 @@ def stratified(
     drawn = splits < 0
     if not drawn.any():
         raise DataError(
-            "No image is left to be split.",
+            "There is no image to split.",
             where=records.source,
             fix="Give images, or keep fewer splits.",
         )
@@ -151,7 +154,10 @@ def stratified(
         for record, split in zip(records.items, splits.tolist(), strict=True)
     )
     result = replace(records, items=items)
-    notes = [*_told(records, result, keep, seed), *_told_together(records, sets, units, splits)]
+    notes = [
+        *_describe_splits(records, result, keep, seed),
+        *_describe_units(records, sets, units, splits),
+    ]
     return replace(result, notes=(*records.notes, *notes))
 
 
@@ -168,14 +174,14 @@ def _require_apart(
     absent = [name for name in keep if name not in records.split_names()]
     if absent:
         raise DataError(
-            f"There is no split {absent[0]!r} that could be kept.",
+            f"The split {absent[0]!r} cannot be kept: the data set does not give it.",
             where=records.source,
-            fix=f"It gives {', '.join(records.split_names()) or 'no splits'}.",
+            fix=f"The data set gives {', '.join(records.split_names()) or 'no splits'}.",
         )
 
 
 def _groups(records: Records) -> NDArray[np.int64]:
-    """The first position of each record's group, [N]; of a record without one its own."""
+    """The first position of each record's group, [N]; a record without a group has its own."""
     first: dict[str, int] = {}
     return np.array(
         [
@@ -187,15 +193,16 @@ def _groups(records: Records) -> NDArray[np.int64]:
 
 
 def _kept(records: Records, keep: Collection[Split], units: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions [N] in `SPLITS` of what is kept and what joins it; -1 where a split is drawn.
+    """The split of each record that is kept or joins a kept split, as a position in `SPLITS`; [N].
 
-    What has kept members in several splits joins the last of them: rather test than train.
+    It is -1 where a split must be drawn. If a unit has kept images in several splits, its other
+    images join the last of these splits: test rather than train.
     """
     given = np.array([_position(record.split) for record in records.items], dtype=np.int64)
     given[~np.isin(given, [_position(name) for name in keep])] = -1
-    of_unit = np.full(int(units.max(initial=-1)) + 1, -1, dtype=np.int64)
-    np.maximum.at(of_unit, units, given)
-    return np.where(given >= 0, given, of_unit[units])
+    unit_split = np.full(int(units.max(initial=-1)) + 1, -1, dtype=np.int64)
+    np.maximum.at(unit_split, units, given)
+    return np.where(given >= 0, given, unit_split[units])
 
 
 def _position(split: Split | None) -> int:
@@ -208,14 +215,17 @@ def _require_filled(
     empty = [name for name in shares if not (splits == SPLITS.index(name)).any()]
     if empty:
         raise DataError(
-            f"No image came into {' and '.join(empty)}: there are {num_units:,} images, groups or "
-            f"sets of duplicates for {len(shares)} splits.",
+            f"There is no image in {' and '.join(empty)}: there are only {num_units:,} images, "
+            f"groups or sets of duplicates for {len(shares)} splits.",
             where=records.source,
             fix="Add images, or ask for fewer splits.",
         )
 
 
-def _told(records: Records, result: Records, keep: Collection[Split], seed: int) -> list[str]:
+def _describe_splits(
+    records: Records, result: Records, keep: Collection[Split], seed: int
+) -> list[str]:
+    """Notes that say which splits were drawn, kept and replaced."""
     given = records.split_names()
     kept: list[Split] = [name for name in given if name in keep]
     replaced: list[Split] = [name for name in given if name not in keep]
@@ -230,31 +240,32 @@ def _told(records: Records, result: Records, keep: Collection[Split], seed: int)
     joined = sum(len(result.split(name)) - len(records.split(name)) for name in kept)
     if joined:
         notes.append(
-            f"Images that join a kept split, where others of their group or their duplicates "
-            f"are: {joined:,}"
+            f"Images that join a kept split because it has images of their group or duplicates of "
+            f"them: {joined:,}"
         )
     return notes
 
 
-def _told_together(
+def _describe_units(
     records: Records,
     sets: Sequence[Sequence[int]],
     units: NDArray[np.int64],
     splits: NDArray[np.int64],
 ) -> list[str]:
+    """Notes that say what was kept together."""
     groups = {record.group for record in records.items} - {None}
-    of_units = np.unique(units * len(SPLITS) + splits) // len(SPLITS)
-    torn = np.count_nonzero(np.unique(of_units, return_counts=True)[1] > 1)
+    unit_per_split = np.unique(units * len(SPLITS) + splits) // len(SPLITS)
+    divided = np.count_nonzero(np.unique(unit_per_split, return_counts=True)[1] > 1)
     notes = []
     if groups:
-        notes.append(f"Groups that go whole into one split: {len(groups):,}")
+        notes.append(f"Groups that are kept in one split: {len(groups):,}")
     if sets:
         notes.append(
-            f"Sets of duplicates that go whole into one split: {len(sets):,}, of "
+            f"Sets of duplicates that are kept in one split: {len(sets):,}, with "
             f"{sum(map(len, sets)):,} images"
         )
-    if torn:
-        notes.append(f"Of these, such as lie in more than one of the kept splits: {torn:,}")
+    if divided:
+        notes.append(f"Groups or sets that are in more than one kept split: {divided:,}")
     return notes
 
 

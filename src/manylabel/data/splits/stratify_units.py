@@ -1,18 +1,21 @@
-"""Iterative stratification in bulk: units with counts of labels, dealt out to splits.
+"""Iterative stratification: distributes units over splits so that labels are equally frequent.
 
-What goes into a split as one (an image, a group, a set of duplicates) is a unit. The rarest label
-goes first, for it leaves the least choice: its units are dealt out to the splits so that each gets
-what it still lacks of that label; then the rarest label among the units that are left; at last the
-units without a label. Where the published algorithm looks at one row after another, all units of a
-label are dealt out at once here, neighbours in the order of their other labels to different splits.
-What rounding has left uneven is then mended by moving and exchanging single units.
+A unit is what must stay in one split: an image, a group or a set of duplicates. Labels are handled
+from the rarest to the most frequent, because the rarest label leaves the least choice. The units of
+a label are dealt out, which means that each split gets the number that it still needs of the label.
+Then follows the rarest label among the remaining units, and at the end the units without a label.
 
-`contents` [U, C + 1] says what each unit holds: positives of each label, and in the last column its
-rows. That column is one like any other: the one that every unit has something of.
+The published algorithm handles one row after another. Here, all units of a label are dealt out at
+once. They are sorted by their other labels, and neighbours in this order go to different splits.
+Rounding leaves small differences. These are then reduced by moving and exchanging single units.
+
+`contents` [U, C + 1] has the positives of each label in each unit, and in the last column the
+number of rows of the unit. That column is used like the others; every unit has some of it.
 
 Source: Sechidis, Tsoumakas, Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011.
-Deliberate differences: the dealing in bulk, the mending, units of several rows, and a positive of
-each label for every split wherever a label has as many positives as there are splits.
+Deliberate differences: all units of a label are dealt out at once; units are moved and exchanged
+afterwards; units may have several rows; and every split gets a positive of each label that has at
+least as many positives as there are splits.
 """
 
 from __future__ import annotations
@@ -24,22 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 _POOL: Final = 2048
-"""Units of a split, drawn at random, that mending may move: what is uneven is a few rows."""
+"""The number of random units of a split that may be moved. Only a few rows are out of balance."""
 
 _CHOICE: Final = 32
-"""Units of either split, the best to give away, of which each pair is considered for exchange."""
+"""The number of best units of each split. All pairs of them are considered for an exchange."""
 
 _ROUNDS: Final = 400
-"""Rounds at most, in each of which each two splits exchange units; a few dozen are the rule."""
+"""The largest number of rounds of exchanges between all pairs of splits. A few dozen are usual."""
 
 _GAIN: Final = 1e-3
-"""An exchange that mends less of what dealing left uneven than this part is not worth it."""
+"""The least gain of an exchange, as a fraction of the imbalance after dealing."""
 
 _VITAL: Final = 1.0
-"""What the only positive of a label in a split is worth; an uneven label costs less than 1."""
+"""The value of the only positive of a label in a split. The imbalance of a label costs less."""
 
 _SLACK: Final = 1e-6
-"""Rows that sums of shares may be off by rounding."""
+"""The rounding error, in rows, that sums of shares may have."""
 
 
 def stratify_units(
@@ -49,22 +52,22 @@ def stratify_units(
 
     Args:
         contents: [U, C + 1], see the module.
-        shares: [K], each over 0, of sum 1.
-        rng: Orders what is alike, breaks ties, and draws what is mended.
+        shares: [K], each over 0, with sum 1.
+        rng: Orders equal units, breaks ties, and draws the units that may be moved.
     """
     order = _in_dealing_order(contents, rng)
     contents = contents[order]
     dealt = _Dealing(contents, shares, rng).splits()
     splits = np.empty(len(contents), dtype=np.int64)
-    splits[order] = _Mending(contents, dealt, shares, rng).splits()
+    splits[order] = _Rebalancing(contents, dealt, shares, rng).splits()
     return splits
 
 
 def _in_dealing_order(contents: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Positions [U] of the units, ordered by their four rarest labels, else at random.
+    """Positions [U] of the units, sorted by their four rarest labels; equal ones are shuffled.
 
-    Units that stand side by side are much alike, so that dealing them out in turn is fair to the
-    labels that are not looked at yet.
+    Neighbours in this order have similar labels. If they are dealt out in turn, the labels that are
+    handled later are also distributed evenly.
     """
     present = np.count_nonzero(contents, axis=0)
     rank_of = np.empty(len(present), dtype=np.int64)
@@ -85,9 +88,10 @@ def _in_dealing_order(contents: NDArray[np.integer], rng: np.random.Generator) -
 
 
 def _wanted(totals: NDArray[np.integer], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each split should have of each column, [K, C + 1]: its share, or one if that is less.
+    """The number of each column that each split should have, [K, C + 1].
 
-    One each is wanted wherever there are as many as splits; the largest share gives the rest up.
+    It is the split's share. But if a column has at least as many as there are splits, each split
+    should have at least one. The split with the largest share gives up the difference.
     """
     wanted = shares[:, None] * totals
     enough = totals >= len(shares)
@@ -97,11 +101,11 @@ def _wanted(totals: NDArray[np.integer], shares: NDArray[np.float64]) -> NDArray
 
 
 class _Dealing:
-    """Units that stand in dealing order, dealt out to splits.
+    """Deals out units to splits.
 
     Args:
-        contents: [U, C + 1], see the module.
-        shares: [K] of sum 1.
+        contents: [U, C + 1], see the module; units are in dealing order.
+        shares: [K] with sum 1.
         rng: Breaks ties.
     """
 
@@ -127,13 +131,13 @@ class _Dealing:
         return self._splits
 
     def _deal_column(self, units: NDArray[np.int64], column: int) -> None:
-        """Deal out units that hold something of a column, those that hold most first."""
+        """Deal out the units that have any of a column; those that have most come first."""
         weights = self._contents[units, column]
         for weight in np.unique(weights)[::-1]:
             self._deal(units[weights == weight], column)
 
     def _deal(self, units: NDArray[np.int64], column: int) -> None:
-        """Deal out units that hold equally much of a column."""
+        """Deal out units that have the same number of a column."""
         counts = self._apportion(len(units), self._lacking[:, column])
         dealt = _in_turn(counts, self._rng)
         self._splits[units] = dealt
@@ -143,9 +147,10 @@ class _Dealing:
             self._left -= held
 
     def _apportion(self, count: int, lacking: NDArray[np.float64]) -> NDArray[np.int64]:
-        """How many of `count` units each split gets, [K]: as much as it lacks, largest remainders.
+        """How many of `count` units each split gets, [K], in proportion to what it lacks.
 
-        Equal remainders go to the split that lacks most rows, then to chance.
+        Fractions are rounded by the method of largest remainders. Among equal remainders, the split
+        that lacks most rows comes first; then the order is random.
         """
         need = np.maximum(lacking, 0)
         quotas = count * (need / need.sum() if need.any() else self._shares)
@@ -157,12 +162,12 @@ class _Dealing:
 
 
 def _entries(contents: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Units and columns of all that is not 0, unit after unit: what `np.nonzero` gives, sooner."""
+    """Units and columns of all nonzero entries, unit after unit; faster than `np.nonzero`."""
     return np.divmod(np.flatnonzero(contents != 0), contents.shape[1])
 
 
 def _members(contents: NDArray[np.integer]) -> list[NDArray[np.int64]]:
-    """The units that hold anything of each column, in order."""
+    """The units that have any of each column, in order; one array for each column."""
     units, columns = _entries(contents)
     order = np.argsort(columns.astype(np.min_scalar_type(contents.shape[1])), kind="stable")
     ends = np.cumsum(np.bincount(columns, minlength=contents.shape[1]))
@@ -170,22 +175,23 @@ def _members(contents: NDArray[np.integer]) -> list[NDArray[np.int64]]:
 
 
 def _in_turn(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Splits [sum of counts] in an order in which each is spread evenly over the whole."""
+    """A sequence of splits [sum of counts] in which each split is distributed evenly."""
     splits = np.repeat(np.arange(len(counts)), counts)
     nth = np.arange(len(splits)) - np.repeat(np.cumsum(counts) - counts, counts)
     places = (nth + rng.random(len(counts))[splits]) / counts[splits]
     return splits[np.argsort(places, kind="stable")]
 
 
-class _Mending:
-    """Splits made more even by moving and exchanging units of a random pool.
+class _Rebalancing:
+    """Makes splits more even: it moves and exchanges units of a random pool.
 
-    What is made small is the sum of squared excesses, each as a part of its label's positives.
+    It minimises the sum of squared excesses. An excess is what a split has more than it should, as
+    a fraction of the label's positives.
 
     Args:
         contents: [U, C + 1], see the module.
         splits: The split of each unit, [U].
-        shares: [K] of sum 1.
+        shares: [K] with sum 1.
         rng: Draws the pool.
     """
 
@@ -216,9 +222,9 @@ class _Mending:
         return self._splits
 
     def _draw_pool(self) -> None:
-        """Draw up to `_POOL` units of each split, first those with a label that some split misses.
+        """Draw up to `_POOL` units of each split; those with a label that a split lacks come first.
 
-        The last in the pool is an empty unit: to exchange a unit for that one is to move it.
+        The last unit of the pool is empty: exchanging a unit for the empty one moves it.
         """
         drawn = self._rng.permutation(len(self._contents))
         lacked = np.any(self._contents[:, self._missing().any(axis=0)], axis=1)
@@ -230,9 +236,9 @@ class _Mending:
         self._squares = self._held**2 @ self._weights
 
     def _settle_rows(self) -> bool:
-        """Move units until no split has over another more rows in excess than a unit can have.
+        """Move units until the excesses of rows differ by at most the rows of the largest unit.
 
-        False if that takes units which the pool does not hold.
+        Returns False if this needs units that are not in the pool.
         """
         while True:
             rows = self._excess[:, -1]
@@ -246,7 +252,7 @@ class _Mending:
             self._move(best, full, short)
 
     def _exchange(self) -> None:
-        """Exchange units between two splits as long as that is worth it."""
+        """Exchange units between pairs of splits until the gain is too small."""
         worth = _GAIN * float((self._excess**2 @ self._weights).sum())
         pairs = list(combinations(range(len(self._excess)), 2))
         for _ in range(_ROUNDS):
@@ -254,23 +260,23 @@ class _Mending:
                 return
 
     def _exchange_between(self, one: int, other: int, worth: float) -> bool:
-        """Exchange the best pair of units found; False if it gains less than `worth`."""
-        mine, cost_of_mine = self._best(one, other)
-        theirs, cost_of_theirs = self._best(other, one)
-        a, b = self._held[mine], self._held[theirs]
-        costs = cost_of_mine[:, None] + cost_of_theirs - 2 * (a * self._weights) @ b.T
+        """Exchange the best pair of units found; returns False if it gains less than `worth`."""
+        units, unit_costs = self._best(one, other)
+        other_units, other_costs = self._best(other, one)
+        a, b = self._held[units], self._held[other_units]
+        costs = unit_costs[:, None] + other_costs - 2 * (a * self._weights) @ b.T
         costs[self._unsettles_rows(one, other, a[:, -1, None] - b[:, -1])] = np.inf
         if costs.min() >= -worth / 2:
             return False
         i, j = np.unravel_index(costs.argmin(), costs.shape)
-        self._move(int(mine[i]), one, other)
-        self._move(int(theirs[j]), other, one)
+        self._move(int(units[i]), one, other)
+        self._move(int(other_units[j]), other, one)
         return True
 
     def _unsettles_rows(
         self, giver: int, taker: int, given: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """Whether it undoes `_settle_rows` to give so many rows."""
+        """Whether giving these numbers of rows would violate what `_settle_rows` ensures."""
         rows = self._excess[:, -1]
         others = np.delete(rows, [giver, taker])
         after = np.stack([rows[giver] - given, rows[taker] + given])
@@ -279,7 +285,7 @@ class _Mending:
         return highest - lowest > self._largest + _SLACK
 
     def _best(self, giver: int, taker: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Units of the pool that are the best to move, and their costs; the empty one last."""
+        """The units of the pool that cost least to move, and their costs; the empty unit last."""
         units = self._units(giver)
         costs = self._costs(units, giver, taker)
         if len(units) > _CHOICE:
@@ -288,14 +294,14 @@ class _Mending:
         return np.append(units, len(self._pool)), np.append(costs, 0.0)
 
     def _missing(self) -> NDArray[np.bool_]:
-        """Which columns a split has nothing of, though there is one for each split, [K, C + 1]."""
+        """Columns of which a split has none, although there are enough for each; [K, C + 1]."""
         return self._vital & (self._excess + self._wanted < 0.5)
 
     def _units(self, split: int) -> NDArray[np.int64]:
         return np.flatnonzero(self._placed == split)
 
     def _costs(self, units: NDArray[np.int64], giver: int, taker: int) -> NDArray[np.float64]:
-        """Half of what moving each unit of the pool adds to the sum that is made small."""
+        """Half of what a move of each unit adds to the sum that is minimised."""
         pull = self._weights * (self._excess[taker] - self._excess[giver])
         pull -= _VITAL * self._missing()[taker]
         pull += _VITAL * (self._vital & (self._excess[giver] + self._wanted[giver] < 1.5))
@@ -310,5 +316,5 @@ class _Mending:
 def _held(
     contents: NDArray[np.integer], splits: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """What each of `count` splits holds of each column, [K, C + 1]."""
+    """The number of each column in each of `count` splits, [K, C + 1]."""
     return np.stack([contents[splits == k].sum(axis=0, dtype=np.int64) for k in range(count)])

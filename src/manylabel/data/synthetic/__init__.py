@@ -1,16 +1,16 @@
-"""Drawn scenes: a synthetic multi-label data set with known boxes, made from a declared table.
+"""Drawn scenes: a synthetic multi-label data set with known boxes, generated from a table of rules.
 
-In the order in which it is made:
+The modules, in the order in which a scene is made:
 
-    rules      the table: how often a label comes, with what, where and how large
-    scene      what a scene is: items from back to front, and nothing drawn yet
-    shapes     how each thing is drawn, alone
-    layout     `sample_scene`: tosses the labels and lays the objects out
+    rules      the table: how often a label occurs, with which other label, where and how large
+    scene      a scene as data: items from back to front, not yet drawn
+    shapes     how each object is drawn
+    layout     `sample_scene`: samples the labels and places the objects
     picture    `render_scene`: draws a scene and finds the visible part of each object
     folder     `draw_scenes`: writes a folder in COCO's format
 
-A scene depends on (seed, split, index) alone, so any number of workers draws the same bytes.
-docs/drawn-scenes.md tells how fair a task it is.
+A scene depends on (seed, split, index) only, so any number of workers gives the same bytes.
+docs/drawn-scenes.md says how fair the task is.
 """
 
 from manylabel.data.synthetic.folder import COUNTS, draw_scenes, scenes_are_drawn

@@ -1,4 +1,4 @@
-"""The folder: drawn scenes as a data set in COCO's format."""
+"""Writes drawn scenes into a folder, as a data set in COCO's format."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from manylabel.errors import ConfigError, DataError
 from manylabel.files import write_errors
 
 COUNTS: Final[Mapping[str, int]] = {"train": 3000, "val": 300, "test": 1000}
-"""Images a split, unless told otherwise."""
+"""The default number of images of each split."""
 
 _HEADER: Final = "scenes.json"
 _UNFINISHED: Final = "scenes.partial.json"
-"""The header's name until the folder is whole."""
+"""The name of the header until the folder is complete."""
 _CHUNK: Final = 50
-"""Images that a worker draws at a time."""
+"""The number of images that a worker draws at a time."""
 
 
 def draw_scenes(
@@ -38,38 +38,38 @@ def draw_scenes(
     workers: int | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
-    """Draws the data set into `folder` and gives the folder back.
+    """Draws the data set into `folder` and returns the folder.
 
     Writes images/<split>/NNNNN.jpg, instances_<split>.json (COCO; file names are relative to
-    images/, boxes in pixels) and, last, scenes.json: a folder without it was interrupted, and
-    the same settings draw it anew. A finished folder is left as it is.
+    images/, boxes in pixels) and, at the end, scenes.json. A folder without scenes.json was
+    interrupted, and a call with the same settings draws it again. A finished folder is not changed.
 
     Args:
-        folder: New, empty, or drawn with the same settings before.
+        folder: A folder that is new, empty, or was drawn with the same settings.
         seed: Zero or more. The same seed gives the same bytes with the same versions of Pillow
             and NumPy.
-        counts: Images a split; the splits are among train, val and test.
+        counts: The number of images by split; the splits are among train, val and test.
         size: The side of an image in pixels, 64 to 1024.
-        workers: Processes; None takes as many as there are cores. More than one are started
-            afresh, so a script must call this under `if __name__ == "__main__":`.
-        on_progress: Is told how many images have been drawn so far.
+        workers: The number of processes; None uses one per core. If there is more than one, they
+            are spawned, so a script must call this under `if __name__ == "__main__":`.
+        on_progress: Called with the number of images drawn so far.
 
     Raises:
         ConfigError: A setting is out of range.
         DataError: The folder holds something else.
-        RunError: The folder cannot be written: no permission, a full disk.
+        RunError: The folder cannot be written, for example without permission or on a full disk.
     """
     plan = _plan(seed, counts, size)
     if _is_drawn(folder, plan):
         return folder
-    fix = "Make room or give another folder, then draw again."
+    fix = "Free some disk space or give another folder, then draw again."
     with write_errors(folder, "The scenes", fix=fix):
         _draw(folder, plan, workers or os.cpu_count() or 1, on_progress)
     return folder
 
 
 def scenes_are_drawn(folder: Path, *, seed: int, counts: Mapping[str, int], size: int) -> bool:
-    """Whether the folder holds just these scenes, whole; False where they can be drawn.
+    """Whether the folder holds exactly these scenes, complete. False if they can be drawn there.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -81,14 +81,14 @@ def scenes_are_drawn(folder: Path, *, seed: int, counts: Mapping[str, int], size
 @final
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be drawn: settings within their ranges, splits in order."""
+    """The scenes to draw: settings within their ranges, splits in order."""
 
     seed: int
     counts: Mapping[Split, int]
     size: int
 
     def header(self) -> str:
-        """What scenes.json holds: all that decides what is drawn, and the table."""
+        """The text of scenes.json: the table, and all settings that determine the scenes."""
         rules = [asdict(rule) | {"prior": round(prior(rule.name), 6)} for rule in RULES]
         settings = {"seed": self.seed, "size": self.size, "counts": dict(self.counts)}
         return _as_json({"version": VERSION, **settings, "labels": rules})
@@ -98,7 +98,7 @@ def _plan(seed: int, counts: Mapping[str, int], size: int) -> _Plan:
     unknown = [name for name in counts if name not in SPLITS]
     if unknown or not counts:
         raise ConfigError(
-            f"There is no split '{unknown[0]}'." if unknown else "No split is to be drawn.",
+            f"There is no split '{unknown[0]}'." if unknown else "There is no split to draw.",
             where="counts",
             fix=f"The splits are {', '.join(SPLITS)}.",
         )
@@ -118,9 +118,9 @@ def _is_drawn(folder: Path, plan: _Plan) -> bool:
         return True
     if unfinished == plan.header() or _is_free(folder):
         return False
-    what = "is not empty, or is no folder that can be read"
+    what = "is not empty, or it is not a folder that can be read"
     if finished or unfinished:
-        what = "holds scenes, whole or interrupted, of another seed, count, size or version"
+        what = "holds scenes (complete or interrupted) of another seed, count, size or version"
     raise DataError(
         f"The folder {what}.",
         where=str(folder),
@@ -136,12 +136,12 @@ def _text(path: Path) -> str | None:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether the folder is yet to be made, or is empty."""
+    """Whether the folder does not exist yet or is empty."""
     try:
         return not any(folder.iterdir())
     except FileNotFoundError:
         return True
-    except OSError:  # a file, or a folder that must not be looked into
+    except OSError:  # a file, or a folder without permission to read
         return False
 
 
@@ -171,25 +171,25 @@ def _draw(folder: Path, plan: _Plan, workers: int, on_progress: Callable[[int], 
         boxes[chunk.split] += drawn
         done += len(drawn)
         on_progress(done)
-    for split, of_split in boxes.items():
-        instances = _as_json(_coco(split, plan.size, of_split))
+    for split, split_boxes in boxes.items():
+        instances = _as_json(_coco(split, plan.size, split_boxes))
         (folder / f"instances_{split}.json").write_text(instances, encoding="utf-8")
     (folder / _UNFINISHED).replace(folder / _HEADER)
 
 
 def _run(chunks: Sequence[_Chunk], workers: int) -> Iterator[list[tuple[Box, ...]]]:
-    """The chunks' boxes in order; drawn in this process where another would not pay."""
+    """Draws the chunks and yields their boxes in order. Few chunks are drawn in this process."""
     if workers == 1 or len(chunks) < 4:
         yield from map(_draw_chunk, chunks)
         return
-    # Not forked: the caller may have threads (progress bars, torch), and those do not survive it.
+    # Not forked: the caller may have threads (progress bars, torch), which a fork does not copy.
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
         yield from pool.map(_draw_chunk, chunks)
 
 
 def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole group of processes; the parent alone answers it."""
+    """Ctrl-C reaches the whole group of processes, but only the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -212,7 +212,7 @@ def _coco(split: Split, size: int, boxes: Sequence[tuple[Box, ...]]) -> dict[str
         {"id": i, "file_name": _file_name(split, i), "width": size, "height": size}
         for i in range(len(boxes))
     ]
-    objects = [(i, box) for i, of_image in enumerate(boxes) for box in of_image]
+    objects = [(i, box) for i, image_boxes in enumerate(boxes) for box in image_boxes]
     annotations = [
         {"id": number, "image_id": i} | _coco_box(box, size)
         for number, (i, box) in enumerate(objects, start=1)

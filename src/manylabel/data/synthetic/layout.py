@@ -1,4 +1,4 @@
-"""The layout: which labels a scene has, where they lie, how large, and what hides what."""
+"""The layout of a scene: its labels, the places and sizes of objects, and which hide others."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from manylabel.data.synthetic.rules import (
     STRAY_CHANCE,
     TINY,
     LabelRule,
-    toss_labels,
+    sample_labels,
 )
 from manylabel.data.synthetic.scene import SIDE, Item, Scene
 from manylabel.data.synthetic.shapes import CLUTTER, INKS, RAGGED, SHAPES, draw_item
 
 _MARGIN: Final = 2.0
-"""Units that every object keeps from the edge of the image."""
-_MILD_OVERLAP: Final = 0.12
-"""The share of the smaller of two boxes that they may have in common."""
+"""The least distance, in units, between an object and the edge of the image."""
+_MAX_OVERLAP: Final = 0.12
+"""The largest overlap of two boxes, as a fraction of the smaller box."""
 _REACH: Final = 14.0
-"""Units between an object and what lies near it, at most, in each direction."""
+"""The largest gap, in units, between an object and its companion, in each direction."""
 _TRIES: Final = 40
-"""Places that are tried for a block before the scene is taken to be too crowded."""
+"""The number of places tried for a block before the scene is considered too crowded."""
 
 Block = tuple[Item, ...]
-"""Items that keep their places with respect to one another."""
+"""Items that are moved together."""
 
 Side = Literal["left", "right", "below"]
 _SIDES: Final[tuple[Side, ...]] = ("left", "right", "below")
 
 
 def sample_scene(seed: int, split: Split, index: int) -> Scene:
-    """The layout of one scene; it depends on these three numbers alone."""
+    """The layout of one scene. It depends on these three arguments only."""
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
-    rules = toss_labels(rng)
+    rules = sample_labels(rng)
     shrink = 1.0
     while (blocks := _arrange(_make_blocks(rules, rng, shrink), rng)) is None:
-        shrink *= 0.93  # no label is ever dropped: a crowded scene is drawn smaller instead
+        shrink *= 0.93  # no label is dropped: the objects of a crowded scene get smaller instead
     order = rng.permutation(len(blocks))
     clutter = [_clutter_item(rng) for _ in range(rng.integers(5, 11))]
     objects = [item for i in order for item in blocks[i]]
@@ -55,7 +55,7 @@ def sample_scene(seed: int, split: Split, index: int) -> Scene:
 
 
 def _make_blocks(rules: Sequence[LabelRule], rng: Generator, shrink: float) -> list[Block]:
-    """The scene's blocks, not yet placed: companions before what lies near them."""
+    """The blocks of the scene, not yet placed. A companion comes before the objects near it."""
     blocks: list[Block] = []
     for rule in rules:
         item = _item(rule, rng, shrink)
@@ -74,7 +74,10 @@ def _make_blocks(rules: Sequence[LabelRule], rng: Generator, shrink: float) -> l
 def _decoys(
     rules: Sequence[LabelRule], blocks: Sequence[Block], rng: Generator, shrink: float
 ) -> list[Block]:
-    """What would give a label away if it came with that label only, shown without it."""
+    """Objects without a label, so that certain shapes alone do not reveal a label.
+
+    They are ambiguous shapes without their reference, and thickets that hide nothing.
+    """
     present = {rule.name for rule in rules}
     decoys: list[Block] = [
         (replace(_item(rule, rng, shrink), label=None),)
@@ -89,7 +92,7 @@ def _decoys(
 
 
 def _item(rule: LabelRule, rng: Generator, shrink: float) -> Item:
-    """One object of the label, not yet placed."""
+    """One object with the label of the rule, not yet placed."""
     if rule.shy == "small" and rng.random() < SHY_SHARE:
         longer = rng.uniform(*TINY)
     else:
@@ -130,10 +133,10 @@ def _log_uniform(bounds: tuple[float, float], rng: Generator) -> float:
 
 
 def _stack(reference: Item, item: Item, place: Literal["above", "below"], rng: Generator) -> Block:
-    """The reference and the item above or below it, aside by up to 34 units.
+    """The reference and the item above or below it, shifted sideways by up to 34 units.
 
-    The gap is small and the shapes are flat: the taller the stack, the more the item's height
-    in the picture would tell which side of the reference it is on.
+    The gap is small and the shapes are flat. In a tall stack, the position of the item in the image
+    alone would reveal whether it is above or below the reference.
     """
     gap = rng.uniform(1, 4)
     down = -gap - item.height if place == "above" else reference.height + gap
@@ -142,14 +145,14 @@ def _stack(reference: Item, item: Item, place: Literal["above", "below"], rng: G
 
 
 def _hide(item: Item, rng: Generator) -> Block:
-    """The item and a thicket that covers, from one side, a share of what is drawn of it."""
+    """The item, and a thicket that covers a fraction of its drawing from one side."""
     share = rng.uniform(*HIDDEN)
     side: Side = _SIDES[rng.integers(len(_SIDES))]
     depth = _depth(item, share, side)
     pads = rng.uniform(3, 7, size=4).tolist()
     left, top = item.left - pads[0], item.top - pads[1]
     right, bottom = item.right + pads[2], item.bottom + pads[3]
-    inset = RAGGED / 2  # on average the ragged edge lies that far inside the box
+    inset = RAGGED / 2  # the mean distance of the ragged edge from the box
     if side == "left":
         right = item.left + depth * item.width + inset
     elif side == "right":
@@ -168,7 +171,10 @@ def _hide(item: Item, rng: Generator) -> Block:
 
 
 def _depth(item: Item, share: float, side: Side) -> float:
-    """How far into the item's box, from one side, `share` of its drawing lies: a fraction."""
+    """The depth from one side that contains the fraction `share` of the item's drawing.
+
+    The depth is a fraction of the width or height of the item's box.
+    """
     drawn = np.asarray(draw_item(item, 3.0, INKS[0]).getchannel("A")) > 127
     profile = drawn.sum(axis=1 if side == "below" else 0)
     if side != "left":
@@ -178,7 +184,7 @@ def _depth(item: Item, share: float, side: Side) -> float:
 
 
 def _arrange(blocks: Sequence[Block], rng: Generator) -> list[Block] | None:
-    """Every block at a free place, or None if one found none."""
+    """Every block at a free place; None if there is no place for one of them."""
     placed: list[Block] = []
     for block in blocks:
         taken = [item for other in placed for item in other]
@@ -190,15 +196,16 @@ def _arrange(blocks: Sequence[Block], rng: Generator) -> list[Block] | None:
 
 
 def _free_place(block: Block, taken: Sequence[Item], rng: Generator) -> Block | None:
-    """The block where it meets nothing that is `taken`, or None if no place was found."""
+    """The block at a place where it overlaps the `taken` items little; None if none was found."""
     left = min(item.left for item in block)
     top = min(item.top for item in block)
     width = max(item.right for item in block) - left
     height = max(item.bottom for item in block) - top
+    # The range of positions of the block's left and top edges.
     room = (SIDE - 2 * _MARGIN - width, SIDE - 2 * _MARGIN - height)
     if min(room) < 0:
         return None
-    companion = _near_what(block, taken)
+    companion = _find_companion(block, taken)
     for _ in range(_TRIES):
         x, y = _MARGIN + rng.uniform(0, room[0]), _MARGIN + rng.uniform(0, room[1])
         if companion is not None:
@@ -209,26 +216,26 @@ def _free_place(block: Block, taken: Sequence[Item], rng: Generator) -> Block | 
             x = min(max(x, _MARGIN), _MARGIN + room[0])
             y = min(max(y, _MARGIN), _MARGIN + room[1])
         moved = tuple(item.moved(x - left, y - top) for item in block)
-        if all(_overlap(a, b) <= _allowed(a, b) for a in moved for b in taken):
+        if all(_overlap(a, b) <= _max_overlap(a, b) for a in moved for b in taken):
             return moved
     return None
 
 
-def _near_what(block: Block, taken: Sequence[Item]) -> Item | None:
-    """The companion that the block must lie near, if it has one and that is in the scene."""
+def _find_companion(block: Block, taken: Sequence[Item]) -> Item | None:
+    """The companion that the block must be near; None if it has none or it is not in the scene."""
     label = block[0].label
     if label is None or RULE_OF[label].place != "near":
         return None
     return next((item for item in taken if item.label == RULE_OF[label].companion), None)
 
 
-def _allowed(a: Item, b: Item) -> float:
-    """The overlap that two items may have: none where a thicket hides enough already."""
-    return 0.0 if a.hidden or b.hidden else _MILD_OVERLAP
+def _max_overlap(a: Item, b: Item) -> float:
+    """The largest overlap of two items; 0 if a thicket already hides one of them."""
+    return 0.0 if a.hidden or b.hidden else _MAX_OVERLAP
 
 
 def _overlap(a: Item, b: Item) -> float:
-    """The shared area as a share of the smaller box."""
+    """The common area as a fraction of the smaller box."""
     width = min(a.right, b.right) - max(a.left, b.left)
     height = min(a.bottom, b.bottom) - max(a.top, b.top)
     if width <= 0 or height <= 0:

@@ -1,4 +1,4 @@
-"""The picture: a laid-out scene drawn, with the box of what is seen of each object."""
+"""Draws a scene, and finds the box of the visible part of each object."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from manylabel.data.synthetic.scene import SIDE, Scene
 from manylabel.data.synthetic.shapes import INKS, draw_item, random_colour
 
 _OVERSAMPLE: Final = 3
-"""A scene is drawn so many times as large and reduced."""
+"""A scene is drawn this many times larger, and then reduced."""
 
 
 @final
 @dataclass(frozen=True)
 class Drawing:
-    """A rendered scene: the picture and the visible part of every object, as fractions."""
+    """A drawn scene: the image, and the box of the visible part of every object, in fractions."""
 
     image: Image.Image
     boxes: tuple[Box, ...]
 
 
 def render_scene(scene: Scene, size: int = 128) -> Drawing:
-    """The scene as an RGB image of `size` x `size` pixels, with its boxes.
+    """Draws the scene as an RGB image of `size` x `size` pixels, with its boxes.
 
-    A box spans what is seen of its object, parts that others hide left out.
+    A box encloses the visible part of its object. Parts that other objects hide are left out.
     """
     rng = np.random.default_rng(scene.seed)
     background = _background(rng, size)
@@ -46,7 +46,7 @@ def render_scene(scene: Scene, size: int = 128) -> Drawing:
         tile = draw_item(item, side / SIDE, ink)
         corner = (round(item.left * side / SIDE), round(item.top * side / SIDE))
         canvas.paste(tile, corner, tile)
-        _claim(owner, tile, corner, number)
+        _mark_owner(owner, tile, corner, number)
     image = _with_grain(canvas.reduce(_OVERSAMPLE), rng)
     boxes = tuple(
         _visible_box(owner == number, item.label)
@@ -57,7 +57,7 @@ def render_scene(scene: Scene, size: int = 128) -> Drawing:
 
 
 def _background(rng: Generator, size: int) -> Image.Image:
-    """A gradient between two dull colours, under noise of three wavelengths."""
+    """A gradient between two dull colours, with noise of three wavelengths."""
     light = rng.uniform(70, 185)
     ends = light + rng.uniform(-30, 30, size=(2, 1)) + rng.uniform(-22, 22, size=(2, 3))
     angle = rng.uniform(0, 2 * math.pi)
@@ -70,7 +70,7 @@ def _background(rng: Generator, size: int) -> Image.Image:
 
 
 def _smooth_noise(rng: Generator, cells: int, size: int) -> NDArray[np.float32]:
-    """Noise [size, size, 3] in -1..1, mostly grey, whose waves are size/cells pixels long."""
+    """Noise [size, size, 3] in -1..1, mostly grey, with a wavelength of size/cells pixels."""
     grey = rng.uniform(-0.7, 0.7, size=(cells, cells, 1))
     noise = grey + rng.uniform(-0.3, 0.3, size=(cells, cells, 3))
     coarse = Image.fromarray(np.round(127.5 + 127.5 * noise).astype(np.uint8))
@@ -89,16 +89,16 @@ def _add_blots(canvas: Image.Image, rng: Generator) -> None:
 
 
 def _with_grain(image: Image.Image, rng: Generator) -> Image.Image:
-    """Fine noise over objects and background alike."""
+    """Adds fine noise to objects and background."""
     grain = rng.standard_normal((image.height, image.width, 1), dtype=np.float32)
     pixels = np.asarray(image, dtype=np.float32) + rng.uniform(3, 7) * grain
     return Image.fromarray(np.clip(np.round(pixels), 0, 255).astype(np.uint8))
 
 
-def _claim(
+def _mark_owner(
     owner: NDArray[np.int16], tile: Image.Image, corner: tuple[int, int], number: int
 ) -> None:
-    """Mark the pixels that the tile covers as the item's."""
+    """Write the item's number to the pixels that its tile covers."""
     left, top = max(0, corner[0]), max(0, corner[1])
     seen = np.asarray(tile.getchannel("A"))[top - corner[1] :, left - corner[0] :] > 127
     region = owner[top : top + seen.shape[0], left : left + seen.shape[1]]
@@ -109,7 +109,7 @@ def _visible_box(seen: NDArray[np.bool_], label: str) -> Box:
     """The box around the pixels that are True."""
     rows = np.flatnonzero(seen.any(axis=1)).tolist()
     columns = np.flatnonzero(seen.any(axis=0)).tolist()
-    assert rows, f"nothing is seen of {label}: the layout must not let that happen"
+    assert rows, f"{label} is not visible: the layout must not allow that"
     edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     return Box(label, *(edge / len(seen) for edge in edges))
 
@@ -117,7 +117,7 @@ def _visible_box(seen: NDArray[np.bool_], label: str) -> Box:
 def contact_sheet(
     columns: int = 8, rows: int = 4, *, seed: int = 0, size: int = 128
 ) -> Image.Image:
-    """The first scenes of the training split in a grid, each above its labels."""
+    """A grid of the first scenes of the training split, with the labels below each scene."""
     cell, strip = size + 8, 36
     sheet = Image.new("RGB", (columns * cell, rows * (cell + strip)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -134,7 +134,7 @@ def contact_sheet(
 def _wrapped(
     words: Sequence[str], width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
 ) -> str:
-    """The words, with commas and line breaks between."""
+    """The words, separated by commas, with line breaks where a line would be too wide."""
     lines = [words[0]]
     for word in words[1:]:
         longer = f"{lines[-1]}, {word}"

@@ -1,6 +1,6 @@
-"""The declared table: how often a label comes, with what, where, how large and how plainly.
+"""The table of rules: how often a label occurs, with which label, where, how large, how visible.
 
-docs/drawn-scenes.md tells why the table is as it is.
+docs/drawn-scenes.md explains the table.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final, Literal, final
 from numpy.random import Generator
 
 VERSION: Final = 1
-"""Raised whenever the same seed would draw other scenes."""
+"""This number is increased whenever the same seed gives other scenes."""
 
 SHY_SHARE: Final = 0.85
-"""Share of a shy label's objects that come small or hidden; the rest are shown plainly."""
+"""The fraction of a shy label's objects that are small or hidden; the others are fully visible."""
 HIDDEN: Final = (0.5, 0.8)
-"""What a thicket covers of a hidden object's area, uniform between the two."""
+"""The fraction of a hidden object's area that a thicket covers, uniform between these two."""
 TINY: Final = (10.0, 14.0)
-"""The longer side of an object that comes small."""
+"""The longer side of a small object in units, uniform between these two."""
 STRAY_CHANCE: Final = 0.15
-"""P(an ambiguous shape that is no label | its reference is absent)."""
+"""P(an ambiguous shape without a label | its reference is absent)."""
 BARE_THICKET_CHANCE: Final = 0.35
 """P(a thicket that hides nothing | nothing is hidden)."""
 
@@ -29,25 +29,26 @@ BARE_THICKET_CHANCE: Final = 0.35
 @final
 @dataclass(frozen=True)
 class LabelRule:
-    """How often a label comes, what it goes with, and how it is shown."""
+    """How often a label occurs, with which other label, and how it is drawn."""
 
     name: str
     shape: str
-    """Its drawing in `SHAPES`; two labels with one shape differ by `place` alone."""
+    """The name of its drawing in `SHAPES`. Two labels with the same shape differ only in
+    `place`."""
     sizes: tuple[float, float]
-    """Smallest and largest longer side in units, uniform between."""
+    """The range of the longer side in units, uniform between the two."""
     chance: float
-    """P(label) in a scene without its companion, or in any scene if it has none."""
+    """P(label) in a scene without its companion, or in any scene if it has no companion."""
     companion: str | None = None
-    """An earlier label that this one depends on."""
+    """An earlier label on which this one depends."""
     chance_with: float = 0.0
     """P(label | companion)."""
     place: Literal["anywhere", "near", "above", "below"] = "anywhere"
-    """Where it lies with respect to its companion, if that is in the scene."""
+    """Its position relative to its companion, if the companion is in the scene."""
     shy: Literal["small", "hidden"] | None = None
-    """How it comes in `SHY_SHARE` of its scenes."""
+    """How the object is made hard to see in `SHY_SHARE` of its scenes."""
     rival: str | None = None
-    """An earlier label of the same companion that never comes together with this one."""
+    """An earlier label with the same companion that never occurs together with this one."""
 
 
 # fmt: off
@@ -73,11 +74,11 @@ RULES: Final = (
 
 LABELS: Final = tuple(rule.name for rule in RULES)
 RULE_OF: Final = {rule.name: rule for rule in RULES}
-"""The table's row of each label."""
+"""The row of the table for each label."""
 
 
 def prior(name: str) -> float:
-    """P(label), exact: every label depends on one earlier label at most."""
+    """The exact P(label). Every label depends on at most one earlier label."""
     rule = RULE_OF[name]
     if rule.companion is None:
         return rule.chance
@@ -86,14 +87,14 @@ def prior(name: str) -> float:
 
 
 def companion_given(name: str) -> float:
-    """P(companion | label), exact, by Bayes; the label must have a companion."""
+    """The exact P(companion | label), by Bayes' rule. The label must have a companion."""
     rule = RULE_OF[name]
     assert rule.companion is not None
     return rule.chance_with * prior(rule.companion) / prior(name)
 
 
-def toss_labels(rng: Generator) -> tuple[LabelRule, ...]:
-    """The rules of the labels that are present: one toss a row of the table."""
+def sample_labels(rng: Generator) -> tuple[LabelRule, ...]:
+    """Samples the labels of a scene, and returns their rules: one random number for each row."""
     present: dict[str, LabelRule] = {}
     for rule in RULES:
         if rng.random() < _chance(rule, present):
@@ -102,7 +103,7 @@ def toss_labels(rng: Generator) -> tuple[LabelRule, ...]:
 
 
 def _chance(rule: LabelRule, present: Mapping[str, LabelRule]) -> float:
-    """P(label | the labels tossed before it)."""
+    """P(label | the labels sampled before it)."""
     chance = rule.chance_with if rule.companion in present else rule.chance
     if rule.rival is None:
         return chance

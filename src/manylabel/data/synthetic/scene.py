@@ -1,6 +1,6 @@
-"""A scene as data: what is drawn, where and how large, from back to front.
+"""A scene as data: the items to draw, with places and sizes, from back to front.
 
-Lengths are in units, 128 to the side of the image, whatever the image's size in pixels.
+Lengths are in units. The side of an image is 128 units, whatever its size in pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIDE: Final = 128.0
 @final
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing to draw: an object with a label, or clutter without."""
+    """One thing to draw: an object with a label, or clutter without a label."""
 
     shape: str
     label: str | None = None
@@ -28,11 +28,12 @@ class Item:
     flip: bool = False
     """Mirrored left to right."""
     tilt: float = 0.0
-    """Degrees, anticlockwise; the tilted drawing is fitted into the box."""
+    """Degrees, anticlockwise. The tilted drawing is fitted into the box."""
     hidden: float = 0.0
-    """The share of its area that the next item of the scene, a thicket, covers."""
+    """The fraction of its area that the next item of the scene, a thicket, covers."""
     seed: int
-    """Fixes its colours and details, so that leaving out one item changes no other."""
+    """The seed of its colours and details. Each item has its own, so removing one changes no
+    other."""
 
     @property
     def right(self) -> float:
@@ -46,22 +47,22 @@ class Item:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Middle of the box, (x, y) in units."""
+        """Centre of the box, (x, y) in units."""
         return self.left + self.width / 2, self.top + self.height / 2
 
     def moved(self, right: float, down: float) -> Item:
-        """The same item elsewhere."""
+        """The same item, moved by `right` and `down` units."""
         return replace(self, left=self.left + right, top=self.top + down)
 
 
 @final
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows: clutter first, then objects, from back to front."""
+    """The items of an image from back to front: clutter first, then objects."""
 
     items: tuple[Item, ...]
     seed: int
-    """Fixes the background and the grain."""
+    """The seed of the background and the noise."""
 
     @property
     def labels(self) -> tuple[str, ...]:

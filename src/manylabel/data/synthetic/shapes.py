@@ -1,4 +1,4 @@
-"""The shapes: how each thing is drawn, alone on its tile."""
+"""The shapes: how each kind of item is drawn on its own tile."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from manylabel.data.synthetic.scene import Item
 
 Colour = tuple[int, int, int]
 INKS: Final[tuple[Colour, Colour]] = ((28, 26, 32), (238, 236, 228))
-"""Of outlines: on a light background, on a dark one."""
+"""The colour of outlines on a light background, and on a dark one."""
 RAGGED: Final = 2.4
-"""Units that a thicket's ragged edge reaches into its box, at most."""
+"""The largest distance, in units, of a thicket's ragged edge from the edge of its box."""
 _HOLE: Final = (0, 0, 0, 0)
 
 
@@ -31,7 +31,7 @@ class Pen:
     width: int
     height: int
     unit: float
-    """Pixels a unit."""
+    """Pixels per unit."""
     main: Colour
     second: Colour
     accent: Colour
@@ -40,15 +40,15 @@ class Pen:
 
     @property
     def line(self) -> int:
-        """An outline's width in pixels."""
+        """The width of an outline in pixels."""
         return max(1, round(0.75 * self.unit))
 
     def jitter(self, value: float, by: float) -> float:
-        """`value`, up to `by` more or less."""
+        """`value` plus uniform noise in -by..by."""
         return value + self.rng.uniform(-by, by)
 
     def points(self, *points: tuple[float, float]) -> list[tuple[float, float]]:
-        """Fractions as pixels."""
+        """Converts fractions of the tile to pixels."""
         return [(x * (self.width - 1), y * (self.height - 1)) for x, y in points]
 
     def polygon(self, *points: tuple[float, float], fill: Colour) -> None:
@@ -81,7 +81,7 @@ class Pen:
 @final
 @dataclass(frozen=True)
 class Shape:
-    """How a shape is drawn, its width over its height, and how far it may tilt in degrees."""
+    """How a shape is drawn, its width divided by its height, and its largest tilt in degrees."""
 
     draw: Callable[[Pen], None]
     aspect: float = 1.0
@@ -97,7 +97,7 @@ def _boat(pen: Pen) -> None:
 
 
 def _spindle(pen: Pen) -> None:
-    """A body with a forked tail and two swept flaps: wings or fins, the same upside down."""
+    """A body with a forked tail and two wings or fins; it looks the same upside down."""
     notch, root = pen.jitter(0.87, 0.04), pen.jitter(0.36, 0.04)
     pen.polygon((0.6, 0.5), (1, 0.1), (notch, 0.5), (1, 0.9), fill=pen.second)
     pen.polygon((root - 0.12, 0.5), (0.62, 0), (root + 0.16, 0.5), (0.62, 1), fill=pen.accent)
@@ -116,7 +116,7 @@ def _bridge(pen: Pen) -> None:
 
 
 def _puff(pen: Pen) -> None:
-    """Five lobes side by side under one outline: a cloud or a pond."""
+    """Five lobes side by side inside one outline: a cloud or a pond."""
     half = [0.28, pen.jitter(0.42, 0.06), 0.5, pen.jitter(0.42, 0.06), 0.28]
     lobes = [(0.2 * i, 0.5 - tall, 0.2 * i + 0.2, 0.5 + tall) for i, tall in enumerate(half)]
     wider = [(max(0, a - 0.06), b, min(1, c + 0.06), d) for a, b, c, d in lobes]
@@ -219,7 +219,7 @@ def _windmill(pen: Pen) -> None:
 
 
 def _thicket(pen: Pen) -> None:
-    """A ragged patch: its edge runs between the box's edge and `RAGGED` units inside it."""
+    """A ragged patch. Its edge is between the edge of the box and `RAGGED` units inside."""
     deep = (RAGGED * pen.unit / pen.width, RAGGED * pen.unit / pen.height)
     counts = [max(3, round(side / (2.2 * pen.unit))) for side in (pen.width, pen.height)]
 
@@ -300,7 +300,7 @@ CLUTTER: Final = ("disc", "ring", "bar", "wedge", "cross", "zigzag", "stripes")
 
 
 def draw_item(item: Item, unit: float, ink: Colour) -> Image.Image:
-    """The item alone, RGBA, at `unit` pixels a unit."""
+    """Draws the item alone, as RGBA, with `unit` pixels per unit."""
     width, height = max(3, round(item.width * unit)), max(3, round(item.height * unit))
     tile = Image.new("RGBA", (width, height), _HOLE)
     rng = np.random.default_rng(item.seed)
@@ -316,7 +316,7 @@ def draw_item(item: Item, unit: float, ink: Colour) -> Image.Image:
 
 
 def random_colour(rng: Generator) -> Colour:
-    """Any hue, neither grey nor dark."""
+    """A random colour of any hue that is neither grey nor dark."""
     hue, saturation, value = rng.random(), rng.uniform(0.3, 0.95), rng.uniform(0.4, 1.0)
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)

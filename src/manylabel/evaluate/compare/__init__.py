@@ -1,1 +1,1 @@
-"""Comparing predictions: paired intervals, and what profiles do otherwise."""
+"""Compares predictions: paired intervals of two models, and the differences between profiles."""

@@ -1,4 +1,4 @@
-"""Files of predictions under all profiles, and two of them against each other."""
+"""Measures files of predictions under all profiles, and compares two files with each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, final
 
 from manylabel.data.records import Records
 from manylabel.evaluate.compare.paired import Comparison, compare, same_images
-from manylabel.evaluate.compare.profile_differences import Side, side_by_side
+from manylabel.evaluate.compare.profile_differences import ProfileResult, side_by_side
 from manylabel.evaluate.intervals import THRESHOLD, OnProgress
 from manylabel.evaluate.predictions.score import Inputs, rule, without_nan
 from manylabel.evaluate.predictions.table import Predictions, matched
@@ -20,26 +20,26 @@ from manylabel.metrics.profiles import find_profile
 @final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One file of predictions under every profile.
+    """The metrics of one file of predictions under every profile.
 
     Args:
-        profiles: By name, the reference first.
-        receipt: What the figures are of.
+        profiles: The results by profile name; the reference is the first.
+        receipt: How the metrics were measured.
     """
 
-    profiles: dict[str, Side]
+    profiles: dict[str, ProfileResult]
     receipt: Receipt
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What `compare_files` found.
+    """The result of `compare_files`.
 
     Args:
-        models: One or two.
-        comparison: The second against the first, where there are two.
-        notes: What reading and matching decided or left out, a sentence each.
+        models: One model or two.
+        comparison: The comparison of the second with the first; None if there is one model.
+        notes: What reading and matching decided or left out, one sentence each.
     """
 
     models: tuple[Model, ...]
@@ -47,7 +47,7 @@ class Compared:
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """`a`, `b` and `comparison` where there are two, and `notes`; ready for JSON."""
+        """`a`, and for two models `b` and `comparison`, and `notes`; ready for JSON."""
         tables: dict[str, Any] = {
             name: {
                 "profiles": {key: side.as_dict() for key, side in model.profiles.items()},
@@ -71,25 +71,25 @@ def compare_files(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Compared:
-    """One file of predictions under all profiles; two also against each other.
+    """Measures one file of predictions under all profiles, or measures and compares two files.
 
     Args:
-        paths: One or two files as `read_predictions` takes them.
-        inputs: The truth, and how to read all.
-        common: Take the images that all have, where they differ.
-        reference: The profile that the others' gaps are told against.
-        threshold: For all labels and profiles, 0..1; each one's own if not given.
-        draws: How many draws the intervals are of.
-        seed: Of the draws.
-        on_progress: Told how many labels are drawn, and of how many.
+        paths: One or two files that `read_predictions` can read.
+        inputs: The targets, and how to read all files.
+        common: If the images differ, use those that all files have.
+        reference: The profile with which the others are compared.
+        threshold: The threshold for all labels and profiles, 0..1; each profile's own if not given.
+        draws: The number of bootstrap draws for the intervals.
+        seed: The seed of the draws.
+        on_progress: Called with the number of labels done and the number of all labels.
 
     Raises:
-        ConfigError: No such profile.
+        ConfigError: There is no such profile.
         DataError: One of the files cannot be read, or they do not fit each other.
-        MissingExtraError: Parquet without pyarrow.
+        MissingExtraError: A file is in Parquet, and pyarrow is not installed.
     """
     assert len(paths) in (1, 2), paths
-    find_profile(reference)  # a wrong name is met before the work, not after it
+    find_profile(reference)  # a wrong name is an error before the work, not after it
     truth = inputs.read_truth()
     found = [inputs.read_predictions(path) for path in paths]
     comparison = None

@@ -1,4 +1,4 @@
-"""Two models on the same images: is the difference more than the luck of which images they were?"""
+"""Compares two models on the same images: is the difference larger than chance?"""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FIGURES: Final = ("mAP", "CF1", "OF1")
 
 @final
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A label's AP under both models, and the difference."""
+class LabelDifference:
+    """The AP of a label for both models, and the difference."""
 
     label: str
     a: float
@@ -29,50 +29,50 @@ class Moved:
     difference: Interval
 
     @property
-    def certain(self) -> bool:
-        """The interval of the difference does not hold 0."""
+    def excludes_zero(self) -> bool:
+        """Whether 0 is outside the interval of the difference."""
         return self.difference.low > 0 or self.difference.high < 0
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """B against A on the same images, under the profile `manylabel`.
+    """The comparison of model B with model A on the same images, under the profile `manylabel`.
 
     Args:
-        truth: The images that were compared, with their targets.
-        a: The figures of A by name, in fractions.
-        b: Those of B.
-        differences: B less A by name, with the middle 95 % of paired draws.
-        labels: The labels with a positive, those first whose AP moved most.
-        draws: How many draws the intervals are of.
-        seed: Of the draws.
-        threshold: What CF1 and OF1 were decided at.
+        truth: The images that were used, with their targets.
+        a: The metrics of A by name, as fractions.
+        b: The metrics of B by name, as fractions.
+        differences: B minus A by name, with the middle 95 % of paired draws.
+        labels: The labels with a positive, the largest difference in AP first.
+        draws: The number of bootstrap draws for the intervals.
+        seed: The seed of the draws.
+        threshold: The threshold for CF1 and OF1.
     """
 
     truth: Records
     a: dict[str, float]
     b: dict[str, float]
     differences: dict[str, Interval]
-    labels: tuple[Moved, ...]
+    labels: tuple[LabelDifference, ...]
     draws: int
     seed: int
     threshold: float = THRESHOLD
 
     def conclusions(self) -> list[str]:
-        """What may be said of each figure and of the labels, a sentence each."""
-        said = [
+        """The conclusion for each metric and for the labels, one sentence each."""
+        sentences = [
             conclusion(name, found, len(self.truth)) for name, found in self.differences.items()
         ]
-        certain = sum(row.certain for row in self.labels)
-        said.append(
-            f"labels: AP of {certain:,} of {len(self.labels):,} moved by an interval without 0; "
-            "where nothing differs, 1 in 20 does by luck."
+        count = sum(row.excludes_zero for row in self.labels)
+        sentences.append(
+            f"labels: for {count:,} of {len(self.labels):,}, the interval of the change in AP does "
+            "not include 0; by chance alone, 1 in 20 would."
         )
-        return said
+        return sentences
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON; None where a figure has no value."""
+        """Everything, ready for JSON; None where a metric has no value."""
         return without_nan(
             {
                 "images": len(self.truth),
@@ -94,22 +94,22 @@ class Comparison:
 
 
 def conclusion(name: str, found: Interval, num_images: int) -> str:
-    """What the interval of the difference B - A lets one say, in a sentence.
+    """The conclusion from the interval of the difference B - A, in one sentence.
 
     Args:
-        name: The figure's.
-        found: The difference, in fractions.
-        num_images: How many images it is of.
+        name: The name of the metric.
+        found: The difference, as fractions.
+        num_images: The number of images.
     """
     if math.isnan(found.low):
-        return f"{name}: no value, so A and B cannot be compared by it."
+        return f"{name}: no value, so A and B cannot be compared."
     reach = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
     if found.low > 0 or found.high < 0:
         better = "B" if found.low > 0 else "A"
         return f"{name}: {better} is better by {abs(100 * found.value):.2f} points ({reach})."
     return (
-        f"{name}: the interval ({reach}) holds 0: A and B are not told apart on "
-        f"these {num_images:,} images."
+        f"{name}: the interval ({reach}) includes 0, so these {num_images:,} images do not show "
+        "which of A and B is better."
     )
 
 
@@ -124,20 +124,20 @@ def compare(
     common: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Comparison:
-    """What B gains over A, with paired bootstrap intervals: both are drawn the same images.
+    """Compares B with A, with paired bootstrap intervals: each draw takes the same images for both.
 
     Args:
-        a: The predictions to compare with.
-        b: Those that are compared.
+        a: The predictions of A.
+        b: The predictions of B.
         truth: The images with their targets.
-        threshold: For all labels, 0..1.
-        draws: How many times the images are drawn.
-        seed: Of the draws.
-        common: Compare the images that all three have, where they differ.
-        on_progress: Told how many labels are drawn, and of how many, those of both models.
+        threshold: The threshold for all labels, 0..1.
+        draws: The number of bootstrap draws.
+        seed: The seed of the draws.
+        common: If the images differ, use those that all three have.
+        on_progress: Called with the number of labels done and the number of all, of both models.
 
     Raises:
-        DataError: They are of different images or labels.
+        DataError: The images or the labels differ.
     """
     a, b, truth = same_images(a, b, truth, common=common)
     targets = truth.targets()
@@ -151,8 +151,8 @@ def compare(
         name: interval(other.figures[name] - one.figures[name], other.draws[name] - one.draws[name])
         for name in FIGURES
     }
-    moved = [
-        Moved(
+    labels = [
+        LabelDifference(
             name,
             float(one.ap[i]),
             float(other.ap[i]),
@@ -161,25 +161,25 @@ def compare(
         for i, name in enumerate(truth.labels)
         if not np.isnan(one.ap[i])
     ]
-    moved.sort(key=lambda row: -abs(row.difference.value))
+    labels.sort(key=lambda row: -abs(row.difference.value))
     return Comparison(
-        truth, one.figures, other.figures, differences, tuple(moved), draws, seed, threshold
+        truth, one.figures, other.figures, differences, tuple(labels), draws, seed, threshold
     )
 
 
 def same_images(
     a: Predictions, b: Predictions, truth: Records, *, common: bool = False
 ) -> tuple[Predictions, Predictions, Records]:
-    """Both predictions in the truth's order of images and labels, and the truth.
+    """Both predictions, with images and labels in the order of the truth, and the truth.
 
     Args:
-        a: Predictions.
-        b: Others.
+        a: The predictions of one model.
+        b: The predictions of the other model.
         truth: The images with their targets.
-        common: Keep the images that all three have, where they differ; a note counts the others.
+        common: If the images differ, keep those that all three have; a note counts the others.
 
     Raises:
-        DataError: Labels or images differ; or there is no image that all three have.
+        DataError: The labels or the images differ, or there is no image that all three have.
     """
     shared = set(a.keys) & set(b.keys)
     if not common:
@@ -203,7 +203,11 @@ def same_images(
         )
         if size > len(items)
     ]
-    note = (f"Images that not all have, left out: {', '.join(left_out)}",) if left_out else ()
+    note = (
+        (f"Images that are not in all files are left out: {', '.join(left_out)}",)
+        if left_out
+        else ()
+    )
     kept = Records(truth.labels, items, truth.source, truth.notes)
     a, _ = matched(_only(a, kept), kept)
     b, kept = matched(_only(b, kept), kept)
@@ -236,5 +240,5 @@ def _require_same(a: Predictions, b: Predictions, shared: set[str]) -> None:
         f"The images of the two predictions differ: {' and '.join(parts)}; "
         f"{len(shared):,} are in both.",
         where=f"{a.source} and {b.source}",
-        fix="Give predictions for the same images, or say --common to compare those in both.",
+        fix="Give predictions for the same images, or use --common to compare those in both.",
     )

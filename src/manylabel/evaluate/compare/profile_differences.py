@@ -1,8 +1,8 @@
-"""Why two profiles give other figures for the same predictions: only the reasons that bear there.
+"""Explains why two profiles give different metrics for the same predictions.
 
-A profile settles a dozen things, and most of them change nothing for most predictions: a rule for
-ties where no scores tie, one for unknown targets where all are known. `explain_gap` lists what two
-profiles do otherwise; `reason` keeps what made these figures differ.
+A profile makes a dozen choices, and most of them change nothing for most predictions. A rule for
+ties has no effect if no scores are equal, and a rule for unknown targets has none if all are known.
+`explain_gap` lists all differences of two profiles. `reason` lists only those that have an effect.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from manylabel.labels import LabelSpace
 from manylabel.metrics.profiles import Measures, compare_profiles, explain_gap
 
-SAME: Final = "the same figures"
+SAME: Final = "the same values"
 
 _F1: Final = ("CP", "CR", "CF1", "OP", "OR", "OF1")
-_BEARS_ON: Final = {
+_AFFECTED: Final = {
     "formula": ("mAP",),
     "ties": ("mAP",),
     "empty in mAP": ("mAP",),
@@ -33,27 +33,27 @@ _BEARS_ON: Final = {
     "F1 of zeros": ("CF1", "OF1"),
     "top-3": ("top3",),
 }
-"""The figures that an aspect of a profile can move."""
+"""The metrics that each aspect of a profile can change."""
 
 _EQUAL: Final = 1e-9
-"""Figures closer than this differ by rounding alone."""
+"""Smaller differences between values are rounding errors."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Side:
-    """What one profile makes of the predictions.
+class ProfileResult:
+    """The metrics of the predictions under one profile.
 
     Args:
-        measures: Its figures.
-        reason: Why they differ from the reference's, in a few words; "" for the reference.
+        measures: The metrics.
+        reason: Why they differ from those of the reference, in a few words; "" for the reference.
     """
 
     measures: Measures
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures by name, with `top3`, `remarks` and `reason`; NaN where not defined."""
+        """The metrics by name, with `top3`, `remarks` and `reason`; NaN where not defined."""
         return {
             "mAP": self.measures.mAP,
             **self.measures.all.as_dict(),
@@ -70,49 +70,51 @@ def side_by_side(
     *,
     reference: str = "manylabel",
     threshold: float | None = None,
-) -> dict[str, Side]:
-    """The figures under every profile by its name, the reference first.
+) -> dict[str, ProfileResult]:
+    """The metrics under every profile, by its name; the reference is the first.
 
     Args:
         scores: [N, C], 0..1, in the order of the data set.
         targets: [N, C] of 1, 0 and -1.
         labels: The C labels.
-        reference: The profile that gaps are told against.
-        threshold: For all labels and profiles, 0..1; each one's own if not given.
+        reference: The profile with which the others are compared.
+        threshold: The threshold for all labels and profiles, 0..1; each profile's own if not given.
     """
     found = compare_profiles(scores, targets, labels, thresholds=threshold)
     first = next(each for each in found if each.profile.name == reference)
     ties = has_ties(scores)
     others = {
-        each.profile.name: Side(each, reason(first, each, ties=ties, threshold=threshold))
+        each.profile.name: ProfileResult(each, reason(first, each, ties=ties, threshold=threshold))
         for each in found
         if each is not first
     }
-    return {reference: Side(first, ""), **others}
+    return {reference: ProfileResult(first, ""), **others}
 
 
 def reason(
     reference: Measures, other: Measures, *, ties: bool, threshold: float | None = None
 ) -> str:
-    """What `other` does otherwise that moved these figures, in a few words.
+    """The definitions of `other` that changed these metrics, in a few words.
 
     Args:
-        reference: The figures that the others are compared with.
-        other: Those of the same predictions under another profile.
-        ties: Some label has equal scores.
-        threshold: What both were decided at, where it was not each one's own.
+        reference: The metrics with which the others are compared.
+        other: The metrics of the same predictions under another profile.
+        ties: Whether some label has equal scores.
+        threshold: The threshold of both, if it was not each profile's own.
     """
-    moved = _moved(reference, other)
-    if not moved:
+    changed = _changed_metrics(reference, other)
+    if not changed:
         return SAME
-    known, bears = reference.profile.aspects, _bearing(reference, other, ties=ties)
+    known, possible = reference.profile.aspects, _possible_reasons(reference, other, ties=ties)
     words = [
         _decided(other, threshold) if name == "decided" else word
         for name, word in other.profile.aspects.items()
-        if word != known[name] and bears.get(name, True) and not moved.isdisjoint(_BEARS_ON[name])
+        if word != known[name]
+        and possible.get(name, True)
+        and not changed.isdisjoint(_AFFECTED[name])
     ]
-    kept = "; ".join(dict.fromkeys(words))
-    return kept or explain_gap(reference.profile, other.profile)
+    reasons = "; ".join(dict.fromkeys(words))
+    return reasons or explain_gap(reference.profile, other.profile)
 
 
 def has_ties(scores: NDArray[Any]) -> bool:
@@ -121,13 +123,14 @@ def has_ties(scores: NDArray[Any]) -> bool:
     return bool((rising[1:] == rising[:-1]).any())
 
 
-def _bearing(a: Measures, b: Measures, *, ties: bool) -> dict[str, bool]:
-    """Whether an aspect can bear on these predictions at all; one that is not named can."""
+def _possible_reasons(a: Measures, b: Measures, *, ties: bool) -> dict[str, bool]:
+    """Whether an aspect can have an effect on these predictions; aspects not listed can."""
+    both = (a, b)
     empty = bool((a.all.positives == 0).any())
-    silent = any((side.all.predicted == 0).any() for side in (a, b))
-    nothing = any(not side.all.predicted.any() or not side.all.positives.any() for side in (a, b))
+    never_predicted = any((each.all.predicted == 0).any() for each in both)
+    nothing = any(not each.all.predicted.any() or not each.all.positives.any() for each in both)
     by_label = any(
-        side.profile.f1 is not None and side.profile.f1.pooled == "once a label" for side in (a, b)
+        each.profile.f1 is not None and each.profile.f1.pooled == "once a label" for each in both
     )
     return {
         "ties": ties,
@@ -135,10 +138,10 @@ def _bearing(a: Measures, b: Measures, *, ties: bool) -> dict[str, bool]:
         "unknown in AP": a.unknown > 0,
         "unknown in F1": a.unknown > 0,
         "decided": not np.array_equal(a.all.predicted, b.all.predicted),
-        "never predicted": silent,
+        "never predicted": never_predicted,
         "without a positive": empty,
-        "pooled": silent if by_label else nothing,
-        "F1 of zeros": any(not side.all.right.any() for side in (a, b)),
+        "pooled": never_predicted if by_label else nothing,
+        "F1 of zeros": any(not each.all.right.any() for each in both),
     }
 
 
@@ -149,15 +152,15 @@ def _decided(measures: Measures, threshold: float | None) -> str:
     return f"decided where score {rule.reached} {threshold:g}"
 
 
-def _moved(a: Measures, b: Measures) -> set[str]:
-    """The names of the figures that differ: by threshold or of the top 3; and `top3` for these."""
-    moved = _differing(a.all.as_dict() | {"mAP": a.mAP}, b.all.as_dict() | {"mAP": b.mAP})
-    of_top3 = _differing(a.top3.as_dict(), b.top3.as_dict())
-    if of_top3:
-        moved.add("top3")
+def _changed_metrics(a: Measures, b: Measures) -> set[str]:
+    """The names of the metrics that differ, by threshold or top-3; with "top3" if those differ."""
+    changed = _differing(a.all.as_dict() | {"mAP": a.mAP}, b.all.as_dict() | {"mAP": b.mAP})
+    changed_top3 = _differing(a.top3.as_dict(), b.top3.as_dict())
+    if changed_top3:
+        changed.add("top3")
     if not (np.isnan(a.top3.OF1) or np.isnan(b.top3.OF1)):
-        moved |= of_top3
-    return moved
+        changed |= changed_top3
+    return changed
 
 
 def _differing(one: dict[str, float], other: dict[str, float]) -> set[str]:

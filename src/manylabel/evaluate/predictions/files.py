@@ -13,7 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.formats.parsing import Entry, entries, listed_entries, load_json, load_object
+from manylabel.data.formats.parsing import (
+    JsonEntry,
+    entries,
+    listed_entries,
+    load_json,
+    load_object,
+)
 from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.files import read_bytes, read_lines, read_text
 
@@ -251,7 +257,7 @@ def read_coco_results(
     return [file for _, file in images], [name for _, name in names], scores, notes
 
 
-def _place(entry: Entry, key: str, places: dict[int, int]) -> int:
+def _place(entry: JsonEntry, key: str, places: dict[int, int]) -> int:
     place = places.get(entry.integer(key))
     if place is None:
         raise entry.unfit(key, "an id of the instances file")

@@ -1,4 +1,4 @@
-"""What a report of predictions is made from."""
+"""The content of a report of predictions, as plain data."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from manylabel.evaluate.report.pictures import Overlay
 from manylabel.metrics.profiles import Measures
 
 DRAWS: Final = 1000
-"""Of the intervals, where the data set is not too large for as many."""
+"""The number of bootstrap draws for the intervals; fewer if the data set is large."""
 
-_ALL_DRAWS: Final = 3_000_000_000
-"""Draws of all pairs of image and label: half a minute's work."""
+_MAX_WORK: Final = 3_000_000_000
+"""The limit for draws times pairs of image and label. It takes about half a minute."""
 
-_LEAST_DRAWS: Final = 100
+_MIN_DRAWS: Final = 100
+"""If fewer draws are possible, there are no intervals."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ScoredModel:
-    """A model's scores and figures on the images of a page.
+    """The scores and metrics of a model on the images of a report.
 
     Args:
-        name: What it is, mostly its path.
-        scores: [N, C], 0..1, in the order of the page's images and labels.
-        measures: Its figures under the profile `manylabel`.
-        receipt: What they are of.
-        decision: What turns the scores into labels; they are calibrated already.
-        overlay: Draws evidence, where the model can be asked for it.
+        name: The name of the model, usually its path.
+        scores: [N, C], 0..1, in the order of the report's images and labels.
+        measures: Its metrics under the profile `manylabel`.
+        receipt: How they were measured.
+        decision: Turns the scores into labels. The scores are already calibrated.
+        overlay: Draws the evidence for a label; None if there are only scores.
     """
 
     name: str
@@ -48,27 +49,27 @@ class ScoredModel:
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
-        """[C], 0..1: a score that reaches its label's is a decision for it."""
+        """The threshold of each label, [C], 0..1; a score that reaches it is a yes."""
         return np.array(self.decision.thresholds)
 
     @property
     def decided(self) -> NDArray[np.bool_]:
-        """[N, C]: what the model decides."""
+        """The decisions of the model, boolean [N, C]."""
         return self.decision.decide(self.scores)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Page:
-    """What a report of predictions tells.
+class Report:
+    """The content of a report of predictions.
 
     Args:
-        title: The page's title.
+        title: The title of the page.
         truth: The images with their targets.
-        models: One, or two, of which the second is held against the first.
-        comparison: The second against the first; None where there is one, or the data set is too
-            large for intervals.
-        notes: What was decided or left out on the way, a sentence each.
+        models: One model or two. The second is compared with the first.
+        comparison: The comparison of the second model with the first; None if there is one model,
+            or if the data set is too large for intervals.
+        notes: What was decided or left out, one sentence each.
     """
 
     title: str
@@ -78,33 +79,33 @@ class Page:
     notes: tuple[str, ...] = ()
 
 
-def make_page(
+def make_report(
     title: str, truth: Records, models: tuple[ScoredModel, ...], *, notes: tuple[str, ...] = ()
-) -> Page:
-    """The page of one model or two, which are compared.
+) -> Report:
+    """Makes the report of one model, or of two models with their comparison.
 
     Args:
-        title: The page's title.
+        title: The title of the page.
         truth: The images with their targets.
-        models: One or two, in the truth's order of images and labels.
-        notes: What was decided or left out on the way, a sentence each.
+        models: One or two models, with images and labels in the order of `truth`.
+        notes: What was decided or left out, one sentence each.
     """
     assert len(models) in (1, 2), len(models)
     if len(models) == 1:
-        return Page(title, truth, models, notes=notes)
-    draws = min(DRAWS, _ALL_DRAWS // max(1, models[0].scores.size))
-    if draws < _LEAST_DRAWS:
-        left_out = "The data set is too large for intervals here; `manylabel compare` draws them"
-        return Page(title, truth, models, notes=(*notes, left_out))
+        return Report(title, truth, models, notes=notes)
+    draws = min(DRAWS, _MAX_WORK // max(1, models[0].scores.size))
+    if draws < _MIN_DRAWS:
+        left_out = "The data set is too large for intervals here; use `manylabel compare` for them"
+        return Report(title, truth, models, notes=(*notes, left_out))
     a, b = (_predictions(model, truth) for model in models)
     found = compare(a, b, truth, threshold=_common_threshold(models), draws=draws)
-    return Page(title, truth, models, found, notes)
+    return Report(title, truth, models, found, notes)
 
 
 def _common_threshold(models: tuple[ScoredModel, ...]) -> float:
-    """The one of all labels of all models, 0.5 where they differ: a comparison has but one."""
-    every = np.concatenate([model.thresholds for model in models])
-    return float(every[0]) if np.ptp(every) == 0 else 0.5
+    """The threshold of all labels of both models; 0.5 if they differ: a comparison has only one."""
+    thresholds = np.concatenate([model.thresholds for model in models])
+    return float(thresholds[0]) if np.ptp(thresholds) == 0 else 0.5
 
 
 def _predictions(model: ScoredModel, truth: Records) -> Predictions:

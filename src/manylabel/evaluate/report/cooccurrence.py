@@ -1,4 +1,4 @@
-"""Which labels come together, in truth and as predicted."""
+"""Measures which labels occur together, in the targets and in the decisions."""
 
 from __future__ import annotations
 
@@ -11,60 +11,61 @@ from numpy.typing import NDArray
 from manylabel.labels import PRESENT, UNKNOWN
 
 SHOWN: Final = 14
-"""Labels of a heat map; more cannot be read on a page."""
+"""The number of labels in a heat map. More could not be read on a page."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Together:
-    """How often a label is there where another one is.
+class Cooccurrence:
+    """How often a label is present in the images that have another label.
 
     Args:
-        labels: The K columns of the data set that are looked at.
-        true: [K, K], 0..1: of the images with the row's label, the share that has the column's.
-        predicted: The same of the decisions. NaN where no image has the row's label.
+        labels: The K labels, as columns of the data set.
+        true: [K, K], 0..1: the fraction of the images with the label of the row that also have the
+            label of the column. NaN where no image has the label of the row.
+        predicted: The same for the decisions.
     """
 
     labels: tuple[int, ...]
     true: NDArray[np.float64]
     predicted: NDArray[np.float64]
 
-    def gaps(self, count: int) -> list[tuple[int, int, float, float]]:
-        """The pairs that truth and decisions differ most in: row, column, true and predicted."""
-        gap = np.abs(self.predicted - self.true)
-        gap[~np.isfinite(gap)] = 0
-        order = np.argsort(-gap, axis=None, kind="stable")[:count]
-        pairs = [divmod(int(place), len(self.labels)) for place in order]
+    def largest_differences(self, count: int) -> list[tuple[int, int, float, float]]:
+        """The pairs for which `true` and `predicted` differ most: row, column, and both values."""
+        difference = np.abs(self.predicted - self.true)
+        difference[~np.isfinite(difference)] = 0
+        order = np.argsort(-difference, axis=None, kind="stable")[:count]
+        pairs = [divmod(int(position), len(self.labels)) for position in order]
         return [
             (self.labels[a], self.labels[b], float(self.true[a, b]), float(self.predicted[a, b]))
             for a, b in pairs
-            if gap[a, b] > 0
+            if difference[a, b] > 0
         ]
 
 
-def together(
+def measure_cooccurrence(
     decided: NDArray[np.bool_], targets: NDArray[np.int8], *, shown: int = SHOWN
-) -> Together:
-    """Of the most frequent labels, which come together.
+) -> Cooccurrence:
+    """Measures which of the most frequent labels occur together.
 
-    An image counts for a pair where both of its targets are known, in truth and decisions alike.
+    For a pair of labels, only images with known targets for both count, also for the decisions.
 
     Args:
-        decided: [N, C].
+        decided: Boolean [N, C].
         targets: [N, C] of 1, 0 and -1.
-        shown: At most so many labels.
+        shown: The largest number of labels to use.
     """
     present = targets == PRESENT
     chosen = np.sort(np.argsort(-present.sum(axis=0), kind="stable")[:shown])
     known = targets[:, chosen] != UNKNOWN
-    return Together(
+    return Cooccurrence(
         tuple(chosen.tolist()),
-        _shares(present[:, chosen], known),
-        _shares(decided[:, chosen] & known, known),
+        _fractions(present[:, chosen], known),
+        _fractions(decided[:, chosen] & known, known),
     )
 
 
-def _shares(there: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    rows: NDArray[Any] = there.T.astype(np.float64)
-    both, first = rows @ there, rows @ known
+def _fractions(present: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rows: NDArray[Any] = present.T.astype(np.float64)
+    both, first = rows @ present, rows @ known
     return np.where(first == 0, np.nan, both / np.maximum(first, 1))

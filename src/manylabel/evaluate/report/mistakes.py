@@ -1,4 +1,4 @@
-"""The mistakes that a model was surest of: where model or truth are most worth a look."""
+"""Finds the most confident mistakes of a model, which may be errors of the model or the targets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from manylabel.labels import ABSENT, PRESENT
 
 SHOWN: Final = 12
-"""Mistakes of either kind."""
+"""The number of mistakes of each kind that are shown."""
 
-_OF_A_LABEL: Final = 3
-"""So that one bad label does not fill the page."""
+_MAX_PER_LABEL: Final = 3
+"""The largest number of mistakes of one label, so that one bad label does not fill the page."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A label that was wrongly decided in an image: its row, its column and its score."""
+    """A wrong decision: the row of the image, the column of the label, and the score."""
 
     image: int
     label: int
@@ -30,11 +30,11 @@ class Mistake:
 @final
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """The surest mistakes of a kind, and how many there are.
+    """The most confident mistakes of one kind, and the number of all.
 
     Args:
-        shown: The surest, of no label more than three.
-        total: All of that kind.
+        shown: The most confident mistakes, at most three of each label.
+        total: The number of all mistakes of this kind.
     """
 
     shown: tuple[Mistake, ...]
@@ -48,8 +48,8 @@ def false_positives(
     *,
     shown: int = SHOWN,
 ) -> Mistakes:
-    """Labels that were decided for and are absent, the highest score first; all [N, C]."""
-    return _surest(scores, decided & (targets == ABSENT), shown, falling=True)
+    """Labels that are predicted but absent, the highest score first; arrays are [N, C]."""
+    return _most_confident(scores, decided & (targets == ABSENT), shown, falling=True)
 
 
 def false_negatives(
@@ -59,23 +59,23 @@ def false_negatives(
     *,
     shown: int = SHOWN,
 ) -> Mistakes:
-    """Labels that are present and were not decided for, the lowest score first; all [N, C]."""
-    return _surest(scores, ~decided & (targets == PRESENT), shown, falling=False)
+    """Labels that are present but not predicted, the lowest score first; arrays are [N, C]."""
+    return _most_confident(scores, ~decided & (targets == PRESENT), shown, falling=False)
 
 
-def _surest(
+def _most_confident(
     scores: NDArray[np.floating[Any]], wrong: NDArray[np.bool_], shown: int, *, falling: bool
 ) -> Mistakes:
     images, labels = np.nonzero(wrong)
     values = scores[images, labels].astype(np.float64)
     order = np.argsort(-values if falling else values, kind="stable")
-    seen: dict[int, int] = {}
+    counts: dict[int, int] = {}
     chosen: list[Mistake] = []
-    for place in order:
-        label = int(labels[place])
-        seen[label] = seen.get(label, 0) + 1
-        if seen[label] <= _OF_A_LABEL:
-            chosen.append(Mistake(int(images[place]), label, float(values[place])))
+    for i in order:
+        label = int(labels[i])
+        counts[label] = counts.get(label, 0) + 1
+        if counts[label] <= _MAX_PER_LABEL:
+            chosen.append(Mistake(int(images[i]), label, float(values[i])))
         if len(chosen) == shown:
             break
     return Mistakes(tuple(chosen), len(values))

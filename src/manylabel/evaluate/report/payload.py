@@ -1,6 +1,6 @@
-"""The numbers that a page's script draws and computes from, as plain JSON.
+"""The numbers that the script of the page uses, as plain JSON.
 
-Never the scores themselves: 80 labels x 5,000 images would be 4 MB, and nobody would look at them.
+The scores themselves are not in it: 80 labels x 5,000 images would be 4 MB.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.evaluate.report.content import Page, ScoredModel
+from manylabel.evaluate.report.content import Report, ScoredModel
 from manylabel.evaluate.report.curves import points_for, threshold_curve
 from manylabel.labels import PRESENT
 from manylabel.metrics.reliability import Reliability, brier, reliability
 
 MOST_PLOTS: Final = 1000
-"""Labels up to which each has a reliability plot of its own."""
+"""If there are more labels, they have no reliability plots of their own."""
 
 
-def payload(page: Page) -> dict[str, Any]:
-    """Everything that the script takes: labels, counts, curves, bins; None where undefined."""
-    targets = page.truth.targets()
-    points = points_for(len(page.truth.labels) * len(page.models))
+def payload(report: Report) -> dict[str, Any]:
+    """The data of the script: labels, counts, curves and bins; None where not defined."""
+    targets = report.truth.targets()
+    points = points_for(len(report.truth.labels) * len(report.models))
     return {
-        "labels": list(page.truth.labels),
+        "labels": list(report.truth.labels),
         "positives": (targets == PRESENT).sum(axis=0).tolist(),
-        "models": [_model(model, targets, points) for model in page.models],
-        "moved": _moved(page),
+        "models": [_model(model, targets, points) for model in report.models],
+        "differences": _differences(report),
     }
 
 
@@ -47,18 +47,18 @@ def _model(model: ScoredModel, targets: NDArray[np.int8], points: int) -> dict[s
 
 
 def _bins(bins: Reliability) -> list[list[list[float]]]:
-    """For each row its bins that are not empty: mean score, frequency, count."""
+    """The bins of each row that are not empty: mean score, frequency, count."""
     means, shares = bins.mean_score.round(5).tolist(), bins.frequency.round(5).tolist()
     rows = zip(means, shares, bins.count.tolist(), strict=True)
     return [[list(each) for each in zip(*row, strict=True) if each[2]] for row in rows]
 
 
-def _moved(page: Page) -> list[list[float] | None] | None:
-    """A label's difference in AP with both ends of its interval, in the order of the labels."""
-    if page.comparison is None:
+def _differences(report: Report) -> list[list[float] | None] | None:
+    """The difference in AP of each label, with both ends of its interval."""
+    if report.comparison is None:
         return None
-    by_name = {row.label: row.difference for row in page.comparison.labels}
-    rows = (by_name.get(name) for name in page.truth.labels)
+    by_name = {row.label: row.difference for row in report.comparison.labels}
+    rows = (by_name.get(name) for name in report.truth.labels)
     return [
         None if row is None else [round(value, 5) for value in (row.value, row.low, row.high)]
         for row in rows

@@ -1,4 +1,4 @@
-"""Small pictures of images, within a budget of bytes."""
+"""Makes small JPEG pictures of images, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from manylabel.errors import ImageError
 from manylabel.images import open_image
 
 SIDE: Final = 176
-"""Pixels of a picture's longer side."""
+"""The longer side of a picture in pixels."""
 
 BUDGET: Final = 1_500_000
-"""Bytes of all pictures of a page, as text."""
+"""The limit for all pictures of a page, in bytes of text."""
 
 _QUALITY: Final = 72
 
 Overlay = Callable[[Image.Image, int], Image.Image]
-"""Gives an image with the evidence for a label (a column of the data set) drawn over it."""
+"""Returns an image with the evidence for a label (a column of the data set) drawn over it."""
 
 
 @final
 class Pictures:
-    """Draws pictures until the budget is spent, and counts what it left out.
+    """Makes pictures until the budget is used up, and counts those that it leaves out.
 
     Args:
         records: The images, by row.
-        overlay: Draws evidence beside each; None: the image alone is shown.
-        budget: Bytes of all pictures, as text.
+        overlay: Draws the evidence beside each image; None: only the image is shown.
+        budget: The limit for all pictures, in bytes of text.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Pictures:
         self.over_budget = 0
 
     def draw(self, image: int, label: int) -> str | None:
-        """A JPEG as text in base 64; None where the image cannot be read or the budget is spent."""
+        """A JPEG as base64 text; None if the image cannot be read or the budget is used up."""
         if self._left <= 0:
             self.over_budget += 1
             return None
@@ -61,7 +61,7 @@ class Pictures:
         return text
 
     def _composed(self, photo: Image.Image, label: int) -> Image.Image:
-        """The image, and beside it the same under the evidence for the label."""
+        """The image, and beside it the image with the evidence for the label."""
         small = _fit(photo)
         if self._overlay is None:
             return small

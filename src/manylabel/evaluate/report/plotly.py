@@ -1,4 +1,4 @@
-"""Plotly's script as a page carries it: packed, a third of its 4.8 MB."""
+"""Plotly's script in the form that a page contains: compressed to a third of its 4.8 MB."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def packed_plotly() -> str:
             where="manylabel report",
             fix="Install it: pip install 'manylabel[report]'.",
         ) from None
-    # No time of packing in it: equal pages are equal files.
+    # Without a time stamp, so that equal pages are equal files.
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode("ascii")

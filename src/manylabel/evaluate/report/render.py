@@ -1,4 +1,4 @@
-"""A page as one HTML file."""
+"""Writes a report of predictions as one HTML file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from manylabel.errors import MissingExtraError
 from manylabel.evaluate.receipt import Receipt
-from manylabel.evaluate.report.content import Page, ScoredModel
-from manylabel.evaluate.report.cooccurrence import together
+from manylabel.evaluate.report.content import Report, ScoredModel
+from manylabel.evaluate.report.cooccurrence import measure_cooccurrence
 from manylabel.evaluate.report.mistakes import Mistake, false_negatives, false_positives
 from manylabel.evaluate.report.payload import MOST_PLOTS, payload
 from manylabel.evaluate.report.pictures import BUDGET, Pictures
@@ -23,55 +23,58 @@ from manylabel.labels import PRESENT
 from manylabel.metrics.reliability import brier, class_wise_ece, reliability
 
 LETTERS: Final = "AB"
-"""What the page calls its models."""
+"""The names of the two models on the page."""
 
 COLUMNS: Final = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")
 
-_GAPS: Final = 6
-_MOVED: Final = 10
+_DIFFERENCES: Final = 6
+"""The largest number of pairs of labels named below the heat maps."""
+_CHANGED: Final = 10
+"""The largest number of labels named below the comparison."""
 _TRUE_LABELS: Final = 6
-"""Labels of an image that a caption names."""
+"""The largest number of labels of an image in a caption."""
 
 
-def write_page(path: Path, page: Page, *, picture_bytes: int = BUDGET) -> Path:
-    """Write a report of predictions as one HTML file that opens offline; gives its path back.
+def write_report(path: Path, report: Report, *, picture_bytes: int = BUDGET) -> Path:
+    """Write a report of predictions as one HTML file that opens offline, and return its path.
 
     Args:
         path: The file.
-        page: What it tells.
-        picture_bytes: What all pictures together may take; those beyond are left out and counted.
+        report: The content.
+        picture_bytes: The limit for all pictures in bytes. Further pictures are left out and
+            counted.
 
     Raises:
         MissingExtraError: plotly is not installed.
         RunError: The file cannot be written.
     """
-    return write_html(path, render_page(page, picture_bytes=picture_bytes))
+    return write_html(path, render_report(report, picture_bytes=picture_bytes))
 
 
-def render_page(page: Page, *, picture_bytes: int = BUDGET) -> str:
+def render_report(report: Report, *, picture_bytes: int = BUDGET) -> str:
     """A report of predictions as HTML."""
-    last = page.models[-1]
-    pictures = Pictures(page.truth.items, last.overlay, budget=picture_bytes)
-    suspects, missing = _suspects(page)
+    last = report.models[-1]
+    pictures = Pictures(report.truth.items, last.overlay, budget=picture_bytes)
+    suspects, missing = _suspects(report)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
-            page=page,
-            letters=LETTERS[: len(page.models)],
+            report=report,
+            letters=LETTERS[: len(report.models)],
             columns=COLUMNS,
-            figures=[_figures(model) for model in page.models],
-            receipts=[_flat(model.receipt) for model in page.models],
-            calibration=[_calibration(model, page) for model in page.models],
-            together=_together(page),
-            mistakes=_mistakes(page, pictures),
+            figures=[_figures(model) for model in report.models],
+            receipts=[_flat(model.receipt) for model in report.models],
+            calibration=[_calibration(model, report) for model in report.models],
+            cooccurrence=_cooccurrence(report),
+            mistakes=_mistakes(report, pictures),
             suspects=suspects,
-            suspected=[_of_suspect(page, pictures, each) for each in suspects.shown],
+            suspected=[_suspect_picture(report, pictures, each) for each in suspects.shown],
             missing=missing,
             pictures=pictures,
-            moved=_moved(page),
-            plots=len(page.truth.labels) <= MOST_PLOTS,
-            payload=payload(page),
+            changed=_changed(report),
+            plots=len(report.truth.labels) <= MOST_PLOTS,
+            payload=payload(report),
             plotly=packed_plotly(),
         )
     )
@@ -80,7 +83,7 @@ def render_page(page: Page, *, picture_bytes: int = BUDGET) -> str:
 @final
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture with what is told under it; without a JPEG the words stand alone."""
+    """A picture with its caption; `jpeg` is None if only the caption is shown."""
 
     jpeg: str | None
     key: str
@@ -95,7 +98,7 @@ def _figures(model: ScoredModel) -> list[float]:
 
 
 def _flat(receipt: Receipt) -> dict[str, str]:
-    """All fields of a receipt by name; those of its tables as `input.width`."""
+    """All fields of a receipt by name; fields of inner tables have names such as `input.width`."""
     fields: dict[str, str] = {}
     for name, value in receipt.model_dump(mode="json").items():
         if isinstance(value, dict):
@@ -105,9 +108,9 @@ def _flat(receipt: Receipt) -> dict[str, str]:
     return fields
 
 
-def _calibration(model: ScoredModel, page: Page) -> dict[str, float]:
-    """The four figures of a model's calibration: of the labels on average, and of all pairs."""
-    targets = page.truth.targets()
+def _calibration(model: ScoredModel, report: Report) -> dict[str, float]:
+    """The calibration metrics of a model: means over labels, and of all pairs pooled."""
+    targets = report.truth.targets()
     errors, squares = class_wise_ece(model.scores, targets), brier(model.scores, targets)
     bins = reliability(model.scores, targets).pooled()
     return {
@@ -122,47 +125,51 @@ def _mean(values: Any) -> float:
     return float(defined.mean()) if defined.size else float("nan")
 
 
-def _together(page: Page) -> dict[str, Any]:
-    """The heat maps by title, the labels of their rows, and where each model is furthest off."""
-    targets = page.truth.targets()
-    found = [together(model.decided, targets) for model in page.models]
-    names = [page.truth.labels[i] for i in found[0].labels]
+def _cooccurrence(report: Report) -> dict[str, Any]:
+    """The heat maps by title, their labels, and the largest errors of the last model."""
+    targets = report.truth.targets()
+    found = [measure_cooccurrence(model.decided, targets) for model in report.models]
+    names = [report.truth.labels[i] for i in found[0].labels]
     titles = ["Predicted"] if len(found) == 1 else [f"Predicted by {x}" for x in LETTERS]
     tables = {"True": found[0].true}
     tables |= {title: each.predicted for title, each in zip(titles, found, strict=True)}
-    gaps = [
-        (page.truth.labels[a], page.truth.labels[b], true, predicted)
-        for a, b, true, predicted in found[-1].gaps(_GAPS)
+    differences = [
+        (report.truth.labels[a], report.truth.labels[b], true, predicted)
+        for a, b, true, predicted in found[-1].largest_differences(_DIFFERENCES)
     ]
-    return {"labels": names, "tables": {k: v.tolist() for k, v in tables.items()}, "gaps": gaps}
+    return {
+        "labels": names,
+        "tables": {title: table.tolist() for title, table in tables.items()},
+        "differences": differences,
+    }
 
 
-def _mistakes(page: Page, pictures: Pictures) -> list[dict[str, Any]]:
-    """Both kinds of mistakes of the last model, drawn in turns so that both have pictures."""
-    model, targets = page.models[-1], page.truth.targets()
+def _mistakes(report: Report, pictures: Pictures) -> list[dict[str, Any]]:
+    """Both kinds of mistakes of the last model, drawn in turn so that both get pictures."""
+    model, targets = report.models[-1], report.truth.targets()
     wrong = false_positives(model.scores, model.decided, targets)
     missed = false_negatives(model.scores, model.decided, targets)
     drawn: tuple[list[Shown], list[Shown]] = ([], [])
     for turn in range(max(len(wrong.shown), len(missed.shown))):
         for kind, shown in zip((wrong, missed), drawn, strict=True):
             if turn < len(kind.shown):
-                shown.append(_of_mistake(page, pictures, kind.shown[turn]))
+                shown.append(_mistake_picture(report, pictures, kind.shown[turn]))
     return [
         {"title": "Predicted, but absent", "shown": drawn[0], "total": wrong.total},
         {"title": "Present, but not predicted", "shown": drawn[1], "total": missed.total},
     ]
 
 
-def _of_mistake(page: Page, pictures: Pictures, mistake: Mistake) -> Shown:
-    return _shown(page, pictures, mistake.image, mistake.label, mistake.score)
+def _mistake_picture(report: Report, pictures: Pictures, mistake: Mistake) -> Shown:
+    return _shown(report, pictures, mistake.image, mistake.label, mistake.score)
 
 
-def _of_suspect(page: Page, pictures: Pictures, suspect: Suspect) -> Shown:
-    return _shown(page, pictures, suspect.image, suspect.label, suspect.score)
+def _suspect_picture(report: Report, pictures: Pictures, suspect: Suspect) -> Shown:
+    return _shown(report, pictures, suspect.image, suspect.label, suspect.score)
 
 
-def _shown(page: Page, pictures: Pictures, image: int, label: int, score: float) -> Shown:
-    record, names = page.truth.items[image], page.truth.labels
+def _shown(report: Report, pictures: Pictures, image: int, label: int, score: float) -> Shown:
+    record, names = report.truth.items[image], report.truth.labels
     present = names.decode(record.targets)
     more = f" and {len(present) - _TRUE_LABELS} more" if len(present) > _TRUE_LABELS else ""
     return Shown(
@@ -175,16 +182,16 @@ def _shown(page: Page, pictures: Pictures, image: int, label: int, score: float)
     )
 
 
-def _suspects(page: Page) -> tuple[Suspects, MissingExtraError | None]:
-    """What cleanlab suspects; without it nothing, and what is missing."""
+def _suspects(report: Report) -> tuple[Suspects, MissingExtraError | None]:
+    """The targets that cleanlab suspects; without cleanlab none, and the error to show."""
     try:
-        return suspected_errors(page.models[-1].scores, page.truth.targets()), None
+        return suspected_errors(report.models[-1].scores, report.truth.targets()), None
     except MissingExtraError as error:
         return Suspects((), 0, 0), error
 
 
-def _moved(page: Page) -> Sequence[Any]:
-    """The labels whose AP certainly moved, those first that moved most."""
-    if page.comparison is None:
+def _changed(report: Report) -> Sequence[Any]:
+    """The labels whose AP changed by an interval without 0, the largest change first."""
+    if report.comparison is None:
         return []
-    return [row for row in page.comparison.labels if row.certain][:_MOVED]
+    return [row for row in report.comparison.labels if row.excludes_zero][:_CHANGED]

@@ -1,4 +1,4 @@
-"""Pages from bundles and from files of predictions."""
+"""Makes reports from bundles and from files of predictions."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from manylabel.data.records import Records
 from manylabel.decide import Decision
 from manylabel.evaluate.predictions.table import Predictions, matched
 from manylabel.evaluate.receipt import receipt_of
-from manylabel.evaluate.report.content import Page, ScoredModel, make_page
+from manylabel.evaluate.report.content import Report, ScoredModel, make_report
 from manylabel.evaluate.report.pictures import Overlay
 from manylabel.evaluate.run import Evaluation, evaluate
 from manylabel.metrics.profiles import Measures, measure
 from manylabel.predict import Predictor
 
 
-def page_of_bundles(
+def report_from_bundles(
     models: Sequence[tuple[str, Predictor]],
     records: Records,
     *,
     overlay: Callable[[Predictor, Sequence[int]], Overlay] | None = None,
     skip_bad: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> Page:
-    """The page of one bundle or two on the same images, which are scored now.
+) -> Report:
+    """Scores images with one bundle or two, and makes the report.
 
     Args:
-        models: Names and predictors; the second is held against the first.
+        models: Names and predictors. The second is compared with the first.
         records: The images, with the models' labels in any order.
-        overlay: Makes what draws a model's evidence, from the model and its column of each label
-            of the page.
-        skip_bad: Leave out images that cannot be used, and say so in the notes.
-        on_progress: Called with the number of images done, over all models.
+        overlay: Makes the function that draws a model's evidence. It takes the model and, for each
+            label of the report, the column of the model.
+        skip_bad: Leave out images that cannot be used, with a note.
+        on_progress: Called with the number of images done, summed over all models.
 
     Raises:
-        DataError: Other labels than a model's, no image, or images that cannot be used.
+        DataError: The labels differ from a model's, there is no image, or images cannot be used.
     """
     truth = records.relabelled(models[0][1].labels)
     scored: list[ScoredModel] = []
@@ -54,23 +54,23 @@ def page_of_bundles(
         truth = replace(truth, items=items, notes=found.notes)
         columns = [predictor.labels.index(label) for label in truth.labels]
         drawn = overlay(predictor, columns) if overlay else None
-        scored.append(_of_bundle(name, found, truth, columns, predictor.decision, drawn))
+        scored.append(_scored_model(name, found, truth, columns, predictor.decision, drawn))
         if predictor.decision.limited:
-            note = f"{name}: what is decided at a threshold moved here knows no limit of labels"
+            note = f"{name}: thresholds that are moved on this page ignore the limits of labels"
             truth = replace(truth, notes=(*truth.notes, note))
     title = " and ".join(name for name, _ in models)
-    return make_page(title, truth, tuple(scored), notes=truth.notes)
+    return make_report(title, truth, tuple(scored), notes=truth.notes)
 
 
-def page_of_predictions(found: Sequence[Predictions], truth: Records) -> Page:
-    """The page of one file of predictions or two, decided at 0.5 for all labels.
+def report_from_predictions(found: Sequence[Predictions], truth: Records) -> Report:
+    """Makes the report of one file of predictions or two, with thresholds of 0.5 for all labels.
 
     Args:
-        found: As read; the second is held against the first.
+        found: Predictions that were read. The second is compared with the first.
         truth: The images with their targets.
 
     Raises:
-        DataError: They are of different images or labels.
+        DataError: The images or the labels differ.
     """
     scored: list[ScoredModel] = []
     for each in found:
@@ -82,10 +82,10 @@ def page_of_predictions(found: Sequence[Predictions], truth: Records) -> Page:
         scored.append(ScoredModel(each.source, kept.scores, measures, receipt, _decision(measures)))
     notes = dict.fromkeys([*truth.notes, *(note for each in found for note in each.notes)])
     title = " and ".join(each.source for each in found)
-    return make_page(title, truth, tuple(scored), notes=tuple(notes))
+    return make_report(title, truth, tuple(scored), notes=tuple(notes))
 
 
-def _of_bundle(
+def _scored_model(
     name: str,
     found: Evaluation,
     truth: Records,
@@ -93,7 +93,7 @@ def _of_bundle(
     decision: Decision,
     overlay: Overlay | None,
 ) -> ScoredModel:
-    """Measured anew in the page's order of labels, which need not be the bundle's."""
+    """A bundle's model, measured again in the report's order of labels, which may be another."""
     scores = found.scores[:, columns]
     own = np.array([row.threshold for row in found.measures.per_label])
     limits = {"at_least": decision.at_least, "at_most": decision.at_most}
@@ -103,6 +103,6 @@ def _of_bundle(
 
 
 def _decision(measures: Measures, *, at_least: int = 0, at_most: int | None = None) -> Decision:
-    """What the figures were decided by, in the page's order of labels."""
+    """The decision rule of the metrics, in the report's order of labels."""
     thresholds = tuple(row.threshold for row in measures.per_label)
     return Decision(thresholds=thresholds, at_least=at_least, at_most=at_most)

@@ -1,4 +1,4 @@
-"""A run's report page and attention pictures, from what the run left behind."""
+"""A run's page and attention pictures, from what the run left behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig
 from manylabel.train.outcome import Outcome
 from manylabel.train.page.charts import Chart, Line
-from manylabel.train.page.content import Headline, Picture, Report, Result, write_report
+from manylabel.train.page.content import Headline, Picture, Result, RunPage, write_run_page
 
 REPORT: Final = "report.html"
 PICTURES: Final = "attention"
@@ -35,7 +35,7 @@ _DEFINITIONS: Final = {
 @final
 @dataclass(frozen=True)
 class Beside:
-    """What a report shows beside the run itself.
+    """What a run page shows beside the run itself.
 
     Args:
         results: Other models on the same images, before the run's own.
@@ -56,7 +56,7 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
     last = outcome.results[-1]
     pictures = draw_pictures(outcome)
     named = f"{config.head.name} over {config.backbone.name}"
-    report = Report(
+    page = RunPage(
         title=f"{named}: {outcome.folder.name}",
         summary=f"{named}, trained in {len(config.steps)} steps and measured on the "
         f"{last['split']} split of {outcome.held_out.source}.",
@@ -79,7 +79,7 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
         definitions=_DEFINITIONS,
         versions=package_versions(),
     )
-    return write_report(outcome.folder / REPORT, report)
+    return write_run_page(outcome.folder / REPORT, page)
 
 
 def draw_pictures(outcome: Outcome) -> list[Picture]:

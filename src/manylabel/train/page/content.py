@@ -1,6 +1,6 @@
 """One HTML file that tells what a run did and what came of it; it opens anywhere, offline.
 
-A `Report` is plain data: whoever ran something fills in what there is and leaves the rest empty.
+A `RunPage` is plain data: whoever ran something fills in what there is and leaves the rest empty.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Headline:
 @final
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A model's figures under the name that the report gives it; `note` says what it is."""
+    """A model's figures under the name that the page gives it; `note` says what it is."""
 
     name: str
     measures: Measured
@@ -54,8 +54,8 @@ class Picture:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a report tells; a section that is left empty is left out.
+class RunPage:
+    """The content of a run page; a section that is empty is left out.
 
     Args:
         title: The page's title.
@@ -69,7 +69,7 @@ class Report:
         charts: Loss and mAP over the epochs.
         pictures: Attention over images.
         recipe: The resolved recipe as TOML.
-        definitions: Words that the report uses, explained; those of the metrics are added.
+        definitions: Words that the page uses, explained; those of the metrics are added.
         versions: Of manylabel, torch and so on, and what else makes the run repeatable.
     """
 
@@ -87,31 +87,31 @@ class Report:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_report(path: Path, report: Report) -> Path:
-    """Write the report as one self-contained HTML file, and give its path back.
+def write_run_page(path: Path, page: RunPage) -> Path:
+    """Write the run page as one self-contained HTML file, and return its path.
 
     Raises:
         RunError: The file cannot be written.
     """
-    return write_html(path, render(report))
+    return write_html(path, render(page))
 
 
-def render(report: Report) -> str:
-    """The report as HTML."""
+def render(page: RunPage) -> str:
+    """The run page as HTML."""
     return (
         environment()
         .get_template("run.html.j2")
         .render(
-            report=report,
-            steps=_table(report.steps, STEP_COLUMNS),
-            gains=_gains(report.steps),
-            results=_table(report.results, RESULT_COLUMNS, TOP3_COLUMNS),
+            page=page,
+            steps=_table(page.steps, STEP_COLUMNS),
+            gains=_gains(page.steps),
+            results=_table(page.results, RESULT_COLUMNS, TOP3_COLUMNS),
             columns={"steps": STEP_COLUMNS, "results": RESULT_COLUMNS, "top3": TOP3_COLUMNS},
-            labels=_label_rows(report.results),
-            skipped=_skipped(report.results),
-            unknown=_unknown(report.results),
-            plots=[(chart.title, Markup(draw(chart))) for chart in report.charts],
-            definitions={**report.definitions, **_metric_definitions(report)},
+            labels=_label_rows(page.results),
+            skipped=_skipped(page.results),
+            unknown=_unknown(page.results),
+            plots=[(chart.title, Markup(draw(chart))) for chart in page.charts],
+            definitions={**page.definitions, **_metric_definitions(page)},
         )
     )
 
@@ -192,10 +192,10 @@ def _skipped(results: Sequence[Result]) -> list[str]:
     return list(results[-1].measures.get("skipped_labels", [])) if results else []
 
 
-def _metric_definitions(report: Report) -> dict[str, str]:
+def _metric_definitions(page: RunPage) -> dict[str, str]:
     return {
         f"metrics: {result.measures['profile']}": result.measures["definition"]
-        for result in [*report.steps, *report.results]
+        for result in [*page.steps, *page.results]
         if "definition" in result.measures
     }
 

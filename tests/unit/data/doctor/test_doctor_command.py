@@ -48,7 +48,7 @@ def test_a_leak_is_told_and_exits_with_1(table):
     table(*GOOD, ("<c>.png", "x|y", "test", 0))
     done = run("--json", "found.json", "--html", "found.html")
     assert done.exit_code == 1
-    assert "error  1 picture: the same file lies in two splits" in done.output
+    assert "error  1 picture: the same file is in two splits" in done.output
     assert "    a.png (train) = <c>.png (test)\n" in done.output
     assert "\n  fix:  Remove the copy from train" in done.output
     assert "3 images opened in " in done.output

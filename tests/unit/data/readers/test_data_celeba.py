@@ -123,7 +123,7 @@ def test_what_is_wrong_is_said(official, name, content, said):
 
 def test_images_that_are_nowhere(official, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(DataError, match="None of the first 3 images is found"):
+    with pytest.raises(DataError, match="None of the first 3 images was found"):
         read_celeba(official, images=empty)
 
 

@@ -199,7 +199,7 @@ def test_images_kept_beside_the_data_set(tmp_path, make_image):
             {"label_column": "no"},
             "no column 'no'",
         ),
-        (lambda: dataset([[3]], datasets.List(datasets.Value("int64"))), {}, "not texts"),
+        (lambda: dataset([[3]], datasets.List(datasets.Value("int64"))), {}, "not strings"),
         (lambda: dataset([[0]], MANY), {"subset": "x"}, "no subsets"),
         (lambda: dataset([[0]], MANY), {"label_column": "image"}, "not labels"),
         (
@@ -207,7 +207,11 @@ def test_images_kept_beside_the_data_set(tmp_path, make_image):
             {"image_column": "labels", "label_column": "fold"},
             "neither images nor paths",
         ),
-        (lambda: dataset([[0]], MANY, fold=["dev"]), {"split_column": "fold"}, "'dev' is no split"),
+        (
+            lambda: dataset([[0]], MANY, fold=["dev"]),
+            {"split_column": "fold"},
+            "'dev' is not a split",
+        ),
         (lambda: dataset([None], MANY), {}, "null"),
         (lambda: datasets.Dataset.from_dict({"labels": [["x"]]}), {}, "No column of images"),
         (
@@ -244,7 +248,7 @@ def test_classes_that_are_none(tmp_path):
     table = parquet.read_table(tmp_path / "d.parquet")
     wrong = table.set_column(1, table.schema.field(1), pyarrow.array([[0], [7]]))
     parquet.write_table(wrong, tmp_path / "d.parquet")
-    with pytest.raises(DataError, match="7 is no index of the 3 classes") as raised:
+    with pytest.raises(DataError, match="7 is not an index of the 3 classes") as raised:
         read_huggingface(tmp_path / "d.parquet")
     assert "row 2" in raised.value.where
 

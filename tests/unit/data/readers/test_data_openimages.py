@@ -202,7 +202,7 @@ def test_more_than_memory_holds(root, monkeypatch):
 
 
 def test_images_that_are_nowhere(root, tmp_path_factory):
-    with pytest.raises(DataError, match="None of the first 2 images is found"):
+    with pytest.raises(DataError, match="None of the first 2 images was found"):
         read_openimages(root, images=tmp_path_factory.mktemp("empty"))
 
 

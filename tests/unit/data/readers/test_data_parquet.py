@@ -124,7 +124,7 @@ def test_metadata_orders_labels(write):
     columns = {"image": ["a"], "labels": [["x"]]}
     said = {"manylabel": json.dumps({"labels": ["z", "x", "never"]})}
     assert read_parquet(write(columns, said)).labels.names == ("z", "x", "never")
-    with pytest.raises(DataError, match="'x' is not among the 1"):
+    with pytest.raises(DataError, match="'x' is not one of the 1"):
         read_parquet(write(columns, {"manylabel": json.dumps({"labels": ["z"]})}))
     for damaged in ("", "{", "[]", '{"labels": 3}', '{"labels": [3]}', "[" * 5000):
         with pytest.raises(DataError, match="metadata"):
@@ -161,16 +161,16 @@ STRUCT = [{"bytes": b"1", "path": None}]
         ({"image": [b"1"], "labels": [["x"]]}, "not the paths of images"),
         ({"image": ["a"], "labels": [None]}, "not labels"),
         ({"image": ["a", "b"], "labels": [["x"], None]}, "list of labels is null"),
-        ({"image": ["a"], "labels": [["x", None]]}, "holds a null"),
-        ({"image": ["a"], "labels": [[3]]}, "not texts"),
+        ({"image": ["a"], "labels": [["x", None]]}, "contains a null"),
+        ({"image": ["a"], "labels": [[3]]}, "not strings"),
         ({"image": ["a"], "labels": [3]}, "not labels"),
-        ({"image": ["a"], "labels": [["x"]], "unknown": [["x"]]}, "stands in 'labels' and"),
-        ({"image": ["a"], "labels": [["x"]], "unknown": ["x"]}, "holds no lists"),
-        ({"image": ["a"], "labels": [[]]}, "not texts|no labels"),
-        ({"image": ["a"], "labels": [["x"]], "split": ["dev"]}, "'dev' is no split"),
-        ({"image": ["a"], "labels": [["x"]], "group": [1.5]}, "not texts"),
+        ({"image": ["a"], "labels": [["x"]], "unknown": [["x"]]}, "in both 'labels' and"),
+        ({"image": ["a"], "labels": [["x"]], "unknown": ["x"]}, "does not hold lists"),
+        ({"image": ["a"], "labels": [[]]}, "not strings|no labels"),
+        ({"image": ["a"], "labels": [["x"]], "split": ["dev"]}, "'dev' is not a split"),
+        ({"image": ["a"], "labels": [["x"]], "group": [1.5]}, "not strings"),
         ({"image": ["a", None], "labels": [["x"], []]}, "names no image"),
-        ({"image": ["a", "b", "c"], "x": [1, 0, 2]}, "2 is no target"),
+        ({"image": ["a", "b", "c"], "x": [1, 0, 2]}, "2 is not a target"),
         ({"image": ["a"], "year": [1999]}, "No labels were found"),
         ({"labels": [["x"]]}, "No column of image paths"),
         ({"image": pyarrow.array([], pyarrow.string())}, "no rows"),
@@ -202,7 +202,7 @@ def test_images_themselves_belong_to_another_reader(write):
 
 def test_images_are_looked_for(write, tmp_path):
     path = write({"image": ["x/b.jpg", "c.jpg"], "labels": [["x"], []]})
-    with pytest.raises(DataError, match="None of the first 2 images is found") as raised:
+    with pytest.raises(DataError, match="None of the first 2 images was found") as raised:
         read_parquet(path)
     assert str(tmp_path) in raised.value.fix
     (tmp_path / "pics" / "x").mkdir(parents=True)

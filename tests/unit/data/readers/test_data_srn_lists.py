@@ -139,7 +139,7 @@ def test_labels_by_name(lists, tmp_path):
     assert records.labels.names == ("sky", "water", "person")
     assert not any("numbers of their columns" in note for note in records.notes)
     names.write_text("sky\nwater\n")
-    with pytest.raises(DataError, match="names 2 labels, and the data set has 3"):
+    with pytest.raises(DataError, match="names 2 labels, but the data set has 3"):
         read_srn_lists(tmp_path, label_names=names)
 
 

@@ -133,7 +133,7 @@ def test_equal_rows_are_merged_and_counted(write):
         ("image,labels\n,x\n", "names no image", "line 2, column 'image'"),
         (
             "image,labels,split\na.jpg,x,holiday\n",
-            "'holiday' is no split",
+            "'holiday' is not a split",
             "line 2, column 'split'",
         ),
         ("image,a,b\n1.jpg,1,0\n2.jpg,0,2\n", "'2' is no target", "line 3, column 'b'"),

@@ -65,7 +65,7 @@ def test_labels_by_name(genome):
     records = read_visual_genome(root, label_names=names)
     assert records.labels[499] == "thing 499"
     names.write_text("thing\n")
-    with pytest.raises(DataError, match="names 1 labels, and the data set has 500"):
+    with pytest.raises(DataError, match="names 1 labels, but the data set has 500"):
         read_visual_genome(root, label_names=names)
 
 

@@ -54,7 +54,7 @@ def test_as_a_table():
         "even        3     1   0.00%",
         "none        0     0       -",
         "Drift of 3 labels: mean 12.50%, worst 25.00%.",
-        "Labels that a split has no positive of: 1 (torn).",
+        "Labels without a positive in some split: 1 (torn).",
     ]
 
 

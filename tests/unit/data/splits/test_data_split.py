@@ -99,7 +99,7 @@ def test_unsplit_images_never_enter_a_val_or_test_that_is_given():
         f"v{i}.jpg" for i in range(5)
     }
     assert len(result.split("train")) == 45
-    assert "40 images have none: they train" in result.notes[-1]
+    assert "40 images have none: these are train" in result.notes[-1]
 
 
 def test_where_only_test_is_marked_the_rest_gives_train_and_val():
@@ -126,7 +126,7 @@ def test_no_val_is_drawn_where_none_is_wanted():
 
 
 def test_nothing_left_to_train_on():
-    with pytest.raises(DataError, match="No image is left to train on: of 40 images"):
+    with pytest.raises(DataError, match="No image is left to train on: none of the 40 images"):
         with_splits(records(*many(count=40)), val=0.5, test=0.5)
 
 
@@ -139,7 +139,7 @@ def test_an_image_without_split_follows_its_group_into_test():
 
 def test_groups_that_the_data_set_tears_apart_are_told():
     items = [record("1.jpg", "train", "ann"), record("2.jpg", "val", "ann"), record("3", "test")]
-    assert "1 groups lie in more than one split" in with_splits(records(*items)).notes[-1]
+    assert "1 groups are in more than one split" in with_splits(records(*items)).notes[-1]
 
 
 def test_a_label_that_train_never_shows():

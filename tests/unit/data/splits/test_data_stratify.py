@@ -191,7 +191,7 @@ def test_a_long_chain_of_duplicates_is_one_unit():
     "shares", [{"train": 0.7, "val": 0.2}, {"train": 1.2, "val": -0.2}, {"train": float("nan")}, {}]
 )
 def test_shares_have_to_fit(shares):
-    with pytest.raises(ConfigError, match="divide a whole"):
+    with pytest.raises(ConfigError, match="must be over 0 and sum to 1"):
         stratify(np.zeros((4, 1), dtype=np.int8), shares)
 
 
@@ -256,9 +256,9 @@ def test_groups_and_duplicates_join_what_is_kept():
     assert found["50.jpg"] == found["60.jpg"] == "test"
     assert found["70.jpg"] == found["71.jpg"] != "test"
     told = " ".join(result.notes)
-    assert "join a kept split, where others of their group or their duplicates are: 2" in told
-    assert "Groups that go whole into one split: 1" in told
-    assert "Sets of duplicates that go whole into one split: 2, of 4 images" in told
+    assert "join a kept split because it has images of their group or duplicates of them: 2" in told
+    assert "Groups that are kept in one split: 1" in told
+    assert "Sets of duplicates that are kept in one split: 2, with 4 images" in told
 
 
 def test_kept_splits_that_tear_a_group_are_told_of():
@@ -268,15 +268,15 @@ def test_kept_splits_that_tear_a_group_are_told_of():
     result = stratified(data, {"train": 1.0}, keep=["val", "test"])
     found = split_of(result)
     assert [found[f"{i}.jpg"] for i in range(4)] == ["test", "val", "test", "train"]
-    assert result.notes[-1] == "Of these, such as lie in more than one of the kept splits: 1"
+    assert result.notes[-1] == "Groups or sets that are in more than one kept split: 1"
 
 
 @pytest.mark.parametrize(
     ("shares", "keep", "error", "what"),
     [
         (THREE, ["val"], ConfigError, "both kept and drawn"),
-        (TWO, ["val"], DataError, "no split 'val'"),
-        ({"val": 1.0}, ["train", "test"], DataError, "No image is left to be split"),
+        (TWO, ["val"], DataError, "split 'val' cannot be kept"),
+        ({"val": 1.0}, ["train", "test"], DataError, "There is no image to split"),
     ],
 )
 def test_what_cannot_be(shares, keep, error, what):
@@ -287,6 +287,6 @@ def test_what_cannot_be(shares, keep, error, what):
 
 def test_a_split_that_would_be_empty_is_an_error():
     data = records(groups=["a"] * 60 + ["b"] * 40)
-    with pytest.raises(DataError, match="there are 2 images, groups or sets") as caught:
+    with pytest.raises(DataError, match="only 2 images, groups or sets") as caught:
         stratified(data, THREE)
     assert caught.value.where == "photos.csv"

@@ -106,7 +106,7 @@ def test_foreign_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
     with pytest.raises(DataError, match="not empty"):
         draw_scenes(tmp_path, counts=SMALL, workers=1)
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         draw_scenes(tmp_path / "holiday.jpg", counts=SMALL, workers=1)
     assert files_of(tmp_path) == {"holiday.jpg": b"mine"}
 
@@ -118,7 +118,7 @@ def test_folder_that_must_not_be_read_is_refused(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", forbidden)
-    with pytest.raises(DataError, match="no folder that can be read"):
+    with pytest.raises(DataError, match="not a folder that can be read"):
         scenes_are_drawn(tmp_path, seed=0, counts=SMALL, size=64)
 
 

@@ -39,7 +39,7 @@ def describe_rules() -> str:
     """The table in Markdown, with the probabilities that follow from it."""
     head = (
         "| label | P(label) | companion | P(label \\| companion) | P(label \\| no companion) "
-        "| P(companion \\| label) | lies | longer side | comes |"
+        "| P(companion \\| label) | place | longer side | visibility |"
     )
     rows = [head, "| --- | --: | --- | --: | --: | --: | --- | --: | --- |"]
     for rule in RULES:
@@ -47,8 +47,8 @@ def describe_rules() -> str:
         if rule.companion is not None:
             exact = (rule.chance_with, rule.chance, companion_given(rule.name))
             chances = [rule.companion, *(f"{chance:.3f}" for chance in exact)]
-        comes = f"{rule.shy} ({SHY_SHARE:.0%})" if rule.shy else "plain"
+        visibility = f"{rule.shy} ({SHY_SHARE:.0%})" if rule.shy else "full"
         sizes = f"{rule.sizes[0]:g} to {rule.sizes[1]:g}"
-        cells = [rule.name, f"{prior(rule.name):.3f}", *chances, rule.place, sizes, comes]
+        cells = [rule.name, f"{prior(rule.name):.3f}", *chances, rule.place, sizes, visibility]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -77,7 +77,7 @@ def test_different_images_are_refused_unless_told(truth):
     found = compare(a, part, truth, draws=10, common=True)
     assert found.as_dict()["images"] == 150
     assert found.truth.notes[-1] == (
-        "Images that not all have, left out: 50 of 200 in seed 1, 50 of 200 in truth"
+        "Images that are not in all files are left out: 50 of 200 in seed 1, 50 of 200 in truth"
     )
     none = Predictions(("z.jpg",), LABELS, b.scores[:1], "none")
     with pytest.raises(DataError, match="no image in common"):
@@ -89,11 +89,11 @@ def test_different_images_are_refused_unless_told(truth):
     [
         (Interval(0.02, 0.005, 0.03), "mAP: B is better by 2.00 points (+0.50 to +3.00)."),
         (Interval(-0.02, -0.03, -0.005), "mAP: A is better by 2.00 points (-3.00 to -0.50)."),
-        (Interval(0.01, -0.01, 0.03), "mAP: the interval (-1.00 to +3.00) holds 0: A and B are "
-         "not told apart on these 1,200 images."),
-        (Interval(0.0, 0.0, 0.0), "mAP: the interval (+0.00 to +0.00) holds 0: A and B are "
-         "not told apart on these 1,200 images."),
-        (Interval(np.nan, np.nan, np.nan), "mAP: no value, so A and B cannot be compared by it."),
+        (Interval(0.01, -0.01, 0.03), "mAP: the interval (-1.00 to +3.00) includes 0, so these "
+         "1,200 images do not show which of A and B is better."),
+        (Interval(0.0, 0.0, 0.0), "mAP: the interval (+0.00 to +0.00) includes 0, so these "
+         "1,200 images do not show which of A and B is better."),
+        (Interval(np.nan, np.nan, np.nan), "mAP: no value, so A and B cannot be compared."),
     ],
 )  # fmt: skip
 def test_only_what_the_interval_lets_one_say_is_said(found, said):
@@ -103,8 +103,8 @@ def test_only_what_the_interval_lets_one_say_is_said(found, said):
 def test_labels_that_moved_are_counted(truth):
     a, b = predictions(truth, 1.0, 1), predictions(truth, 0.4, 2)
     counted = compare(a, b, truth, draws=300).conclusions()[-1]
-    assert counted.startswith("labels: AP of 3 of 3 moved by an interval without 0")
-    assert compare(a, a, truth, draws=20).conclusions()[-1].startswith("labels: AP of 0 of 3")
+    assert counted.startswith("labels: for 3 of 3, the interval")
+    assert compare(a, a, truth, draws=20).conclusions()[-1].startswith("labels: for 0 of 3")
 
 
 def test_columns_in_another_order_are_matched_by_name(truth):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from manylabel.data.records import Record
 from manylabel.errors import MissingExtraError
-from manylabel.evaluate.report.cooccurrence import together
+from manylabel.evaluate.report.cooccurrence import measure_cooccurrence
 from manylabel.evaluate.report.curves import MOST_POINTS, points_for, threshold_curve
 from manylabel.evaluate.report.mistakes import false_negatives, false_positives
 from manylabel.evaluate.report.pictures import SIDE, Pictures
@@ -68,11 +68,11 @@ class TestCurves:
         assert len(np.unique(found.right)) == 51
 
 
-class TestTogether:
+class TestCooccurrence:
     def test_shares_are_those_of_a_slow_count(self):
         scores, targets = drawn()
         decided = scores >= 0.3
-        found = together(decided, targets, shown=4)
+        found = measure_cooccurrence(decided, targets, shown=4)
         order = np.argsort(-(targets == 1).sum(0), kind="stable")[:4]
         assert found.labels == tuple(sorted(order.tolist()))
         for i, a in enumerate(found.labels):
@@ -86,9 +86,9 @@ class TestTogether:
     def test_a_label_that_is_never_decided_has_no_share_and_no_gap(self):
         targets = np.ones((4, 2), np.int8)
         decided = np.array([[True, False]] * 4)
-        found = together(decided, targets)
+        found = measure_cooccurrence(decided, targets)
         assert np.isnan(found.predicted[1]).all()
-        assert found.gaps(5) == [(0, 1, 1.0, 0.0)]
+        assert found.largest_differences(5) == [(0, 1, 1.0, 0.0)]
 
 
 class TestMistakes:

@@ -18,8 +18,8 @@ from manylabel.errors import MissingExtraError, RunError
 from manylabel.evaluate.predictions.table import Predictions
 from manylabel.evaluate.report import content
 from manylabel.evaluate.report.plotly import packed_plotly
-from manylabel.evaluate.report.render import render_page, write_page
-from manylabel.evaluate.report.sources import page_of_bundles, page_of_predictions
+from manylabel.evaluate.report.render import render_report, write_report
+from manylabel.evaluate.report.sources import report_from_bundles, report_from_predictions
 from manylabel.evaluate.run import evaluate
 from manylabel.labels import LabelSpace
 from manylabel.predict import Predictor
@@ -55,7 +55,7 @@ def payload(page: str):
 
 def test_names_that_look_like_html_stay_text():
     truth, found = hostile()
-    page = render_page(page_of_predictions([found], truth))
+    page = render_report(report_from_predictions([found], truth))
     assert HOSTILE not in page
     assert '<img src="x"' not in page
     assert payload(page)["labels"] == [HOSTILE, "dog"]
@@ -63,7 +63,7 @@ def test_names_that_look_like_html_stay_text():
 
 def test_images_that_cannot_be_opened_leave_the_words():
     truth, found = hostile()
-    page = render_page(page_of_predictions([found], truth))
+    page = render_report(report_from_predictions([found], truth))
     assert "data:image" not in page
     assert re.search(r"\d+ images could not be opened", page)
 
@@ -71,21 +71,21 @@ def test_images_that_cannot_be_opened_leave_the_words():
 def test_without_cleanlab_the_page_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     truth, found = hostile()
-    page = render_page(page_of_predictions([found], truth))
+    page = render_report(report_from_predictions([found], truth))
     assert "pip install &#39;manylabel[cleanlab]&#39;" in page
 
 
 def test_the_page_may_load_nothing():
     truth, found = hostile()
-    page = render_page(page_of_predictions([found], truth))
+    page = render_report(report_from_predictions([found], truth))
     assert "default-src 'none'" in page
     assert "sourceMappingURL" not in page
     assert not re.search(r'(?:src|href)="(?!data:)', page)
 
 
 def test_the_receipt_is_there_with_everything_in_it(tiny_bundle, records):
-    page = page_of_bundles([("b", Predictor.load(tiny_bundle, device="cpu"))], records)
-    html = render_page(page)
+    page = report_from_bundles([("b", Predictor.load(tiny_bundle, device="cpu"))], records)
+    html = render_report(page)
     receipt = page.models[0].receipt
     assert str(receipt.bundle_sha256) in html
     assert receipt.data_sha256 in html
@@ -97,7 +97,7 @@ def test_the_receipt_is_there_with_everything_in_it(tiny_bundle, records):
 
 def test_a_bundles_page_is_what_evaluate_says(tiny_bundle, records):
     predictor = Predictor.load(tiny_bundle, device="cpu")
-    page = page_of_bundles([("b", predictor)], records)
+    page = report_from_bundles([("b", predictor)], records)
     found = evaluate(predictor, records)
     assert page.models[0].measures.as_dict() == found.measures.as_dict()
     assert page.models[0].receipt == found.receipt
@@ -107,10 +107,10 @@ def test_a_bundles_page_is_what_evaluate_says(tiny_bundle, records):
 def test_a_bundles_limits_decide_on_the_page_as_in_evaluate(make_bundle, tmp_path, records):
     bundle = make_bundle(tmp_path / "one", thresholds=(0.0, 0.0, 0.0), at_most=1)
     predictor = Predictor.load(bundle, device="cpu")
-    page = page_of_bundles([("b", predictor)], records)
+    page = report_from_bundles([("b", predictor)], records)
     assert page.models[0].measures.as_dict() == evaluate(predictor, records).measures.as_dict()
     assert (page.models[0].decided.sum(axis=1) == 1).all()  # all reach 0; the best is taken
-    assert "knows no limit of labels" in render_page(page)
+    assert "ignore the limits of labels" in render_report(page)
 
 
 def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
@@ -123,7 +123,7 @@ def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
         seen.append(tuple(columns))
         return lambda image, label: image
 
-    page = page_of_bundles([("a", one), ("b", other)], records, overlay=overlay)
+    page = report_from_bundles([("a", one), ("b", other)], records, overlay=overlay)
     assert tuple(page.truth.labels) == ("cat", "dog", "owl")
     assert seen == [(0, 1, 2), (2, 0, 1)]
     assert page.models[1].thresholds.tolist() == [0.6, 0.2, 0.4]
@@ -132,7 +132,7 @@ def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
     assert page.models[0].receipt.data_sha256 == page.models[1].receipt.data_sha256
     assert page.comparison is not None
     assert page.comparison.threshold == 0.5
-    assert len(payload(render_page(page))["models"]) == 2
+    assert len(payload(render_report(page))["models"]) == 2
 
 
 def test_bad_images_are_left_out_of_both(make_bundle, tmp_path, records):
@@ -141,7 +141,7 @@ def test_bad_images_are_left_out_of_both(make_bundle, tmp_path, records):
         (name, Predictor.load(make_bundle(tmp_path / name), device="cpu")) for name in ("a", "b")
     ]
     done: list[int] = []
-    page = page_of_bundles(models, records, skip_bad=True, on_progress=done.append)
+    page = report_from_bundles(models, records, skip_bad=True, on_progress=done.append)
     assert len(page.truth) == 13
     assert [len(model.scores) for model in page.models] == [13, 13]
     assert done == sorted(done)
@@ -150,10 +150,10 @@ def test_bad_images_are_left_out_of_both(make_bundle, tmp_path, records):
 def test_a_large_data_set_has_no_intervals_and_says_so(monkeypatch):
     monkeypatch.setattr(content, "_ALL_DRAWS", 1000)
     truth, found = hostile()
-    page = page_of_predictions([found, found], truth)
+    page = report_from_predictions([found, found], truth)
     assert page.comparison is None
-    assert "manylabel compare" in render_page(page)
-    assert payload(render_page(page))["moved"] is None
+    assert "manylabel compare" in render_report(page)
+    assert payload(render_report(page))["differences"] is None
 
 
 def test_numbers_of_the_page_are_json_even_where_nothing_is_defined():
@@ -163,7 +163,7 @@ def test_numbers_of_the_page_are_json_even_where_nothing_is_defined():
         "t",
     )
     found = Predictions(("0", "1", "2"), truth.labels, np.full((3, 2), 0.5), "p")
-    page = render_page(page_of_predictions([found], truth))
+    page = render_report(report_from_predictions([found], truth))
     assert "NaN" not in re.findall(r'id="data">(.*?)</script>', page)[0]
     assert payload(page)["models"][0]["AP"] == [None, None]
 
@@ -172,12 +172,12 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path):
     truth, found = hostile()
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be written"):
-        write_page(tmp_path / "file" / "report.html", page_of_predictions([found], truth))
+        write_report(tmp_path / "file" / "report.html", report_from_predictions([found], truth))
 
 
 def test_the_page_carries_plotly_as_its_package_has_it():
     truth, found = hostile()
-    page = render_page(page_of_predictions([found], truth))
+    page = render_report(report_from_predictions([found], truth))
     (packed,) = re.findall(r'id="plotly">(.*?)</script>', page)
     assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
