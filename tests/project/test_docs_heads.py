@@ -13,7 +13,7 @@ from manylabel.models.heads import HEADS
 from manylabel.train.config import load_recipe
 from manylabel.train.steps import STEPS
 
-PAGES = Path(__file__).parents[4] / "docs" / "heads"
+PAGES = Path(__file__).parents[2] / "docs" / "heads"
 NAMES = (
     "linear",
     "srn-att",
