@@ -24,19 +24,26 @@ def test_a_page_made_from_the_code_is_up_to_date(name):
     assert (DOCS / name).read_text(encoding="utf-8") == made, "run: make docs"
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
-def test_links_within_the_project_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
-        if not target.startswith(("http:", "https:")):
-            assert (path.parent / target).exists(), target
+def test_links_within_the_project_lead_somewhere():
+    broken = [
+        f"{path.name}: {target}"
+        for path in TEXTS
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+        if not target.startswith(("http:", "https:")) and not (path.parent / target).exists()
+    ]
+    assert not broken
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
-def test_files_that_are_named_exist(path):
+def test_files_that_are_named_exist():
     """Names in code style that look like files of the project."""
-    text = path.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:src|tests|docs|recipes|benchmarks)/[\w./-]+)`", text):
-        assert (ROOT / name).exists(), name
+    names = r"`((?:src|tests|docs|recipes|benchmarks)/[\w./-]+)`"
+    missing = [
+        f"{path.name}: {name}"
+        for path in TEXTS
+        for name in re.findall(names, path.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    ]
+    assert not missing
 
 
 def test_the_readme_draws_every_module():
