@@ -323,7 +323,7 @@ BUILDER = """
     from pathlib import Path
     import numpy as np
     import torch
-    from manylabel.data import cache
+    from manylabel.feed import cache
     from manylabel.data.records import Record, Records
     from manylabel.labels import LabelSpace
     from manylabel.preprocess import InputSpec
