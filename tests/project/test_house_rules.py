@@ -59,6 +59,10 @@ import manylabel
 import manylabel.cli.main
 assert "torch" not in sys.modules, "torch is imported by the command line's frame"
 
+names = {}
+exec("from manylabel import *", names)  # in a fresh process, where nothing is loaded yet
+assert set(manylabel.__all__) <= set(names)
+
 import lightning_fabric, timm, torch  # these set environment variables of their own
 before = dict(os.environ), logging.root.handlers[:], threading.active_count(), set(sys.path)
 count = 0

@@ -24,6 +24,8 @@ from manylabel.predict import Predictor
 from manylabel.processes import Processes, agreed, in_turns, joined, processes, require_same
 from manylabel.train.scoring import SplitScores, score
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 TIMEOUT = 90
 
 CONTEXT = multiprocessing.get_context("forkserver")  # torch is imported once, then copied

@@ -220,6 +220,7 @@ def test_a_reader_that_has_left_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.xdist_group("processes")
 def test_ctrl_c_in_the_middle_of_work() -> None:
     code = (
         "import click, signal, sys, time\n"
