@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests run in as many processes as there are cores, four at most: each takes some 2 GB.
+# Tests run in as many processes as there are cores, four at most: each needs 1.5 GB.
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: help demo test lint fix docs bench clean
