@@ -1,1 +1,1 @@
-"""Measurements that can be run again; each prints a table and writes JSON."""
+"""Measurements that you can repeat. Each prints a table and writes JSON."""

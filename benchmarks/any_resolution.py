@@ -1,11 +1,12 @@
-"""SRN at other input sizes than it was trained at: which way conv4 carries over best.
+"""SRN at input sizes other than the one it was trained at: two ways to adapt conv4.
 
-    python -m benchmarks.any_resolution --data SET --bundles DIR... [--sizes 224 320 256x320]
+    python -m benchmarks.any_resolution --data SET --bundles DIR... --sizes 224 320 256x320
 
-conv4's kernels cover the grid that the head was built for. On another map either U is pooled to
-that grid, which is what `SRNHead` does, or the kernels are resampled to the map, as position
-embeddings are. Both are measured on one backbone pass a size, without any further training; `cls`
-is the main net alone, which has no grid. Bundles of several seeds are averaged.
+The kernels of conv4 cover the grid that the head was built for. On a map of another size, there are
+two ways: U is pooled to that grid, as `SRNHead` does, or the kernels are resampled to the map, as
+is done with position embeddings. Both are measured on the same backbone maps, without any further
+training. The main net alone, which has no grid, is measured for comparison. Figures are means over
+the bundles of several seeds.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.common import versions, write
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records
 from manylabel.data.splits.split import with_splits
 from manylabel.feed.loaders import ImageDataset, InOrder, batches
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.heads.srn import SRNHead, WholeMapConv2d
-from manylabel.preprocess import InputSpec, normalise
+from manylabel.pixels import normalise
+from manylabel.preprocess import InputSpec
 
 WAYS: Final = ("pool U", "resample kernels", "main net")
 """How conv4 meets a map of another size; the last is the main net alone, for comparison."""
@@ -98,11 +100,11 @@ def _size(text: str) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--bundles", type=Path, nargs="+", required=True)
+    parser.add_argument("--data", type=Path, required=True, help="the data set")
+    parser.add_argument("--bundles", type=Path, nargs="+", required=True, help="SRN bundles")
     parser.add_argument("--sizes", type=_size, nargs="+", required=True, metavar="HEIGHT[xWIDTH]")
-    parser.add_argument("--images", type=int, help="only the first so many of the test split")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--images", type=int, help="use only this many test images")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     records = with_splits(read(DataSource(path=args.data))).split("test")
     records = Records(records.labels, records.items[: args.images], records.source)

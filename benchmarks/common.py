@@ -1,4 +1,4 @@
-"""What the benchmarks share: taking turns, and saying on what they ran."""
+"""What the benchmarks share: timing in turns, versions, arguments, output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def processor() -> str:
 def arguments(doc: str | None, *, rounds: int) -> argparse.ArgumentParser:
     """A parser of what every benchmark takes: `--rounds` and `--out`."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
-    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--rounds", type=int, default=rounds, help="how often to measure")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     return parser
 

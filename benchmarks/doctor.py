@@ -1,9 +1,10 @@
-"""How fast the data doctor looks at photographs, and whether it finds the faults that were planted.
+"""The speed of the data doctor, and whether it finds faults that are planted.
 
-Photo-like JPEGs of 500x375 are drawn into a temporary folder, with truncated files, exact copies
-and changed copies among them. Bare Pillow decodes the same files on the same processors.
+    python -m benchmarks.doctor --out doctor.json
 
-python -m benchmarks.doctor --out doctor.json
+The benchmark draws JPEGs of 500x375 that are similar to photographs into a temporary folder. Some
+of them are truncated, exact copies or changed copies. For comparison, Pillow alone decodes the same
+files on the same processors.
 """
 
 from __future__ import annotations
@@ -201,8 +202,8 @@ def table(figures: dict) -> str:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--images", type=int, default=5000, help="number of images")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads")
     args = parser.parse_args()
     figures = report(args.images, args.rounds, args.workers)
     print(table(figures))

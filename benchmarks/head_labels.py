@@ -1,10 +1,11 @@
-"""How heads grow with the number of labels: parameters, arithmetic, time and memory of each alone.
+"""How the cost of heads grows with the number of labels: parameters, operations, time, memory.
 
     python -m benchmarks.head_labels [--labels 80 1000 9605] [--heads srn csra ...] [--out FILE]
 
-Each head at its defaults, over the maps that ResNet-101 gives at 224x224 (1024x14x14, 2048x7x7),
-one thread, fp32. Each is measured in a process of its own, so that its peak memory is its own; a
-head that would take more than `--limit` GFLOPs an image is counted, not run.
+Each head has its default settings and gets the maps of ResNet-101 at 224x224 (1024x14x14 and
+2048x7x7), with one thread in fp32. Each head is measured in its own process, so that the peak
+memory is that of this head. If a head would take more than `--limit` GFLOPs for each image, its
+operations are counted, but it is not run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import processor, versions, write
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads import HEADS, Head
 
@@ -33,9 +35,8 @@ ROUNDS = 3
 def measure(name: str, labels: int, images: int, limit: float) -> dict[str, float | None]:
     """The figures of one head; seconds and memory are None where it was not run."""
     torch.set_num_threads(1)
-    config, build = HEADS[name]
     with torch.device("meta"):
-        flops = _flops(build(config(), SHAPES, labels).eval().requires_grad_(False), images)
+        flops = _flops(_build(name, labels).eval().requires_grad_(False), images)
     parameters = sum(p.numel() for p in _on_meta(name, labels).parameters())
     found: dict[str, float | None] = {
         "parameters_M": parameters / 1e6,
@@ -46,7 +47,7 @@ def measure(name: str, labels: int, images: int, limit: float) -> dict[str, floa
     }
     if flops / images > limit:
         return found
-    head = build(config(), SHAPES, labels)
+    head = _build(name, labels)
     maps = _maps(images, "cpu")
     found["forward_ms"] = 1000 * _best(lambda: _forward(head, maps)) / images
     found["train_ms"] = 1000 * _best(lambda: _train(head, maps)) / images
@@ -55,9 +56,13 @@ def measure(name: str, labels: int, images: int, limit: float) -> dict[str, floa
 
 
 def _on_meta(name: str, labels: int) -> Head:
-    config, build = HEADS[name]
     with torch.device("meta"):
-        return build(config(), SHAPES, labels)
+        return _build(name, labels)
+
+
+def _build(name: str, labels: int) -> Head:
+    build = HEADS[name]
+    return build(build.Config.model_validate({}), SHAPES, LabelSpace.numbered(labels))
 
 
 def _maps(images: int, device: str) -> FeatureMaps:
@@ -112,8 +117,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--labels", type=int, nargs="+", default=[80, 1000, 9605])
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=HEADS)
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--limit", type=float, default=200, help="GFLOPs an image")
+    parser.add_argument("--images", type=int, default=4, help="images in a batch")
+    parser.add_argument(
+        "--limit", type=float, default=200, help="do not run heads with more GFLOPs"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()

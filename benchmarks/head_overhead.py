@@ -1,12 +1,13 @@
-"""What heads cost: ResNet-101 with each over ResNet-101 with the linear head, on a CPU.
+"""What heads cost: ResNet-101 with each head, relative to the linear head, on a CPU.
 
-python -m benchmarks.head_overhead --out head_overhead.json
+    python -m benchmarks.head_overhead --out head_overhead.json
 
-Images of 224x224, 8 at a time, 80 labels, fp32, channels_last as training has it; untrained
-weights, which cost what trained ones do. All sides run in one process and take turns; a ratio is
-one of medians. On a shared machine ratios of whole models vary by about 5 %, so a second one is
-derived: the linear model's best time, with its head's own best time exchanged for that of the
-other head alone, over the linear model's best time.
+Images have 224x224 pixels, in batches of 8, with 80 labels, in fp32 and in channels_last memory as
+in training. The weights are untrained; the cost is that of trained ones. All models run in one
+process and take turns. A ratio is a ratio of medians. On a shared machine, ratios of whole models
+vary by about 5 %. So a second, derived ratio is printed: take the best time of the linear model,
+replace the best time of its head by that of the other head, and divide by the best time of the
+linear model.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import arguments, processor, time_interleaved, versions, write
+from manylabel.labels import LabelSpace
 from manylabel.losses import BCE, BCEConfig
 from manylabel.models.backbones import Backbone, BackboneConfig, FeatureMaps
 from manylabel.models.classifier import Classifier
@@ -62,8 +64,9 @@ def build(names: Sequence[str], labels: int, size: int) -> dict[str, Classifier]
     sides = {}
     for side in names:
         name, settings = SIDES[side]
-        config_type, build_head = HEADS[name]
-        head = build_head(config_type.model_validate(settings), shapes, labels)
+        build_head = HEADS[name]
+        config = build_head.Config.model_validate(settings)
+        head = build_head(config, shapes, LabelSpace.numbered(labels))
         sides[side] = Classifier(backbone, head).to(memory_format=torch.channels_last)
     return sides
 
@@ -187,9 +190,11 @@ def table(figures: dict) -> str:
 def main() -> None:
     parser = arguments(__doc__, rounds=7)
     parser.add_argument("--heads", nargs="+", default=list(SIDES), choices=SIDES)
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--labels", type=int, default=80)
-    parser.add_argument("--size", type=int, default=224, help="pixels of a side")
+    parser.add_argument("--images", type=int, default=8, help="images in a batch")
+    parser.add_argument("--labels", type=int, default=80, help="number of labels")
+    parser.add_argument(
+        "--size", type=int, default=224, help="height and width of an image in pixels"
+    )
     args = parser.parse_args()
     figures = report(args)
     print(table(figures))

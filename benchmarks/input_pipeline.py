@@ -1,11 +1,11 @@
-"""Images a second from JPEG files to batches of pixels, beside Pillow and torchvision, one core.
+"""Images per second from JPEG files to batches of pixels, with Pillow and torchvision, on one core.
 
-Every path decodes 500x375 JPEGs and yields batches of 32 uint8 views of 224x224 through the same
-loader. `flip`: the whole image squashed, mirrored half the time. `paper`: squashed to 256x256,
-one of the paper's crops, resized, mirrored half the time. `share` is of the rate at which
-libjpeg-turbo (simplejpeg) decodes and does nothing else.
+    python -m benchmarks.input_pipeline --out input_pipeline.json
 
-python -m benchmarks.input_pipeline --out input_pipeline.json
+Every variant decodes 500x375 JPEGs and gives batches of 32 uint8 views of 224x224 through the same
+loader. `flip` resizes the whole image and mirrors it half of the time. `paper` resizes the whole
+image to 256x256, takes one of the paper's crops, resizes it, and mirrors it half of the time.
+`share` is the rate divided by that of libjpeg-turbo (simplejpeg) when it only decodes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from manylabel.feed.cache import ImageCache, build_cache, plan_cache
 from manylabel.feed.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.images import load_rgb
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 SPEC = InputSpec(height=224, width=224)
 WIDTH, HEIGHT = 500, 375
@@ -240,7 +241,8 @@ def require_alike(paths: list[Path]) -> dict[str, int]:
     for path in paths[:20]:
         image = open_by_pillow(path)
         found = load_rgb(path)
-        decoded = max(decoded, int((found.int() - as_tensor(image).int()).abs().max()))
+        opened = torch.from_numpy(found).permute(2, 0, 1)
+        decoded = max(decoded, int((opened.int() - as_tensor(image).int()).abs().max()))
         reference = as_tensor(image.resize((224, 224), BILINEAR)).int()
         squashed = max(squashed, int((to_pixels(found, SPEC).int() - reference).abs().max()))
     assert decoded == 0, decoded
@@ -304,8 +306,8 @@ def find_photos(folder: Path, count: int) -> list[Path]:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=7)
-    parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of drawn ones")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--images", type=Path, help="use the JPEGs of this folder")
+    parser.add_argument("--count", type=int, default=200, help="number of images")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

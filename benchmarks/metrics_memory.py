@@ -1,11 +1,11 @@
-"""How much memory it takes to collect scores and to measure them, at the size of a vocabulary.
+"""The memory needed to collect scores and to measure them, at the size of a large vocabulary.
 
-python -m benchmarks.metrics_memory --out metrics_memory.json
-python -m benchmarks.metrics_memory --on-disk --out metrics_memory_disk.json
+    python -m benchmarks.metrics_memory --out metrics_memory.json
+    python -m benchmarks.metrics_memory --on-disk --out metrics_memory_disk.json
 
-Batches come as a model gives them. What is held once is C scores of 4 bytes and C targets of 1 for
-each image. The peak of the process's memory counts pages of files that lie in memory, which the
-system takes back when it needs them; what Python itself asked for is counted beside it.
+Scores come in batches, as from a model. For each image, C scores of 4 bytes and C targets of 1 byte
+are held once. The peak memory of the process includes pages of files that are in memory; the system
+takes these back when it needs them. The memory that Python itself allocated is counted separately.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MAX_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--labels", type=int, default=9_605)
+    parser.add_argument("--images", type=int, default=10_000, help="number of images")
+    parser.add_argument("--labels", type=int, default=9_605, help="number of labels")
     parser.add_argument("--on-disk", action="store_true", help="hold the scores in a file")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     given = parser.parse_args()

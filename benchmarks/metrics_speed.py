@@ -1,11 +1,11 @@
-"""How long metrics take beside scikit-learn and torchmetrics, on one thread.
+"""The time that metrics take, with scikit-learn and torchmetrics for comparison, on one thread.
 
-python -m benchmarks.metrics_speed --out metrics_speed.json
-python -m benchmarks.metrics_speed --images 10000 --labels 9605 --theirs 400 --rounds 3
+    python -m benchmarks.metrics_speed --out metrics_speed.json
+    python -m benchmarks.metrics_speed --images 10000 --labels 9605 --theirs 400 --rounds 3
 
-The first is the size of MS-COCO's val, the second that of a large vocabulary. There the other two
-libraries get `--theirs` labels, evenly spread, and their seconds are scaled up to all, which the
-table says: both go label by label.
+The first command has the size of MS-COCO's val, the second that of a large vocabulary. In the
+second, the other two libraries get only `--theirs` labels, evenly spread, because both work label
+by label. Their seconds are scaled up to all labels, and the table says so.
 """
 
 from __future__ import annotations
@@ -118,10 +118,10 @@ def table(figures: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--images", type=int, default=40_504)
-    parser.add_argument("--labels", type=int, default=80)
+    parser.add_argument("--images", type=int, default=40_504, help="number of images")
+    parser.add_argument("--labels", type=int, default=80, help="number of labels")
     parser.add_argument(
-        "--theirs", type=int, default=400, help="labels that the other libraries get, at most"
+        "--theirs", type=int, default=400, help="most labels for the other libraries"
     )
     args = parser.parse_args()
     figures = report(args.images, args.labels, args.theirs, args.rounds)

@@ -1,4 +1,4 @@
-"""The real photographs and the backbone that benchmarks share; a folder of them is an argument."""
+"""The real photographs and the backbone of several benchmarks. Their folder is an argument."""
 
 from __future__ import annotations
 

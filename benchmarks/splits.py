@@ -1,9 +1,9 @@
-"""How long a stratified split takes and how even it is, beside iterative-stratification.
+"""The time for a stratified split, and how even it is, compared with iterative-stratification.
 
-Both split the same long-tailed targets into train, val and test at once. The other's class for
-three shares is not public, so its inner function is called, as its own classes call it.
+    python -m benchmarks.splits --out splits.json
 
-python -m benchmarks.splits --out splits.json
+Both split the same long-tailed targets into train, val and test at once. The other package has no
+public class for three shares, so its inner function is called, in the way its own classes call it.
 """
 
 from __future__ import annotations

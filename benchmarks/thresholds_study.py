@@ -1,11 +1,12 @@
-"""Thresholds fitted on val and measured on test: 0.5, one for all, each label's own, and drawn.
+"""Four kinds of thresholds, fitted on val and measured on test.
 
     python -m benchmarks.thresholds_study [--data DIR] [--scenes] [--seeds 0 1 2] [--out FILE]
 
-DIR holds the photographs of `benchmarks.real_photos`. `--scenes` draws scenes and trains the
-demo's recipe on them; without either only the simulated scores are measured. Beside the val split
-as it is, thresholds are fitted to many draws of its images (with replacement, each kept once: about
-63 % of them), so that no line hangs on one split.
+The four are: 0.5; one for all labels; each label's own; and the mixture of the last two ("drawn").
+DIR holds the photographs of `benchmarks.real_photos`. `--scenes` draws scenes and trains the demo's
+recipe on them. Without either, only simulated scores are measured. Thresholds are fitted to the val
+split as it is, and also to many random samples of its images, so that no result depends on one
+split. A sample is drawn with replacement, and each image is kept once: about 63 % of the images.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import write
 from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, frequent, frozen_maps
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
@@ -88,10 +89,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.thresholds_study")
     parser.add_argument("--data", type=Path, help="the folder of photographs")
     parser.add_argument("--scenes", action="store_true", help="draw scenes and train on them")
-    parser.add_argument("--epochs", type=int, help="of each step, to try things out")
+    parser.add_argument("--epochs", type=int, help="epochs of each step, for a quick try")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, help="keep runs here, and go on from those kept")
-    parser.add_argument("--draws", type=int, default=50, help="of val, for each model")
+    parser.add_argument("--runs", type=Path, help="keep runs in this folder and reuse them")
+    parser.add_argument("--draws", type=int, default=50, help="samples of val for each model")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     return parser.parse_args()
 

@@ -2,13 +2,15 @@
 
     python -m benchmarks.unknown_labels --data DIR [--seeds 0 1 2] [--heads linear] [--out FILE]
 
-DIR is that of `benchmarks/real_photos`, and so are backbone, recipes and labels. Targets of the
-training split are hidden in two ways, drawn anew by each seed: of every image all but one label
-that is present (an image without any: all), or each target with a chance of a half. Then a head is
-trained on the maps of the frozen backbone, once with each option, at the options' published
-settings; `expected-positives` is told the true mean number of labels, as its authors do. The epoch
-is chosen on the validation split, whose truth is whole, as it is in the papers; the test split,
-whole too, is measured once a run and chooses nothing.
+DIR, backbone, recipes and labels are those of `benchmarks/real_photos`. Targets of the training
+split are hidden in two ways, with a new draw for each seed. In the first, each image keeps one
+label that is present, and all its other targets are hidden (all of them, if no label is present).
+In the second, each target is hidden with a probability of one half.
+
+Then a head is trained on the maps of the frozen backbone, once with each option and its published
+settings. `expected-positives` gets the true mean number of labels, as in its authors' code. The
+epoch is chosen on the validation split, whose truth is complete, as in the papers. The test split,
+whose truth is complete, too, is measured once for each run and chooses nothing.
 """
 
 from __future__ import annotations
@@ -106,11 +108,11 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder of photographs")
-    parser.add_argument("--weights", type=Path, help="of timm's densenet169, instead of DIR's")
+    parser.add_argument("--weights", type=Path, help="weights of timm's densenet169")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sets", nargs="+", default=[photos.name for photos in SETS])
     parser.add_argument("--heads", nargs="+", choices=["linear", "srn"], default=["linear"])
-    parser.add_argument("--epochs", type=int, help="of each step, instead of the recipe's: a try")
+    parser.add_argument("--epochs", type=int, help="epochs of each step, for a quick try")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="processor threads")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()

@@ -5,7 +5,6 @@ python -m docs.generate
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from manylabel import errors
 from manylabel.cli.main import cli
-from manylabel.config import Config
+from manylabel.config import Config, tables_of
 from manylabel.train.config import RunConfig
 
 DOCS = Path(__file__).parent
@@ -45,7 +44,7 @@ def recipe_keys() -> str:
         parts.append(f"## {name or 'top level'}\n\n{kind.__doc__.splitlines()[0]}\n")
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
         for key, field in kind.model_fields.items():
-            if not _configs(field.annotation):
+            if not tables_of(field):
                 parts.append(f"| `{key}` | {_default(field)} | {_cell(field.description)} |")
         parts.append("")
     return "\n".join(parts)
@@ -82,7 +81,7 @@ def _tables(name: str, kind: type[Config]) -> Iterator[tuple[str, type[Config]]]
     """A table of a recipe and those within it, by name; of a choice, each one."""
     yield name, kind
     for key, field in kind.model_fields.items():
-        inner = _configs(field.annotation)
+        inner = tables_of(field)
         for choice in inner:
             path = f"{name}.{key}" if name else key
             if name == "steps" and key == "optim":
@@ -90,12 +89,6 @@ def _tables(name: str, kind: type[Config]) -> Iterator[tuple[str, type[Config]]]
             if len(inner) > 1:
                 path = f'{path}, name = "{choice.model_fields["name"].default}"'
             yield from _tables(path, choice)
-
-
-def _configs(annotation: object) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [kind for inner in typing.get_args(annotation) for kind in _configs(inner)]
 
 
 def _default(field: FieldInfo) -> str:
@@ -118,9 +111,10 @@ def profiles() -> str:
 
     parts = [
         "# Profiles: whose definitions",
-        "The same scores give figures that differ by as much as papers gain. `--profile` chooses "
-        "whose definitions are used; each was read in the project's own code. Figures are "
-        "fractions in all of them. [Metrics](metrics.md) has the formulas.",
+        "A profile is a named set of definitions of the figures. For the same scores, the "
+        "definitions of two projects can give figures that differ by as much as a paper gains. "
+        "`--profile` chooses the profile. Each was taken from the project's own code. All figures "
+        "are fractions. [Metrics](metrics.md) has the formulas.",
     ]
     for profile in PROFILES.values():
         rows = [f"| {name} | {_cell(words)} |" for name, words in profile.aspects.items()]

@@ -1,14 +1,18 @@
-"""Every head beside the others: the same backbone, images, epochs and tuning budget.
+"""All heads compared: the same backbone, images, epochs and tuning budget.
 
     python -m benchmarks.heads_study --work DIR [--data PHOTOGRAPHS] [--sets street5 fashion scenes]
 
-On photographs the backbone is a frozen DenseNet-169 whose maps are computed once, or, with
-`--fine-tune`, trained with the head, for which one wants a GPU; on drawn scenes a small one is
-trained from scratch with the head. Each head gets the same epochs, views and loss, and the same
-learning rates to choose from: three, and further ones as long as the last is the best. The best
-validation mAP at the tuning seed decides; the test split is measured once a run and chooses
-nothing. What is done is kept in DIR, a file a run, so that a stopped study goes on, and several
-processes may share the work by `--heads`.
+On photographs, the backbone is a frozen DenseNet-169 whose maps are computed once. With
+`--fine-tune`, it is trained together with the head, which needs a GPU. On drawn scenes, a small
+backbone is trained from scratch together with the head.
+
+Every head gets the same number of epochs, the same augmentation and the same loss, and the same
+learning rates to choose from. Three rates are tried first, then the next one as long as the best is
+at the end of the range. The best validation mAP at the tuning seed decides. The test split is
+measured once for each run and chooses nothing.
+
+The result of each run is a file in DIR, so that a stopped study can continue. Several processes can
+share the work with `--heads`.
 """
 
 from __future__ import annotations
@@ -71,16 +75,16 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.heads_study", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--work", type=Path, required=True, help="where runs and maps are kept")
+    parser.add_argument("--work", type=Path, required=True, help="folder for runs and maps")
     parser.add_argument("--data", type=Path, help="the folder of photographs")
     parser.add_argument("--sets", nargs="+", default=[*(s.name for s in SETS), "scenes"])
     parser.add_argument("--heads", nargs="+", default=list(CONTENDERS), choices=ALL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=10, help="of a frozen backbone's heads")
-    parser.add_argument("--fine-tune", action="store_true", help="train the backbone, too")
-    parser.add_argument("--scenes-epochs", type=int, default=12)
-    parser.add_argument("--no-tables", action="store_true", help="only train what is missing")
-    parser.add_argument("--plot", type=Path, help="write the picture of accuracy over cost")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs on photographs")
+    parser.add_argument("--fine-tune", action="store_true", help="also train the backbone")
+    parser.add_argument("--scenes-epochs", type=int, default=12, help="epochs on drawn scenes")
+    parser.add_argument("--no-tables", action="store_true", help="only train; print no tables")
+    parser.add_argument("--plot", type=Path, help="write the plot of accuracy over cost")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Cells of the study: one head, one seed, one learning rate on one set, kept as a file each."""
+"""Cells of the study: one head, one seed and one learning rate on one set; one file for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study's tables, as Markdown, and its picture: accuracy over cost."""
+"""The tables of the study, as Markdown, and its picture: accuracy over cost."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""SRN beside its own main net on real photographs."""
+"""SRN compared with its own main net on real photographs."""

@@ -1,10 +1,10 @@
-"""SRN beside its own main net on real photographs, over a frozen pre-trained backbone.
+"""SRN compared with its own main net on real photographs, on a frozen pre-trained backbone.
 
     python -m benchmarks.real_photos --data DIR [--seeds 0 1 2] [--out FILE]
 
-DIR holds `street5/` (COCO instances), `fashion/` (a table) and `weights/`; a set that is not there
-is skipped. Nothing of it becomes part of the project. Each step hands on the epoch with the best
-mAP on the validation split; the test split is measured once a step and chooses nothing.
+DIR holds `street5/` (COCO instances), `fashion/` (a table) and `weights/`. A set that is not there
+is skipped. Nothing in DIR becomes part of the project. The next step starts from the epoch with the
+best mAP on the validation split. The test split is measured once for each step and chooses nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_photos", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder of photographs")
-    parser.add_argument("--weights", type=Path, help="of timm's densenet169, instead of DIR's")
+    parser.add_argument("--weights", type=Path, help="weights of timm's densenet169")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sets", nargs="+", default=[photos.name for photos in SETS])
     parser.add_argument("--runs", type=Path, help="keep the runs, with reports, in this folder")

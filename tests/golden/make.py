@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import SRNConfig
@@ -63,7 +64,9 @@ def build(topology: str) -> Classifier:
         {"topology": topology, "attention_channels": 16, "relation_channels": 8}
     )
     config = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
-    classifier = build_classifier(config, LABELS, InputSpec(height=SIZE, width=SIZE))
+    classifier = build_classifier(
+        config, LabelSpace.numbered(LABELS), InputSpec(height=SIZE, width=SIZE)
+    )
     fill(classifier)
     return classifier.eval()
 

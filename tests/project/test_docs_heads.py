@@ -11,7 +11,6 @@ import torch
 
 from manylabel.models.heads import HEADS
 from manylabel.train.config import load_recipe
-from manylabel.train.steps import STEPS
 
 PAGES = Path(__file__).parents[2] / "docs" / "heads"
 NAMES = (
@@ -47,7 +46,7 @@ def test_the_recipe_trains_this_head(name, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(example)
     run = load_recipe(path)
-    assert isinstance(run.head, HEADS[name][0])
+    assert isinstance(run.head, HEADS[name].Config)
 
 
 @pytest.mark.parametrize("name", ["srn-att", "semantic"])
@@ -56,7 +55,7 @@ def test_the_table_of_steps_is_the_codes(name):
     rows = re.findall(r"^\| \d \| `([\w-]+)` \| .* \| (.*) \| (.*) \|$", page, re.MULTILINE)
     assert len(rows) == 3
     for kind, losses, scores in rows:
-        plan = STEPS[kind]
+        plan = HEADS[name].steps[kind]
         named = {"final": "y", "cls": "y_cls", "att": "y_att"}
         assert losses == " + ".join(named[branch] for branch in plan.losses)
         assert scores == named[plan.scores]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.heads import SRNConfig, SRNHead
 from manylabel.train.config import load_recipe
-from manylabel.train.steps import STEPS, steps_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "srn.md").read_text("utf-8")
 
@@ -39,15 +39,15 @@ def test_recipe(tmp_path):
     assert run.steps[1].freeze == ("backbone",)
 
 
-@pytest.mark.parametrize("kind", steps_of("srn"))
+@pytest.mark.parametrize("kind", SRNHead.steps)
 def test_every_step_is_in_the_table(kind):
-    assert f"| {STEPS[kind].number} " in next(row for row in rows() if f"`{kind}`" in row)
+    assert f"| {SRNHead.steps[kind].number} " in next(row for row in rows() if f"`{kind}`" in row)
 
 
 def test_parameters_in_the_table():
     with torch.device("meta"):
         backbone = Backbone(BackboneConfig(name="resnet101", pretrained=False))
-        head = SRNHead(SRNConfig(), MapShapes(1024, 2048, (14, 14)), num_labels=80)
+        head = SRNHead(SRNConfig(), MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80))
     parts = {
         "backbone": backbone,
         "main net": head.main,

@@ -15,15 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from manylabel import __version__
-from manylabel.bundle import (
-    FORMAT_VERSION,
-    BundleInfo,
-    choose_device,
-    load_bundle,
-    save_bundle,
-    self_contained,
-)
+from manylabel.bundle.classifier import architecture, load_bundle, save_bundle, self_contained
+from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
+from manylabel.devices import choose_device
 from manylabel.errors import BundleError, ConfigError, RunError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
@@ -63,8 +59,12 @@ def test_the_saved_weights_are_the_classifiers(tmp_path: Path) -> None:
     model = ModelConfig(
         backbone=BackboneConfig(name="test_resnet", pretrained=False), head=LinearConfig()
     )
-    classifier = build_classifier(model, 2, spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    info = BundleInfo(model=model, labels=("a", "b"), input=spec, thresholds=(0.5, 0.25))
+    classifier = build_classifier(model, LabelSpace(["a", "b"]), spec).to(
+        memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
+    info = BundleInfo(
+        model=architecture(model, classifier), labels=("a", "b"), input=spec, thresholds=(0.5, 0.25)
+    )
     save_bundle(tmp_path / "bundle", classifier, info)
     saved = load_file(tmp_path / "bundle" / "model.safetensors")
     state = classifier.state_dict()
@@ -99,7 +99,9 @@ def test_loading_leaves_the_random_state_alone(tiny_bundle: Path) -> None:
 def test_self_contained_names_no_file_and_fixes_the_grid() -> None:
     spec = InputSpec(height=64, width=96)
     tiny = BackboneConfig(name="test_resnet", pretrained=False)
-    classifier = build_classifier(ModelConfig(backbone=tiny, head=SMALL_SRN), 2, spec)
+    classifier = build_classifier(
+        ModelConfig(backbone=tiny, head=SMALL_SRN), LabelSpace(["a", "b"]), spec
+    )
     asked = ModelConfig(
         backbone=BackboneConfig(name="test_resnet", weights=Path("some.pth")), head=SMALL_SRN
     )

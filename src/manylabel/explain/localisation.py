@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.explain.attention import evidence_maps, explained_by
-from manylabel.explain.cam import class_activation_maps
 from manylabel.images import load_rgb
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.predict import Predictor
-from manylabel.preprocess import to_pixels
 
 _BATCH: Final = 32
 
@@ -96,13 +92,11 @@ def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
     return np.stack([(column + 0.5) / width, (row + 0.5) / height], axis=-1)
 
 
-@torch.no_grad()
 def score_localisation(predictor: Predictor, records: Records) -> dict[str, PointingGame]:
     """The pointing game of a predictor's maps, each image seen once.
 
     Returns:
-        `cam`: class activation maps, if the head has weights for them; `srn`: U, or `queries`:
-        where each label's query looked, if the head has that.
+        The game of each method of evidence maps that the model has, by the method's name.
 
     Raises:
         DataError: The records' labels are not the predictor's, or no present label has a box.
@@ -188,13 +182,7 @@ def _batches(items: Sequence[Record]) -> Iterator[Sequence[Record]]:
 def _peaks_by_method(
     predictor: Predictor, records: Sequence[Record]
 ) -> dict[str, NDArray[np.float64]]:
-    pixels = [to_pixels(load_rgb(record.image), predictor.spec) for record in records]
-    maps, output = predictor.look(torch.stack(pixels))
-    classifier = predictor.bundle.classifier
-    found = {}
-    if (weights := classifier.head.label_weights()) is not None:
-        found["cam"] = class_activation_maps(weights, maps.final)
-    if (method := explained_by(output)) != "cam":
-        name = "srn" if method == "attention" else method
-        found[name] = evidence_maps(classifier, maps, output)
-    return {name: peaks(each.float().numpy(force=True)) for name, each in found.items()}
+    engine = predictor.engine
+    pixels = np.stack([engine.prepare(load_rgb(record.image)) for record in records])
+    found = engine.run(pixels, evidence=list(engine.evidence)).evidence
+    return {method: peaks(maps) for method, maps in found.items()}

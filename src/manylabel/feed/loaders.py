@@ -19,7 +19,8 @@ from manylabel.feed.augment import Augment
 from manylabel.feed.cache import ImageCache
 from manylabel.feed.sampling import SamplerConfig, epoch_length, epoch_order, mix, repeats
 from manylabel.images import load_rgb
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 
 class Draw(NamedTuple):

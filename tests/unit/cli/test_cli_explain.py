@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.info import BundleInfo
 from manylabel.cli.main import main
 from manylabel.explain.attention import explain_image
 from manylabel.images import open_image
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
@@ -34,9 +36,9 @@ def bundles(tmp_path_factory) -> Path:
         config = ModelConfig(
             backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head
         )
-        model = build_classifier(config, 4, spec).eval()
+        model = build_classifier(config, LabelSpace.numbered(4), spec).eval()
         info = BundleInfo(
-            model=self_contained(config, model),
+            model=architecture(config, model),
             labels=("cat", "dog", "big owl", "cow"),
             input=spec,
             thresholds=(0.9, 0.9, 0.9, 0.9),

@@ -1,4 +1,4 @@
-"""Evidence maps: class activation maps and U, each against a transcription in NumPy."""
+"""Evidence of heads: class activation maps and U, each against a transcription in NumPy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from manylabel.explain.attention import evidence_maps, explained_by, scaled
-from manylabel.explain.cam import class_activation_maps
+from manylabel.explain.attention import scaled
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig, FeatureMaps
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
-from manylabel.models.heads.base import MainNet, main_of
+from manylabel.models.heads.base import Evidence, class_activation_maps
+from manylabel.models.heads.main_net import MainNet
 from manylabel.preprocess import InputSpec
 
 LABELS = 5
@@ -23,12 +24,19 @@ SRN = SRNConfig(attention_channels=16, relation_channels=16)
 def classifier(head: LinearConfig | SRNConfig) -> Classifier:
     torch.manual_seed(0)
     config = ModelConfig(backbone=BACKBONE, head=head)
-    return build_classifier(config, LABELS, InputSpec(height=64, width=64)).eval()
+    return build_classifier(
+        config, LabelSpace.numbered(LABELS), InputSpec(height=64, width=64)
+    ).eval()
 
 
 def backbone_maps(model: Classifier) -> FeatureMaps:
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     return model.backbone(images)
+
+
+def first_of(model: Classifier) -> tuple[str, Evidence]:
+    """The method that a head is explained by."""
+    return next(iter(model.head.evidence().items()))
 
 
 def cam_by_loops(weight: np.ndarray, final: np.ndarray) -> np.ndarray:
@@ -58,8 +66,8 @@ def test_cam_is_the_weighted_sum_of_channels(pool):
 def test_mean_of_cam_and_bias_is_the_logit():
     model = classifier(LinearConfig())
     maps = backbone_maps(model)
-    cam = class_activation_maps(main_of(model.head).fc.weight, maps.final)
-    logits = cam.mean((2, 3)) + main_of(model.head).fc.bias
+    cam = class_activation_maps(model.head.main.fc.weight, maps.final)
+    logits = cam.mean((2, 3)) + model.head.main.fc.bias
     assert_allclose(logits, model.head(maps).logits, atol=1e-5)
 
 
@@ -71,8 +79,9 @@ def test_srn_is_explained_by_u():
     z = model.head.attention.estimator(maps.mid).numpy().astype(np.float64)
     s = model.head.attention.conv1(maps.mid).numpy().astype(np.float64)
     a = np.exp(z) / np.exp(z).sum((2, 3), keepdims=True)
-    assert explained_by(output) == "attention"
-    assert_allclose(evidence_maps(model, maps, output), a / (1 + np.exp(-s)), rtol=1e-4)
+    method, evidence = first_of(model)
+    assert method == "attention"
+    assert_allclose(evidence.maps(maps, output), a / (1 + np.exp(-s)), rtol=1e-4)
 
 
 @torch.no_grad()
@@ -81,8 +90,9 @@ def test_a_linear_head_is_explained_by_cam():
     maps = backbone_maps(model)
     output = model.head(maps)
     expected = cam_by_loops(model.head.main.fc.weight.numpy(), maps.final.numpy())
-    assert explained_by(output) == "cam"
-    assert_allclose(evidence_maps(model, maps, output), expected, atol=1e-4)
+    method, evidence = first_of(model)
+    assert method == "cam"
+    assert_allclose(evidence.maps(maps, output), expected, atol=1e-4)
 
 
 def test_scaled_divides_by_each_labels_own_maximum():

@@ -17,7 +17,8 @@ from manylabel.config import parse
 from manylabel.errors import ConfigError
 from manylabel.feed.augment import Augment, AugmentConfig
 from manylabel.images import rgb_pixels
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 NAMES = ("none", "flip", "crop", "paper")
 

@@ -7,9 +7,17 @@ import torch
 
 from manylabel.config import parse, to_tables
 from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig, FeatureMaps
-from manylabel.models.classifier import Classifier, ModelConfig, build_classifier, main_net
-from manylabel.models.heads import HEADS, LinearConfig, LinearHead, SRNConfig, SRNHead
+from manylabel.models.classifier import (
+    Classifier,
+    ModelConfig,
+    build_classifier,
+    module_of_step,
+)
+from manylabel.models.heads import HEADS, LinearConfig, SRNConfig, SRNHead
+from manylabel.models.heads.main_net import MainNet
+from manylabel.models.heads.steps import MAIN, WHOLE
 from manylabel.preprocess import InputSpec
 
 LABELS = 5
@@ -18,14 +26,13 @@ SPEC = InputSpec(height=64, width=96)
 
 
 def build(head: str = "srn", spec: InputSpec = SPEC, **options) -> Classifier:
-    config_type, _ = HEADS[head]
     small = {"attention_channels": 8, "relation_channels": 6} if head == "srn" else {}
     config = ModelConfig.model_validate(
-        {"backbone": TINY, "head": config_type(**{**small, **options})}
+        {"backbone": TINY, "head": {"name": head, **small, **options}}
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_classifier(config, LABELS, spec)
+        return build_classifier(config, LabelSpace.numbered(LABELS), spec)
 
 
 def draw(height: int = 64, width: int = 96, images: int = 2) -> torch.Tensor:
@@ -114,27 +121,39 @@ def test_weights_of_the_head_fit_every_input_when_the_grid_is_named():
 
 
 @pytest.mark.parametrize("head", ["linear", "srn", "srn-att", "semantic"])
-def test_main_net_shares_the_classifiers_weights(head):
+def test_step_1_runs_the_main_net_alone_with_the_classifiers_weights(head):
     classifier = build(head).eval()
-    main = main_net(classifier).eval()
-    assert isinstance(main.head, LinearHead)
-    names = [key for key, _ in main.named_parameters()]
-    assert "head.main.fc.weight" in names
-    for key in names:
-        assert main.get_parameter(key) is classifier.get_parameter(key), key
+    module = module_of_step(classifier, MAIN)
+    own = {id(parameter) for parameter in classifier.parameters()}
+    assert {id(parameter) for parameter in module.parameters()} <= own
+    main = module_of_step(classifier, MAIN, from_maps=True)
+    assert isinstance(main, MainNet)
     with torch.no_grad():
         expected = classifier(draw()).branches["cls"]
-        assert torch.equal(main(draw()).logits, expected)
-        main.head.main.fc.bias += 1
+        assert torch.equal(module(draw()).logits, expected)
+        main.fc.bias += 1
         torch.testing.assert_close(classifier(draw()).branches["cls"], expected + 1)
 
 
-def test_main_net_looks_at_the_final_map_alone():
+def test_the_main_net_looks_at_the_final_map_alone():
     classifier = build().eval()
     maps = classifier.backbone(draw())
-    head = main_net(classifier).head
+    head = module_of_step(classifier, MAIN, from_maps=True)
     nowhere = FeatureMaps(torch.full_like(maps.mid, torch.nan), maps.final)
     assert torch.isfinite(head(nowhere).logits).all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_step_of_the_whole_runs_the_classifier(head):
+    """From images, and from maps that were computed before."""
+    classifier = build(head).eval()
+    with torch.no_grad():
+        expected = classifier(draw())
+        from_images = module_of_step(classifier, WHOLE)(draw())
+        maps = classifier.backbone(draw())
+        from_maps = module_of_step(classifier, WHOLE, from_maps=True)(maps)
+    assert torch.equal(from_images.logits, expected.logits)
+    assert torch.equal(from_maps.logits, expected.logits)
 
 
 def test_channels_last_gives_the_same_numbers():

@@ -10,9 +10,7 @@ from manylabel.train.config import (
     load_recipe,
     recipe_folder,
     resolve,
-    step_parts,
 )
-from manylabel.train.steps import STEPS
 
 RECIPES = sorted(recipe_folder().glob("*.toml"))
 
@@ -29,8 +27,7 @@ def tables(**changes):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_complete_and_survives_a_round_trip(path):
     run = load_recipe(path)
-    kinds = [step.kind for step in run.steps]
-    assert [STEPS[kind].number for kind in kinds] == [1, 2, 3, 4]
+    assert [run.plan_of(step.kind).number for step in run.steps] == [1, 2, 3, 4]
     assert resolve(to_tables(run), where="again") == run
 
 
@@ -70,7 +67,7 @@ def test_mean_and_std_default_to_those_of_the_backbones_weights():
         ({"stepps": []}, "Unknown key 'stepps'"),
         ({"steps": []}, "'steps' does not fit"),
         ({"steps": [{"kind": "main"}]}, "The key 'steps.0.epochs' is missing"),
-        ({"steps": [{"kind": "fifth", "epochs": 1}]}, "'steps.0.kind' does not fit"),
+        ({"steps": [{"kind": "fifth", "epochs": 1}]}, "the head 'srn' has no step 'fifth'"),
         (
             {"steps": [{"kind": "main", "epochs": 1, "freeze": ["head.attention"]}]},
             "step 'main' does not train 'head.attention'",
@@ -93,7 +90,7 @@ def test_a_step_trains_its_parts_less_those_it_freezes():
     run = RunConfig.model_validate(
         tables(steps=[{"kind": "joint", "epochs": 1, "freeze": ["backbone"]}])
     )
-    assert step_parts(run.steps[0]) == ("head.main", "head.attention", "head.regularisation")
+    assert run.parts_of(run.steps[0]) == ("head.main", "head.attention", "head.regularisation")
 
 
 def test_a_step_without_an_optimiser_takes_the_runs():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
 from manylabel.losses import BCE, BCEConfig
 from manylabel.models.backbones import BackboneConfig, count_stages
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
@@ -23,9 +24,8 @@ def build(name: str, **options: object) -> Classifier:
     backbone = BackboneConfig(name=name, pretrained=False, options=options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_classifier(
-            ModelConfig(backbone=backbone, head=LinearConfig()), 3, InputSpec(height=64, width=64)
-        )
+        model = ModelConfig(backbone=backbone, head=LinearConfig())
+        return build_classifier(model, LabelSpace.numbered(3), InputSpec(height=64, width=64))
 
 
 def iterate(classifier: Classifier, optim: OptimConfig) -> None:

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
+from manylabel.labels import LabelSpace
 from manylabel.losses import BCE, BCEConfig
 from manylabel.models.backbones import BackboneConfig
-from manylabel.models.classifier import Classifier, ModelConfig, build_classifier, main_net
-from manylabel.models.heads import HeadConfig, LinearConfig, SRNConfig
+from manylabel.models.classifier import (
+    Classifier,
+    ModelConfig,
+    build_classifier,
+    module_of_step,
+)
+from manylabel.models.heads import (
+    HeadConfig,
+    LinearConfig,
+    LinearHead,
+    SemanticHead,
+    SRNAttHead,
+    SRNConfig,
+    SRNHead,
+    SRNModernHead,
+)
 from manylabel.preprocess import InputSpec
 from manylabel.train.config import OptimConfig
 from manylabel.train.optim import build_optimizer
-from manylabel.train.steps import STEPS, StepKind, train_only
+from manylabel.train.steps import train_only
 
 LABELS = 4
+STEPS = {**SRNAttHead.steps, **SRNHead.steps}  # SRN has the parts of every kind
 PARTS = ("backbone", "head.main", "head.attention", "head.regularisation")
 # Decay so strong that a held tensor that decayed would show in every bit.
 OPTIMISERS = [
@@ -26,7 +41,7 @@ OPTIMISERS = [
     OptimConfig(name="adamw", lr=0.01, weight_decay=0.1),
 ]
 
-over_kinds = pytest.mark.parametrize("kind", STEPS)  # SRN has the parts of every kind
+over_kinds = pytest.mark.parametrize("kind", STEPS)
 over_topologies = pytest.mark.parametrize("topology", ["paper", "released"])
 
 
@@ -34,7 +49,7 @@ def build(head: HeadConfig) -> Classifier:
     config = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_classifier(config, LABELS, InputSpec(height=64, width=64))
+        return build_classifier(config, LabelSpace.numbered(LABELS), InputSpec(height=64, width=64))
 
 
 def build_srn(topology: str = "released") -> Classifier:
@@ -56,7 +71,7 @@ def draw(images: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, torch.randint(0, 2, (images, LABELS), generator=generator)
 
 
-def backward(classifier: nn.Module, kind: StepKind) -> None:
+def backward(classifier: nn.Module, kind: str) -> None:
     """The step's loss of a batch and its gradients."""
     images, targets = draw()
     output, loss = classifier(images), BCE(BCEConfig())
@@ -65,7 +80,7 @@ def backward(classifier: nn.Module, kind: StepKind) -> None:
     ).sum().backward()
 
 
-def iterate(classifier: Classifier, kind: StepKind, optim: OptimConfig) -> None:
+def iterate(classifier: Classifier, kind: str, optim: OptimConfig) -> None:
     """Two iterations of a step: momentum and decay are at work in the second."""
     optimizer = build_optimizer(optim, train_only(classifier, STEPS[kind].trains))
     for _ in range(2):
@@ -150,8 +165,9 @@ def test_train_only_gives_the_parameters_of_its_parts(kind):
 
 def test_a_later_step_lets_go_of_what_an_earlier_one_held():
     classifier = build_srn()
-    sizes = [len(train_only(classifier, STEPS[kind].trains)) for kind in STEPS]
-    assert sizes[0] + sizes[1] + sizes[2] == sizes[3] == sizes[4]
+    sizes = {kind: len(train_only(classifier, STEPS[kind].trains)) for kind in SRNHead.steps}
+    parts = sizes["main"] + sizes["attention"] + sizes["regularisation"]
+    assert parts == sizes["joint"] == sizes["joint-released"] == sizes["whole"]
 
 
 def test_evaluating_in_between_is_mended_by_calling_it_again():
@@ -185,7 +201,7 @@ def test_the_linear_head_trains_in_step_1():
 def test_the_main_net_alone_trains_as_it_does_within_srn():
     """Step 1 may leave the rest of SRN out: the same gradients reach the same parameters."""
     whole, alone = build_srn(), build_srn()
-    for classifier, module in ((whole, whole), (alone, main_net(alone))):
+    for classifier, module in ((whole, whole), (alone, module_of_step(alone, STEPS["main"]))):
         train_only(classifier, STEPS["main"].trains)
         backward(module, "main")
     for (key, one), (_, two) in zip(
@@ -199,7 +215,6 @@ def test_the_main_net_alone_trains_as_it_does_within_srn():
 
 def test_the_steps_are_those_of_the_paper():
     """The table in the documentation, spelled out."""
-    assert tuple(STEPS) == get_args(StepKind)
     table = {kind: (plan.number, plan.trains, plan.losses) for kind, plan in STEPS.items()}
     assert table == {
         "main": (1, ("backbone", "head.main"), ("cls",)),
@@ -221,3 +236,11 @@ def test_the_steps_are_those_of_the_paper():
         "whole": "final",
         "whole-branches": "final",
     }
+
+
+def test_each_head_has_the_steps_of_its_parts():
+    assert list(LinearHead.steps) == ["main", "whole"]
+    assert list(SemanticHead.steps) == ["main", "regularisation", "whole"]
+    assert list(SRNAttHead.steps) == ["main", "attention", "joint-attention", "whole"]
+    assert SRNModernHead.steps == SRNHead.steps
+    assert set(STEPS) - set(SRNHead.steps) == {"joint-attention"}

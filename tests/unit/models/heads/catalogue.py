@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads import HEADS, Head
 from manylabel.models.heads.base import HeadOutput
 
 SHAPES: Final = MapShapes(mid_channels=16, final_channels=12, grid=(6, 4))
 LABELS: Final = 5
+TARGETS: Final = np.random.default_rng(0).integers(-1, 2, (40, LABELS)).astype(np.int8)
+"""Targets of a training set; some are unknown."""
 TRANSFORMER: Final = {"channels": 16, "feedforward_channels": 24, "dropout": 0.0}
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "srn": {"attention_channels": 8, "relation_channels": 6},
@@ -54,11 +58,11 @@ over_heads = pytest.mark.parametrize(
 
 def build(name: str, options: dict[str, Any], num_labels: int = LABELS, seed: int = 0) -> Head:
     """A small head of that name, its weights drawn with that seed."""
-    config_type, build_head = HEADS[name]
-    config = config_type(**{**SMALL.get(name, {}), **options})
+    build_head = HEADS[name]
+    config = build_head.Config.model_validate({**SMALL.get(name, {}), **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_head(config, SHAPES, num_labels)
+        return build_head(config, SHAPES, LabelSpace.numbered(num_labels))
 
 
 def draw(images: int = 3, size: tuple[int, int] = SHAPES.grid) -> FeatureMaps:

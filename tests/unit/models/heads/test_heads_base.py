@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from manylabel.models.heads.base import MainNet, Pooling, generalised_mean
+from manylabel.models.backbones import FeatureMaps
+from manylabel.models.heads.main_net import MainNet, Pooling, generalised_mean
 
 
 def draw(size: tuple[int, int] = (3, 5)) -> Tensor:
@@ -98,5 +99,7 @@ def test_the_main_net_classifies_what_is_pooled(pool, pooled):
     main, features = MainNet(4, 3, pool), draw().float()
     weight, bias = main.fc.weight.detach().numpy(), main.fc.bias.detach().numpy()
     expected = pooled(features.numpy()) @ weight.T + bias
-    np.testing.assert_allclose(main(features).detach().numpy(), expected, rtol=1e-4, atol=1e-6)
+    output = main(FeatureMaps(torch.full((1, 1, 1, 1), torch.nan), features))
+    np.testing.assert_allclose(output.logits.detach().numpy(), expected, rtol=1e-4, atol=1e-6)
+    assert output.select("cls") is output.logits
     assert {"fc.weight", "fc.bias"} <= main.state_dict().keys()

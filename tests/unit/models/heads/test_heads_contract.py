@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from catalogue import (
     LABELS,
     SHAPES,
+    TARGETS,
     assert_same_bits,
     assert_shapes,
     build,
@@ -20,20 +22,18 @@ from catalogue import (
 from safetensors.torch import load, save
 from torch import Tensor
 
-from manylabel.models.backbones import FeatureMaps
-from manylabel.models.heads import HEADS, Head, HeadConfig, SRNAttHead, SRNHead
-from manylabel.models.heads.base import HeadOutput, has_main, main_of
+from manylabel.config import parse, to_tables
+from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
+from manylabel.models.backbones import BackboneConfig, FeatureMaps
+from manylabel.models.classifier import Classifier, ModelConfig, build_classifier, module_of_step
+from manylabel.models.heads import HEADS, Head, SRNAttHead, SRNHead
+from manylabel.models.heads.base import HeadOutput
+from manylabel.models.heads.main_net import MainNet
+from manylabel.preprocess import InputSpec
+from manylabel.train.steps import train_only
 
 # ---- what a head says -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_a_head_has_one_name(name):
-    config_type, _ = HEADS[name]
-    union = get_args(get_args(HeadConfig)[0])
-    assert config_type.model_fields["name"].default == name
-    assert config_type in union
-    assert len(union) == len(HEADS)
 
 
 @over_heads
@@ -57,19 +57,13 @@ def test_select(name, options):
 
 @over_heads
 def test_a_main_net_is_the_branch_cls(name, options):
-    head = build(name, options).eval()
-    branches = head(draw()).branches
-    assert has_main(head) == ("cls" in branches)
-    if has_main(head):
-        torch.testing.assert_close(main_of(head)(draw().final), branches["cls"])
-        assert head.label_weights() is main_of(head).fc.weight
-
-
-@over_heads
-def test_label_weights_fit_the_final_map(name, options):
-    """What class activation maps are made of."""
-    weights = build(name, options).label_weights()
-    assert weights is None or weights.shape == (LABELS, SHAPES.final_channels)
+    head, maps = build(name, options).eval(), draw()
+    mains = [each for each in head.modules() if isinstance(each, MainNet)]
+    branches = head(maps).branches
+    assert len(mains) == ("cls" in branches)
+    for main in mains:
+        assert main is head.get_submodule("main")
+        torch.testing.assert_close(main(maps).logits, branches["cls"])
 
 
 def test_names_of_linear():
@@ -78,6 +72,154 @@ def test_names_of_linear():
     assert not output.maps
     assert output.units is None
     assert torch.equal(output.logits, output.branches["cls"])
+
+
+# ---- settings ---------------------------------------------------------------------------------
+
+
+@over_heads
+def test_settings_survive_the_way_through_a_recipe(name, options):
+    head = build(name, options)
+    assert type(head.config) is HEADS[name].Config
+    assert head.config.name == name == HEADS[name].Config.model_fields["name"].default
+    tables = {"head": to_tables(head.config)}
+    assert parse(ModelConfig, tables, where="recipe.toml").head == head.config
+    assert to_tables(ModelConfig(head=head.config))["head"] == tables["head"]
+
+
+@over_heads
+def test_an_unknown_key_of_the_settings_is_refused(name, options):
+    tables = {"head": {**to_tables(build(name, options).config), "nmae": 1}}
+    with pytest.raises(ConfigError, match=r"Unknown key 'head\.nmae'") as caught:
+        parse(ModelConfig, tables, where="recipe.toml")
+    assert caught.value.fix == "Did you mean 'head.name'?"
+
+
+@over_heads
+def test_settled_settings_and_weights_rebuild_the_head(name, options):
+    """Even over maps of another size, and through the format of recipes and bundles."""
+    head = build(name, options)
+    head.prepare(TARGETS)
+    head.train()(draw())  # moves batch statistics away from their initial values
+    settled = head.eval().settled()
+    tables = {"head": to_tables(settled)}
+    config = parse(ModelConfig, tables, where="bundle.json").head
+    other = HEADS[name](config, replace(SHAPES, grid=(3, 5)), head.labels).eval()
+    other.load_state_dict(load(save(head.state_dict())))
+    with torch.no_grad():
+        assert_same_bits(head(draw()), other(draw()))
+    assert other.settled() == settled
+
+
+# ---- what a head takes from a training set ----------------------------------------------------
+
+
+@over_heads
+def test_preparing_keeps_shapes_and_the_random_state(name, options):
+    """Prepared twice with the same targets it is the same head, and it draws nothing."""
+    head, maps = build(name, options).eval(), draw()
+    shapes = {key: value.shape for key, value in head.state_dict().items()}
+    before = torch.random.get_rng_state()
+    head.prepare(TARGETS)
+    first = {key: value.clone() for key, value in head.state_dict().items()}
+    head.prepare(TARGETS)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert {key: value.shape for key, value in head.state_dict().items()} == shapes
+    assert all(torch.equal(value, first[key]) for key, value in head.state_dict().items())
+    with torch.no_grad():
+        assert_shapes(head(maps), maps)
+
+
+@over_heads
+def test_targets_of_other_labels_are_a_fault_of_ours(name, options):
+    with pytest.raises(AssertionError):
+        build(name, options).prepare(np.zeros((3, LABELS + 1), dtype=np.int8))
+
+
+# ---- steps ------------------------------------------------------------------------------------
+
+
+def classify(name: str, options: dict) -> Classifier:
+    """The head over a small backbone, its weights drawn."""
+    head = build(name, options).config
+    model = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        labels = LabelSpace.numbered(LABELS)
+        return build_classifier(model, labels, InputSpec(height=64, width=64))
+
+
+@over_heads
+def test_each_step_trains_what_it_names_and_looks_at_logits_that_exist(name, options):
+    """What a step runs gives its losses and scores, and its gradient stays in its parts."""
+    assert "whole" in HEADS[name].steps
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    for kind, plan in HEADS[name].steps.items():
+        classifier = classify(name, options)
+        train_only(classifier, plan.trains)
+        output = module_of_step(classifier, plan)(images)
+        assert isinstance(output, HeadOutput), kind
+        assert output.select(plan.scores).shape == (4, LABELS), kind
+        sum(output.select(each).square().sum() for each in plan.losses).backward()
+        prefixes = tuple(f"{part}." for part in plan.trains)
+        for key, parameter in classifier.named_parameters():
+            assert parameter.requires_grad == key.startswith(prefixes), (kind, key)
+            assert parameter.requires_grad or parameter.grad is None, (kind, key)
+        reached = {key for key, each in classifier.named_parameters() if each.grad is not None}
+        for prefix in prefixes:
+            assert any(key.startswith(prefix) for key in reached), (kind, prefix)
+
+
+# ---- evidence ---------------------------------------------------------------------------------
+
+
+@over_heads
+@pytest.mark.parametrize("size", [(6, 4), (5, 9), (1, 1)], ids=str)
+def test_evidence_covers_each_label_within_its_range(name, options, size):
+    head, maps = build(name, options).eval(), draw(size=size)
+    with torch.no_grad():
+        output = head(maps)
+        found = {method: (each.kind, each.maps(maps, output)) for method, each in _methods(head)}
+    assert found
+    for method, (kind, evidence) in found.items():
+        assert evidence.shape[:2] == (3, LABELS), method
+        assert evidence.shape[2:] in {maps.mid.shape[2:], maps.final.shape[2:]}, method
+        assert evidence.isfinite().all(), method
+        assert kind.low is None or evidence.min() >= kind.low, method
+        assert kind.high is None or evidence.max() <= kind.high + 1e-6, method
+        assert kind.title
+
+
+@over_heads
+def test_the_methods_are_the_same_at_each_call_and_their_maps_too(name, options):
+    head, maps = build(name, options).eval(), draw()
+    with torch.no_grad():
+        one, two = (
+            {method: each.maps(maps, head(maps)) for method, each in _methods(head)}
+            for _ in range(2)
+        )
+    assert list(one) == list(two)
+    assert all(torch.equal(value, two[method]) for method, value in one.items())
+
+
+def test_the_first_method_is_what_a_head_looked_with_itself():
+    """A head with attention of its own over all that it answers by has it first; others CAM."""
+    first = {name: next(iter(build(name, {}).evidence())) for name in HEADS}
+    assert first == {
+        "linear": "cam",
+        "srn": "attention",
+        "srn-att": "attention",
+        "semantic": "cam",
+        "srn-modern": "attention",
+        "csra": "cam",
+        "ml-decoder": "queries",
+        "query2label": "queries",
+        "ml-gcn": "cam",
+    }
+
+
+def _methods(head: Head):
+    return head.evidence().items()
 
 
 # ---- training and evaluation ------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.csra import CSRAConfig, CSRAHead
 
@@ -24,7 +25,7 @@ SHAPES = MapShapes(mid_channels=4, final_channels=CHANNELS, grid=(14, 14))
 def build(**options) -> CSRAHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        head = CSRAHead(CSRAConfig(**options), SHAPES, LABELS).eval()
+        head = CSRAHead(CSRAConfig(**options), SHAPES, LabelSpace.numbered(LABELS)).eval()
     with torch.no_grad():
         head.classifier.weight.mul_(4)  # attention that is far from uniform
     return head
@@ -77,7 +78,7 @@ def test_two_positions_by_hand():
     head = CSRAHead(
         CSRAConfig(temperatures=(1, 99), attention_weight=0.5, normalised=False),
         MapShapes(1, 1, (2, 2)),
-        1,
+        LabelSpace.numbered(1),
     )
     torch.nn.init.constant_(head.classifier.weight, 2)
     output = head(FeatureMaps(torch.zeros(1, 1, 2, 4), torch.tensor([[[[0.0, 1.0]]]])))
@@ -191,5 +192,5 @@ def test_temperatures_that_cannot_be(temperatures, message):
 def test_parameters_of_resnet101():
     """A classifier without bias for each of the six heads."""
     with torch.device("meta"):
-        head = CSRAHead(CSRAConfig(), MapShapes(1024, 2048, (14, 14)), 80)
+        head = CSRAHead(CSRAConfig(), MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80))
     assert sum(parameter.numel() for parameter in head.parameters()) == 6 * 80 * 2048

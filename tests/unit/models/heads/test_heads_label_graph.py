@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manylabel.data import label_graph as module
-from manylabel.data.label_graph import conditional_probabilities, label_graph, read_label_vectors
 from manylabel.errors import DataError
 from manylabel.labels import LabelSpace
+from manylabel.models.heads import ml_gcn as module
+from manylabel.models.heads.ml_gcn import (
+    conditional_probabilities,
+    label_graph,
+    read_label_vectors,
+)
 
 quick = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 matrices = st.integers(0, 12).flatmap(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.ml_decoder import MLDecoderConfig, MLDecoderHead
 
@@ -24,7 +25,7 @@ def build(num_labels: int = 7, **options) -> MLDecoderHead:
     config = MLDecoderConfig(**{**TINY, **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        head = MLDecoderHead(config, SHAPES, num_labels).eval()
+        head = MLDecoderHead(config, SHAPES, LabelSpace.numbered(num_labels)).eval()
         with torch.no_grad():
             for parameter in head.parameters():
                 parameter.copy_(torch.randn(parameter.shape) * 0.5)
@@ -119,7 +120,7 @@ def test_the_equations(num_labels, num_groups, group_size, size):
 )
 def test_there_are_no_groups_without_labels(num_labels, queries):
     with torch.device("meta"):
-        head = MLDecoderHead(MLDecoderConfig(), SHAPES, num_labels)
+        head = MLDecoderHead(MLDecoderConfig(), SHAPES, LabelSpace.numbered(num_labels))
     assert len(head.queries) == queries
     assert (queries - 1) * head.group_size < num_labels <= queries * head.group_size
 
@@ -209,7 +210,9 @@ def test_channels_that_the_heads_cannot_share():
 
 def test_parameters_of_resnet101():
     with torch.device("meta"):
-        head = MLDecoderHead(MLDecoderConfig(), MapShapes(1024, 2048, (14, 14)), 80)
+        head = MLDecoderHead(
+            MLDecoderConfig(), MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80)
+        )
     attention = 4 * 768 * 768 + 3 * 768  # no bias in the keys
     feedforward = 768 * 2048 + 2048 + 2048 * 768 + 768
     others = (2048 * 768 + 768) + 2 * (2 * 768) + (768 * 80 + 80)

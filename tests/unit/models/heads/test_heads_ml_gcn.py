@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from manylabel.errors import DataError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.ml_gcn import MLGCNConfig, MLGCNHead, normalised
+from manylabel.models.heads.ml_gcn import MLGCNConfig, MLGCNHead, label_graph, normalised
 
 SHAPES = MapShapes(mid_channels=8, final_channels=6, grid=(5, 4))
 LABELS = 4
@@ -21,7 +25,7 @@ def make_head(num_labels: int = LABELS, **options) -> MLGCNHead:
     config = MLGCNConfig.model_validate({"vector_size": 5, "hidden_channels": 7, **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MLGCNHead(config, SHAPES, num_labels).eval()
+        return MLGCNHead(config, SHAPES, LabelSpace.numbered(num_labels)).eval()
 
 
 def draw() -> FeatureMaps:
@@ -112,7 +116,44 @@ def test_in_use_it_is_a_linear_layer():
 def test_classifiers_start_as_large_as_a_linear_layers():
     """At the paper's sizes, with pooled features of order one, logits are of order one."""
     torch.manual_seed(0)
-    head = MLGCNHead(MLGCNConfig(), MapShapes(1024, 2048, (14, 14)), 80)
+    head = MLGCNHead(MLGCNConfig(), MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80))
     linear = torch.nn.Linear(2048, 80)
     ratio = head.label_weights().std() / linear.weight.std()
     assert 0.5 < ratio < 2
+
+
+# ---- what it takes from the training set -------------------------------------------------------
+
+NAMED = LabelSpace(["cat", "dog", "owl"])
+TARGETS = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [1, -1, 0]], dtype=np.int8)
+
+
+def make_named(**options) -> MLGCNHead:
+    config = MLGCNConfig.model_validate({"vector_size": 2, "hidden_channels": 4, **options})
+    return MLGCNHead(config, SHAPES, NAMED)
+
+
+def test_it_takes_the_graph_of_the_training_targets():
+    head = make_named(tau=0.3, neighbour_weight=0.4)
+    before = head.vectors.clone()
+    head.prepare(TARGETS)
+    expected = normalised(torch.from_numpy(label_graph(TARGETS, tau=0.3, neighbour_weight=0.4)))
+    assert torch.equal(head.adjacency, expected)
+    assert not torch.equal(expected, torch.eye(3))
+    assert torch.equal(head.vectors, before)
+
+
+def test_it_takes_the_vectors_of_its_file_in_the_order_of_the_labels(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("owl 5 6\ncat 1 2\ndog 3 4\n")
+    head = make_named(vector_file=path)
+    head.prepare(TARGETS)
+    assert head.vectors.tolist() == [[1, 2], [3, 4], [5, 6]]
+    path.write_text("owl 5 6\n")
+    with pytest.raises(DataError, match="2 of 3 labels have no vector"):
+        head.prepare(TARGETS)
+
+
+def test_settled_settings_name_no_file():
+    head = make_named(vector_file=Path("gone.txt"))
+    assert head.settled() == head.config.model_copy(update={"vector_file": None})

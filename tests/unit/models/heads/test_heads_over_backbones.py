@@ -9,6 +9,7 @@ import torch
 from catalogue import SMALL, assert_same_bits, assert_shapes
 from torch import Tensor
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import HEADS
@@ -48,7 +49,9 @@ def build(head: str, backbone: str) -> Classifier:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_classifier(config, LABELS, InputSpec(height=SIZE[0], width=SIZE[1]))
+        return build_classifier(
+            config, LabelSpace.numbered(LABELS), InputSpec(height=SIZE[0], width=SIZE[1])
+        )
 
 
 def draw() -> Tensor:

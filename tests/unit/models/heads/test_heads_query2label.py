@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.query2label import Query2LabelConfig, Query2LabelHead, sine_positions
 
@@ -26,7 +27,7 @@ def build(**options) -> Query2LabelHead:
     config = Query2LabelConfig(**{**TINY, **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        head = Query2LabelHead(config, SHAPES, LABELS).eval()
+        head = Query2LabelHead(config, SHAPES, LabelSpace.numbered(LABELS)).eval()
         with torch.no_grad():
             for parameter in head.parameters():
                 parameter.copy_(torch.randn(parameter.shape) * 0.6)
@@ -232,7 +233,9 @@ def test_channels_that_cannot_be_shared(options):
 
 def test_parameters_of_resnet101():
     with torch.device("meta"):
-        head = Query2LabelHead(Query2LabelConfig(), MapShapes(1024, 2048, (14, 14)), 80)
+        head = Query2LabelHead(
+            Query2LabelConfig(), MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80)
+        )
     attention = 4 * 2048 * 2048 + 3 * 2048 + 2 * 2048  # no bias in the keys; its norm
     feedforward = (2048 * 8192 + 8192) + (8192 * 2048 + 2048) + 2 * 2048
     encoder, decoder = attention + feedforward, 2 * attention + feedforward

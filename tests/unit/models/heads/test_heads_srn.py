@@ -8,6 +8,7 @@ import pytest
 import torch
 from catalogue import LABELS, build, draw
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads import SRNConfig, SRNHead
 
@@ -53,7 +54,7 @@ NORM_AFFINE = 2 * (2 * (1024 + 256 + 256) + 1024 + 512 * 2 + 512 + 512 * 2 + 204
 def full_size_head(topology: str) -> SRNHead:
     config = SRNConfig.model_validate({"topology": topology})
     with torch.device("meta"):
-        return SRNHead(config, MapShapes(1024, 2048, (14, 14)), num_labels=80)
+        return SRNHead(config, MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80))
 
 
 def count(module: torch.nn.Module, *, norms: bool) -> int:

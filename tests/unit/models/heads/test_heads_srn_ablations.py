@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.base import Head, HeadOutput
 from manylabel.models.heads.semantic import SemanticConfig, SemanticHead
@@ -27,7 +28,7 @@ def draw() -> FeatureMaps:
 def seeded(kind: type[Head], config: object) -> Head:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return kind(config, SHAPES, LABELS).eval()  # pyright: ignore[reportCallIssue]
+        return kind(config, SHAPES, LabelSpace.numbered(LABELS)).eval()  # pyright: ignore[reportCallIssue]
 
 
 def weights_of(head: Head) -> dict[str, Array]:
@@ -98,7 +99,9 @@ def test_every_equation_of_srn_att(alpha):
 def test_srn_att_is_srn_without_its_regularisation(topology):
     """SRN's weights of main net and attention fit, and give the same branches and maps."""
     srn = seeded(SRNHead, SRNConfig(topology=topology, attention_channels=4, relation_channels=4))
-    head = SRNAttHead(SRNAttConfig(topology=topology, attention_channels=4), SHAPES, LABELS).eval()
+    head = SRNAttHead(
+        SRNAttConfig(topology=topology, attention_channels=4), SHAPES, LabelSpace.numbered(LABELS)
+    ).eval()
     own = {k: v for k, v in srn.state_dict().items() if not k.startswith("regularisation.")}
     head.load_state_dict(own)
     found, expected = say(head), say(srn)
@@ -111,7 +114,7 @@ def test_srn_att_is_srn_without_its_regularisation(topology):
 def test_srn_att_has_the_papers_parameters():
     """f_att and conv1 of the text at C = 80, X of 1024 channels."""
     with torch.device("meta"):
-        head = SRNAttHead(SRNAttConfig(), MapShapes(1024, 2048, (14, 14)), 80)
+        head = SRNAttHead(SRNAttConfig(), MapShapes(1024, 2048, (14, 14)), LabelSpace.numbered(80))
     attention = (1024 * 512 + 512) + (9 * 512 * 512 + 512) + (512 * 80 + 80) + (1024 * 80 + 80)
     assert sum(p.numel() for p in head.attention.parameters()) == attention == 3_007_648
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, pooled_onto
 from manylabel.models.heads.srn import SRNConfig, SRNHead
@@ -184,7 +185,7 @@ def make_head(topology: str, *, scale_weighted: bool = False) -> SRNHead:
             "scale_weighted": scale_weighted,
         }
     )
-    head = SRNHead(config, MapShapes(CHANNELS, FINAL, GRID), LABELS)
+    head = SRNHead(config, MapShapes(CHANNELS, FINAL, GRID), LabelSpace.numbered(LABELS))
     fill(head, np.random.default_rng(3))
     return head
 
@@ -271,7 +272,7 @@ def test_alpha_is_the_weight_of_y_cls(alpha, branch):
 
 def test_max_pooling_is_of_the_final_map_only():
     config = SRNConfig(pool="max", attention_channels=HIDDEN, relation_channels=RELATIONS)
-    head = SRNHead(config, MapShapes(CHANNELS, FINAL, GRID), LABELS).eval()
+    head = SRNHead(config, MapShapes(CHANNELS, FINAL, GRID), LabelSpace.numbered(LABELS)).eval()
     mid, final = draw_maps()
     fc = head.main.fc
     expected = final.max((2, 3)) @ fc.weight.detach().numpy().T + fc.bias.detach().numpy()

@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads import SRNModernConfig, SRNModernHead
 
@@ -22,7 +23,7 @@ def build(grid: tuple[int, int] | None = None) -> SRNModernHead:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        head = SRNModernHead(config, MapShapes(MID, FINAL, GRID), LABELS)
+        head = SRNModernHead(config, MapShapes(MID, FINAL, GRID), LabelSpace.numbered(LABELS))
         for module in head.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 for tensor in (module.running_var, module.weight, module.running_mean, module.bias):
