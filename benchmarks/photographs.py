@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from manylabel.data.records import Records, Split
+from manylabel.files import replaced_file
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.models.backbones import Backbone, FeatureMaps
 from manylabel.train.config import RunConfig
@@ -56,9 +57,8 @@ def frozen_maps(
         features = cache_features(config, records, backbone, torch.device("cpu"), reporter)
         views = {split: [tuple(view) for view in maps.views] for split, maps in features.items()}
         kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".unfinished")
-        torch.save(views, unfinished)
-        unfinished.replace(kept)
+        with replaced_file(kept) as unfinished:
+            torch.save(views, unfinished)
     return {
         split: CachedFeatures(records.split(split), [FeatureMaps(*view) for view in pair])
         for split, pair in torch.load(kept, weights_only=True, mmap=True).items()

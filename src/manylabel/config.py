@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from manylabel.errors import ConfigError
+from manylabel.files import write_text
 
 
 class Config(BaseModel):
@@ -150,8 +151,12 @@ def to_tables(config: Config) -> dict[str, Any]:
 
 
 def write_toml(config: Config, path: Path) -> None:
-    """Write `config` whole, so that the file alone says what was run."""
-    path.write_text(tomli_w.dumps(to_tables(config)), encoding="utf-8")
+    """Write `config` whole, so that the file alone says what was run.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_text(path, tomli_w.dumps(to_tables(config)))
 
 
 @cache

@@ -16,6 +16,8 @@ is an `assert` or an ordinary exception with a traceback, never one of these.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -85,3 +87,31 @@ class RunError(ManylabelError):
     """Work that had begun could not go on: a loss that is not a number, a full disk."""
 
     exit_code = 1
+
+
+@contextmanager
+def os_errors_as(
+    kind: type[ManylabelError], what: str, *, where: object, fix: str
+) -> Iterator[None]:
+    """Turn an `OSError` of the block into an error of `kind`, and add the system's reason to it.
+
+    Args:
+        kind: The class of the error.
+        what: The fault without a full stop, such as "The report cannot be written".
+        where: The file, folder or image that it was met at.
+        fix: What to do about it.
+
+    Raises:
+        ManylabelError: Of `kind`; the block raised an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {reason(error)}.", where=str(where), fix=fix) from error
+
+
+def reason(error: Exception) -> str:
+    """Why it failed: the first line of what an error says, without the full stop."""
+    said = error.strerror if isinstance(error, OSError) else None
+    lines = (said or str(error)).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

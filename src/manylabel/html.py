@@ -11,7 +11,7 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
-from manylabel.errors import RunError
+from manylabel.files import write_errors, write_text
 
 _PACKAGE: Final = "manylabel"
 
@@ -46,15 +46,8 @@ def write_html(path: Path, page: str) -> Path:
     Raises:
         RunError: The file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"The report cannot be written: {error.strerror or error}.",
-            where=str(path),
-            fix="Make room, or name a folder that can be written to.",
-        ) from None
+    with write_errors(path, "The report"):
+        write_text(path, page)
     return path
 
 

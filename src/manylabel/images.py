@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from manylabel.errors import ImageError
+from manylabel.errors import ImageError, os_errors_as
 
 MAX_PIXELS = 178_956_970
 """Images of more pixels are refused as decompression bombs: twice Pillow's own warning limit."""
@@ -23,8 +25,24 @@ MAX_PIXELS = 178_956_970
 MIN_SIDE = 2
 """Images with a shorter side are refused: a 1x1 image is a tracking pixel or a failed download."""
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
-"""File endings, in lower case, that are taken for images when a folder is read."""
+FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "PPM": (".ppm",),
+}
+"""The formats of images, each with the file endings that are taken for it, the usual one first."""
+
+ENDINGS: Final = tuple(sorted(ending for endings in FORMATS.values() for ending in endings))
+"""The file endings, in lower case, that are taken for images when a folder is read."""
+
+_BY_PILLOW: Final = {name.upper(): endings[0] for name, endings in FORMATS.items()} | {
+    "MPO": FORMATS["JPEG"][0]
+}
+"""The usual endings by Pillow's names of formats. MPO is several JPEGs in one file."""
 
 
 _OPENING = threading.Lock()
@@ -157,6 +175,20 @@ ImageSource = str | bytes | Image.Image | Place
 """Whatever an image can be opened from."""
 
 
+def has_image_ending(name: str | os.PathLike[str]) -> bool:
+    """Whether a file's name ends as an image's does, in upper or lower case."""
+    return os.path.splitext(name)[1].lower() in ENDINGS
+
+
+def usual_ending(pillow_format: str | None) -> str | None:
+    """The file ending of a format, such as ".jpg" for "JPEG"; None if it is not in `FORMATS`.
+
+    Args:
+        pillow_format: What Pillow calls the format: the attribute `format` of an opened image.
+    """
+    return _BY_PILLOW.get(pillow_format or "")
+
+
 def identity(place: Place) -> str:
     """A text that changes when the image there may have changed: name, size and time of its file.
 
@@ -231,7 +263,7 @@ def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
         raise ImageError(
             "The file is not an image that can be read.",
             where=where,
-            fix="Give JPEG, PNG, WebP, TIFF, BMP or GIF.",
+            fix=f"Give {', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}.",
         ) from None
     except Image.DecompressionBombError:
         raise ImageError(
@@ -294,13 +326,8 @@ def _load_crop(crop: Crop) -> NDArray[np.uint8]:
 
 
 def _read(source: str | Path | bytes | Stored, where: str) -> bytes:
-    try:
+    with os_errors_as(ImageError, "The image cannot be read", where=where, fix="Check the path."):
         data = _bytes_of(source)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(
-            f"The image cannot be read: {reason}.", where=where, fix="Check the path."
-        ) from None
     if not data:
         raise ImageError(
             "The image file is empty (0 bytes).", where=where, fix="Fetch or export it again."

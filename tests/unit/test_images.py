@@ -14,7 +14,18 @@ from cases import case
 from PIL import Image
 
 from manylabel.errors import ImageError
-from manylabel.images import MAX_PIXELS, Crop, FilePart, load_rgb, open_image, rgb_pixels
+from manylabel.images import (
+    ENDINGS,
+    FORMATS,
+    MAX_PIXELS,
+    Crop,
+    FilePart,
+    has_image_ending,
+    load_rgb,
+    open_image,
+    rgb_pixels,
+    usual_ending,
+)
 
 SIZES = [(64, 48), (33, 47), (17, 2), (2, 19), (250, 187)]
 
@@ -56,6 +67,40 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(simplejpeg, "decode_jpeg", counting)
     return taken
+
+
+# Formats
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_has_the_endings_that_pillow_gives_it(name: str) -> None:
+    registered = Image.registered_extensions()
+    assert {registered[ending] for ending in FORMATS[name]} == {name.upper()}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_usual_ending_of_a_written_file(name: str) -> None:
+    written = Image.open(io.BytesIO(saved(drawn(9, 8), name.upper())))
+    assert usual_ending(written.format) == FORMATS[name][0]
+
+
+def test_what_is_no_format_has_no_ending() -> None:
+    assert usual_ending("MPO") == ".jpg"  # several JPEGs in one file
+    assert usual_ending("PDF") is None
+    assert usual_ending(None) is None
+
+
+def test_names_with_the_ending_of_an_image() -> None:
+    assert all(has_image_ending(f"a{ending}") for ending in ENDINGS)
+    assert has_image_ending(Path("photos/A.JPG"))
+    for name in ("a.txt", "jpg", ".jpg", "a.jpg.txt", "a.jpg/b", ""):
+        assert not has_image_ending(name)
+
+
+def test_a_file_of_no_format_is_told_all_formats() -> None:
+    with pytest.raises(ImageError) as caught:
+        open_image(b"no image")
+    assert caught.value.fix == "Give JPEG, PNG, WebP, TIFF, BMP, GIF or PPM."
 
 
 # Ordinary JPEGs: the same bits as Pillow, from the fast decoder

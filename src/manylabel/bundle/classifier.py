@@ -126,7 +126,7 @@ def _tensors(weights: bytes, folder: Path) -> dict[str, Tensor]:
 def _fill(classifier: Classifier, state: dict[str, Tensor], folder: Path) -> None:
     if (fault := misfit(classifier.state_dict(), state)) is not None:
         raise BundleError(
-            f"The weights do not fit the bundle's model: they {fault}.",
+            f"The weights do not fit the bundle's model: {fault}.",
             where=str(folder / WEIGHTS_FILE),
             fix=f"{WEIGHTS_FILE} and {INFO_FILE} belong together: take both from one bundle.",
         )

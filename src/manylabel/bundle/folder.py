@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
@@ -16,7 +13,8 @@ from safetensors import SafetensorError, deserialize
 from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
 from manylabel.config import parse
 from manylabel.decide import Decision
-from manylabel.errors import BundleError, ConfigError, RunError
+from manylabel.errors import BundleError, ConfigError
+from manylabel.files import replaced_folder, write_errors
 from manylabel.version import __version__
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -67,23 +65,12 @@ def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
         BundleError: Something that is not a bundle lies there.
         RunError: It cannot be written, for instance because the disk is full.
     """
-    target = folder.resolve()
     tables = {**info.model_dump(mode="json"), "weights_sha256": hashlib.sha256(weights).hexdigest()}
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        _refuse_foreign(target)
-        temporary.mkdir(parents=True)
-        _write(temporary / WEIGHTS_FILE, weights)
-        _write(temporary / INFO_FILE, (json.dumps(tables, indent=2) + "\n").encode())
-        _replace(temporary, target)
-    except OSError as error:
-        raise RunError(
-            f"The bundle could not be saved: {error.strerror or error}.",
-            where=str(folder),
-            fix="Make room or name another folder; what lay there before is untouched.",
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # there after a fault only
+    with write_errors(folder, "The bundle"):
+        _refuse_foreign(folder)
+        with replaced_folder(folder) as new:
+            (new / WEIGHTS_FILE).write_bytes(weights)
+            (new / INFO_FILE).write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
@@ -120,41 +107,19 @@ def damaged(reason: str, path: Path) -> BundleError:
     )
 
 
-def _refuse_foreign(target: Path) -> None:
+def _refuse_foreign(folder: Path) -> None:
     """A folder of other things is not replaced: that would delete them."""
-    if not target.exists():
+    if not folder.exists():
         return
     known = {WEIGHTS_FILE, INFO_FILE}
-    foreign = sorted({p.name for p in target.iterdir()} - known) if target.is_dir() else [""]
+    foreign = sorted({p.name for p in folder.iterdir()} - known) if folder.is_dir() else [""]
     if foreign:
-        holds = f"a folder that holds {foreign[0]!r}" if target.is_dir() else "a file"
+        holds = f"a folder that holds {foreign[0]!r}" if folder.is_dir() else "a file"
         raise BundleError(
             f"There is {holds}, which is no part of a bundle.",
-            where=str(target),
+            where=str(folder),
             fix="Name another folder, or move that away: a bundle has its folder to itself.",
         )
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target`, or leave both as they are."""
-    if not target.exists():
-        new.rename(target)
-        return
-    old = new.with_name(f"{new.name}.old")
-    target.rename(old)
-    try:
-        new.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)  # the new one is in place: too late to fail
 
 
 def _read_tables(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manylabel.errors import RunError
+from manylabel.files import write_bytes, write_errors
 
 if TYPE_CHECKING:
     from manylabel.explain.attention import Explanation
@@ -96,12 +96,5 @@ def _table(
 
 
 def _write(target: Path, data: bytes) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-    except OSError as error:
-        raise RunError(
-            f"The picture cannot be written: {error.strerror or error}.",
-            where=str(target),
-            fix="Give a folder that can be written to, with space left, as --out.",
-        ) from None
+    with write_errors(target, "The picture"):
+        write_bytes(target, data)

@@ -95,7 +95,7 @@ def find_images(paths: Iterable[str]) -> list[Path]:
     """The images that the arguments name, each once, in order.
 
     A file is taken whatever its ending; of folders and patterns the files with an ending of
-    `EXTENSIONS` that are not hidden.
+    `images.ENDINGS` that are not hidden.
 
     Raises:
         DataError: A folder or a pattern yields no image.
@@ -193,13 +193,16 @@ def _images_of(path: str) -> list[Path]:
 
 
 def _matched(match: str) -> list[Path]:
+    from manylabel.images import has_image_ending
+
     if os.path.isdir(match):
         return _below(match)
-    return [Path(match)] if _is_image(match) else []
+    return [Path(match)] if has_image_ending(match) else []
 
 
 def _below(folder: str) -> list[Path]:
     """The images in `folder` and below, by path; hidden files and folders are passed over."""
+    from manylabel.images import has_image_ending
 
     def refuse(error: OSError) -> None:
         raise DataError(
@@ -212,24 +215,16 @@ def _below(folder: str) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         shown = [name for name in names if not name.startswith(".")]
-        found += [Path(parent, name) for name in shown if _is_image(name)]
+        found += [Path(parent, name) for name in shown if has_image_ending(name)]
     return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    from manylabel.images import EXTENSIONS
-
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
 def _require(images: list[Path], path: str, fault: str) -> list[Path]:
     if images:
         return images
-    from manylabel.images import EXTENSIONS
+    from manylabel.images import ENDINGS
 
-    raise DataError(
-        fault, where=path, fix=f"Name images that end in {', '.join(sorted(EXTENSIONS))}."
-    )
+    raise DataError(fault, where=path, fix=f"Name images that end in {', '.join(ENDINGS)}.")
 
 
 def _key(path: Path) -> str:

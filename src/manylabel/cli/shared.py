@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar, final
 
 import click
 
-from manylabel.errors import RunError
+from manylabel.files import replaced_file, write_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -244,20 +242,12 @@ def output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(
-            f"The file cannot be written: {error.strerror or error}.",
-            where=str(path),
-            fix="Make room or name another file; what lay there before is untouched.",
-        ) from None
-    finally:
-        with suppress(OSError):  # there after a fault only, which was told already
-            temporary.unlink()
+    with (
+        write_errors(path),
+        replaced_file(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream
 
 
 def _gathered(

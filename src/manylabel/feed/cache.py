@@ -35,7 +35,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manylabel.data.records import Records
-from manylabel.errors import ImageError, RunError
+from manylabel.errors import ImageError, RunError, os_errors_as
+from manylabel.files import write_errors
 from manylabel.images import Place, identity, load_rgb
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
@@ -135,16 +136,11 @@ def build_cache(
         ImageError: An image that cannot be used.
         RunError: The disk has not the room, or cannot be written to.
     """
-    try:
+    fix = "Give another folder as cache_folder, or set cache = false."
+    with write_errors(plan.folder, "The cache of images", fix=fix):
         plan.folder.mkdir(parents=True, exist_ok=True)
         with _alone(plan.folder, on_wait):
             _build(plan, workers, on_progress)
-    except OSError as error:
-        raise RunError(
-            f"The cache of images cannot be written: {error.strerror or error}.",
-            where=str(plan.folder),
-            fix="Give another folder as cache_folder, or set cache = false.",
-        ) from error
 
 
 @final
@@ -266,11 +262,5 @@ def _image_bytes(spec: InputSpec) -> int:
 
 
 def _identity(place: Place) -> str:
-    try:
+    with os_errors_as(ImageError, "The image cannot be read", where=place, fix="Check the path."):
         return identity(place)
-    except OSError as error:
-        raise ImageError(
-            f"The image cannot be read: {error.strerror or error}.",
-            where=str(place),
-            fix="Check the path.",
-        ) from None

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 from manylabel.metrics.f1 import check_decided
+from manylabel.metrics.ratios import mean_or_nan
 
 
 def mean_accuracy(decided: ArrayLike, targets: ArrayLike) -> float:
@@ -35,7 +36,7 @@ def mean_accuracy(decided: ArrayLike, targets: ArrayLike) -> float:
     present, absent = targets == PRESENT, targets == ABSENT
     of_present = _share((said & present).sum(axis=0), present.sum(axis=0))
     of_absent = _share((~said & absent).sum(axis=0), absent.sum(axis=0))
-    return _mean((of_present + of_absent) / 2)
+    return mean_or_nan((of_present + of_absent) / 2)
 
 
 @final
@@ -74,11 +75,11 @@ def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasure
     images = known.any(axis=1)
     said, present = (said & known)[images], (targets == PRESENT)[images]
     right = (said & present).sum(axis=1)
-    precision = _mean(_share(right, said.sum(axis=1)))
-    recall = _mean(_share(right, present.sum(axis=1)))
+    precision = mean_or_nan(_share(right, said.sum(axis=1)))
+    recall = mean_or_nan(_share(right, present.sum(axis=1)))
     total = precision + recall
     return InstanceMeasures(
-        accuracy=_mean(_share(right, (said | present).sum(axis=1))),
+        accuracy=mean_or_nan(_share(right, (said | present).sum(axis=1))),
         precision=precision,
         recall=recall,
         F1=2 * precision * recall / total if total else 0.0,
@@ -87,7 +88,3 @@ def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasure
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     return part / np.maximum(whole, 1)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if values.size else float("nan")

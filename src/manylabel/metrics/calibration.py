@@ -20,6 +20,7 @@ a weak pull towards "as it is" keeps the curve of a label that is told apart wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
@@ -265,9 +266,13 @@ def _loss(features: Floats, present: Floats, weights: Floats, prior: Floats) -> 
 
 
 def _fit_steps(scores: Scores, targets: Targets, own: NDArray[np.bool_]) -> StepCalibration:
-    common = _rising(*_known(scores, targets))
+    @cache
+    def common() -> tuple[Floats, Floats]:
+        """The curve of all pairs; sorting all of them takes long, so only if a label needs it."""
+        return _rising(*_known(scores, targets))
+
     found = [
-        _rising(*_known(scores[:, label], targets[:, label])) if own[label] else common
+        _rising(*_known(scores[:, label], targets[:, label])) if own[label] else common()
         for label in range(scores.shape[1])
     ]
     return StepCalibration(

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from manylabel.errors import DataError
 from manylabel.labels import PRESENT, UNKNOWN
 from manylabel.metrics.ranking import Targets, check_same_shape, check_targets, mean_of_defined
+from manylabel.metrics.ratios import mean_or_nan, ratio
 
 Decided = NDArray[np.bool_]
 
@@ -104,13 +105,13 @@ def decisions_by(rule: F1Rule, decided: ArrayLike, targets: ArrayLike) -> Decisi
     right, predicted, positives = (
         table.sum(axis=0, dtype=np.int64) for table in (said & present, said, present)
     )
-    precision = _ratio(right, predicted, _VALUES[rule.never_predicted])
-    recall = _ratio(right, positives, _VALUES[rule.without_positive])
+    precision = ratio(right, predicted, _VALUES[rule.never_predicted])
+    recall = ratio(right, positives, _VALUES[rule.without_positive])
     if rule.without_positive == "skipped":
         precision = np.where(positives == 0, np.nan, precision)
     f1 = _harmonic_mean(precision, recall, both_zero=0.0)
     both_zero = _VALUES[rule.both_zero]
-    mean = mean_of_defined if rule.without_positive == "skipped" else _mean
+    mean = mean_of_defined if rule.without_positive == "skipped" else mean_or_nan
     cp, cr = mean(precision), mean(recall)
     op, o_r = _pooled(rule, right, predicted, positives)
     by_labels = float(_harmonic_mean(cp, cr, both_zero))
@@ -172,19 +173,11 @@ def _pooled(
     of_nothing = np.nan if undefined else _VALUES[rule.without_positive]
     total = right.sum()
     return (
-        float(_ratio(total, predicted.sum(), of_none)),
-        float(_ratio(total, positives.sum(), of_nothing)),
+        float(ratio(total, predicted.sum(), of_none)),
+        float(ratio(total, positives.sum(), of_nothing)),
     )
-
-
-def _ratio(part: Any, whole: Any, of_nothing: float) -> NDArray[np.float64]:
-    return np.where(whole == 0, of_nothing, part / np.maximum(whole, 1))
 
 
 def _harmonic_mean(a: Any, b: Any, both_zero: float) -> NDArray[np.float64]:
     total = np.asarray(a) + np.asarray(b)
     return np.where(total == 0, both_zero, 2 * a * b / np.where(total == 0, 1, total))
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if values.size else float("nan")

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 from manylabel.metrics.f1 import check_decided
 from manylabel.metrics.ranking import Scores, Targets, check_same_shape, check_scores, check_targets
+from manylabel.metrics.ratios import mean_or_nan
 
 _CELLS_AT_ONCE: Final = 2_000_000
 """Pairs of image and label that are ranked at once: some 100 MB."""
@@ -86,7 +87,7 @@ def one_error(scores: ArrayLike, targets: ArrayLike) -> float:
     scores, targets = _checked(scores, targets)
     right = _right_of_best(scores, targets, 1)
     has_any = (targets == PRESENT).any(axis=1)
-    return _mean(1.0 - right[has_any])
+    return mean_or_nan(1.0 - right[has_any])
 
 
 def precision_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
@@ -106,7 +107,7 @@ def precision_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
     scores, targets = _checked(scores, targets)
     known = (targets != UNKNOWN).sum(axis=1)
     taken = np.minimum(known, k)
-    return _mean((_right_of_best(scores, targets, k) / np.maximum(taken, 1))[known > 0])
+    return mean_or_nan((_right_of_best(scores, targets, k) / np.maximum(taken, 1))[known > 0])
 
 
 def recall_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
@@ -126,7 +127,7 @@ def recall_at_k(scores: ArrayLike, targets: ArrayLike, k: int) -> float:
     scores, targets = _checked(scores, targets)
     positives = (targets == PRESENT).sum(axis=1)
     share = _right_of_best(scores, targets, k) / np.maximum(positives, 1)
-    return _mean(share[positives > 0])
+    return mean_or_nan(share[positives > 0])
 
 
 def hamming_loss(decided: ArrayLike, targets: ArrayLike) -> float:
@@ -156,7 +157,7 @@ def subset_accuracy(decided: ArrayLike, targets: ArrayLike) -> float:
     """
     said, targets = check_decided(decided, targets)
     right = _wrong(said, targets).sum(axis=1) == 0
-    return _mean(right[(targets != UNKNOWN).any(axis=1)])
+    return mean_or_nan(right[(targets != UNKNOWN).any(axis=1)])
 
 
 @final
@@ -246,7 +247,3 @@ def _checked(scores: ArrayLike, targets: ArrayLike) -> tuple[Scores, Targets]:
     scores, targets = check_scores(scores), check_targets(targets)
     check_same_shape("scores", scores.shape, targets)
     return scores, targets
-
-
-def _mean(values: NDArray[np.floating | np.bool_]) -> float:
-    return float(values.mean()) if values.size else float("nan")

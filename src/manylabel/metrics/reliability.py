@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from manylabel.errors import ConfigError
 from manylabel.labels import PRESENT, UNKNOWN
 from manylabel.metrics.ranking import Scores, Targets, check_scored
+from manylabel.metrics.ratios import ratio
 
 BINS: Final = 15
 """The usual number of bins."""
@@ -46,12 +47,12 @@ class Reliability:
     @property
     def frequency(self) -> NDArray[np.float64]:
         """How often the label is present in each bin, 0..1 [C, B]; NaN in an empty bin."""
-        return _ratio(self.present, self.count)
+        return ratio(self.present, self.count)
 
     @property
     def mean_score(self) -> NDArray[np.float64]:
         """The mean score in each bin, 0..1 [C, B]; NaN in an empty bin."""
-        return _ratio(self.score_sum, self.count)
+        return ratio(self.score_sum, self.count)
 
     @property
     def ece(self) -> NDArray[np.float64]:
@@ -60,7 +61,7 @@ class Reliability:
         The gap between frequency and mean score, averaged over the label's known targets.
         """
         gaps = np.abs(self.present - self.score_sum).sum(axis=1)
-        return _ratio(gaps, self.count.sum(axis=1))
+        return ratio(gaps, self.count.sum(axis=1))
 
     def pooled(self) -> Reliability:
         """The same of all pairs of image and label together, as one row."""
@@ -158,8 +159,4 @@ def _binned(scores: NDArray[np.float64], targets: Targets, bins: int) -> Reliabi
 def _squared_error(scores: NDArray[np.float64], targets: Targets) -> NDArray[np.float64]:
     known = targets != UNKNOWN
     errors = np.where(known, scores - (targets == PRESENT), 0)
-    return _ratio((errors**2).sum(axis=0), known.sum(axis=0))
-
-
-def _ratio(part: NDArray[np.generic], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.where(whole == 0, np.nan, part / np.maximum(whole, 1))
+    return ratio((errors**2).sum(axis=0), known.sum(axis=0))

@@ -7,7 +7,7 @@ Models that compute tokens (transformers) are put back on the grid here, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import Any, Final, NamedTuple, cast, final
 import timm
 import torch
 from pydantic import Field
-from timm.models._manipulate import group_with_matcher
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from manylabel.config import Config
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, reason
 from manylabel.models.weights import load_weights, quiet
 
 MID_STRIDE: Final = 16
@@ -186,8 +186,8 @@ class Backbone(nn.Module):
         # Parameters of the model itself are tokens and positions: the stem's, known to timm or not.
         inner = [name for name in names if "." in name]
         matcher = self.model.group_matcher(coarse=coarse)
-        named = ((name, None) for name in [*inner, _BEYOND])
-        depths = cast("dict[str, int]", group_with_matcher(named, matcher, reverse=True))
+        named = _Parameters([*inner, _BEYOND])
+        depths = cast("dict[str, int]", group_parameters(named, matcher, reverse=True))
         last = depths[_BEYOND] - 1
         return {f"model.{name}": min(depths.get(name, 0), last) for name in names}
 
@@ -208,9 +208,9 @@ class Backbone(nn.Module):
             return features.permute(0, 3, 1, 2)
         return features
 
-    def _no_final_map(self, reason: str) -> ConfigError:
+    def _no_final_map(self, fault: str) -> ConfigError:
         return ConfigError(
-            f"The backbone '{self.name}' yields no final map: {reason}.",
+            f"The backbone '{self.name}' yields no final map: {fault}.",
             where="backbone.name",
             fix=_OTHERS,
         )
@@ -220,11 +220,26 @@ class Backbone(nn.Module):
         made_for = f" ({own[1]}x{own[2]} pixels)" if own else ""
         return ConfigError(
             f"The backbone '{self.name}' does not take images of {height}x{width} pixels: "
-            f"{_reason(error)}.",
+            f"{reason(error)}.",
             where="input.height, input.width",
             fix=f"Take multiples of {max(self.strides)}, or the size that the model was made "
             f"for{made_for}; some models take backbone.options.img_size = [{height}, {width}].",
         )
+
+
+@final
+class _Parameters(nn.Module):
+    """A module whose parameters have names only, which is all that timm groups them by."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._named = [(name, nn.Parameter()) for name in names]
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """The names, each with an empty parameter."""
+        return iter(self._named)
 
 
 def count_stages(config: BackboneConfig) -> int:
@@ -270,7 +285,7 @@ def _create(config: BackboneConfig) -> nn.Module:
         model = timm.create_model(config.name, pretrained=download, num_classes=0, **options)
     except (TypeError, AssertionError, KeyError) as error:
         raise ConfigError(
-            f"timm cannot build '{config.name}' with these options: {_reason(error)}.",
+            f"timm cannot build '{config.name}' with these options: {reason(error)}.",
             where="backbone.options",
             fix="Give only arguments that this model takes.",
         ) from None
@@ -278,7 +293,7 @@ def _create(config: BackboneConfig) -> nn.Module:
         if not download:
             raise
         raise ConfigError(
-            f"The pre-trained weights of '{config.name}' cannot be had: {_reason(error)}.",
+            f"The pre-trained weights of '{config.name}' cannot be had: {reason(error)}.",
             where="backbone.pretrained",
             fix="Give a local file with --backbone-weights FILE, or start from scratch with "
             "--set backbone.pretrained=false.",
@@ -302,12 +317,6 @@ def _mid_stage(strides: Sequence[int]) -> int:
 def _tuples(value: Any) -> Any:
     """Lists of a recipe as the tuples that timm's builders expect."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what an error says, without its full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].removesuffix(".") if lines else type(error).__name__
 
 
 def _require_model(name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, reason
 
 
 def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> No
         adapted = _adapted(model, state)
         if adapted is None or _fault(model, adapted) is not None:
             raise ConfigError(
-                f"The weights do not fit the backbone: they {fault}.",
+                f"The weights do not fit the backbone: {fault}.",
                 where=str(path),
                 fix="Give weights of this very timm model, or set backbone.options to match.",
             )
@@ -53,23 +53,35 @@ def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> No
 
 
 def misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
-    """Why tensors do not fill a module, as what follows "they"; None if they do.
+    """Why a file's tensors do not fill a model, in words; None if they do.
+
+    For example "2 of 320 tensors are of another shape: head.main.fc.weight is [80, 2048] in the
+    file, [20, 2048] in the model". At most three tensors are named for each fault.
 
     Args:
-        known: The module's own, by name.
-        given: Those to fill it with.
+        known: The model's own tensors, by name.
+        given: Those of the file.
     """
-    lacking = [key for key in known if key not in given]
-    foreign = [key for key in given if key not in known]
-    misshapen = [key for key in known if key in given and given[key].shape != known[key].shape]
-    for fault, keys in (
-        ("lack", lacking),
-        ("have unknown", foreign),
-        ("have misshapen", misshapen),
-    ):
-        if keys:
-            return f"{fault} {len(keys)} of {len(known)} tensors ({', '.join(keys[:3])})"
-    return None
+    missing = [key for key in known if key not in given]
+    unknown = [key for key in given if key not in known]
+    reshaped = [
+        f"{key} is {[*given[key].shape]} in the file, {[*tensor.shape]} in the model"
+        for key, tensor in known.items()
+        if key in given and given[key].shape != tensor.shape
+    ]
+    faults = [
+        _count(missing, len(known), "missing in the file"),
+        _count(unknown, len(given), "unknown to the model"),
+        _count(reshaped, len(known), "of another shape"),
+    ]
+    return ". ".join(filter(None, faults)) or None
+
+
+def _count(tensors: Sequence[str], total: int, fault: str) -> str | None:
+    if not tensors:
+        return None
+    verb = "is" if len(tensors) == 1 else "are"
+    return f"{len(tensors)} of {total} tensors {verb} {fault}: {'; '.join(tensors[:3])}"
 
 
 @contextmanager
@@ -99,6 +111,8 @@ def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | 
     timm would resample patch embeddings as well: that is another model, so only positions may
     change their shape.
     """
+    # timm has no function that gives a model's filter. Each module of models has its own under
+    # this one public name; `timm.models.load_checkpoint(filter_fn=...)` is what it is made for.
     adapt: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
         return None
@@ -132,7 +146,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             "The backbone's weights do not exist.", where=str(path), fix="Check the path."
         ) from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(path, reason(error)) from None
     except UnpicklingError:  # its own words advise to switch safety off
         raise _unreadable(path, "it holds more than tensors") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
@@ -143,10 +157,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _unreadable(path: Path, reason: str) -> ConfigError:
-    first = reason.splitlines()[0] if reason else "damaged"
+def _unreadable(path: Path, fault: str) -> ConfigError:
     return ConfigError(
-        f"The backbone's weights cannot be read: {first}.",
+        f"The backbone's weights cannot be read: {fault}.",
         where=str(path),
         fix="Give a safetensors file or a PyTorch file that holds a state dict only.",
     )

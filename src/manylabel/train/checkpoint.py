@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
 
-from manylabel.errors import CheckpointError, RunError
+from manylabel.errors import CheckpointError, reason
+from manylabel.files import replaced_file, write_errors
 
 CHECKPOINT: Final = "checkpoint.pt"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` beside `path`, then put it in its place: the one before survives any failure.
+    """Write `state` to `path`, whole or not at all: the checkpoint before survives any failure.
 
     Raises:
         RunError: It cannot be written, for instance because the disk is full.
     """
-    unfinished = path.with_suffix(".tmp")
-    try:
-        with unfinished.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer words a full disk as RuntimeError
-        unfinished.unlink(missing_ok=True)
-        kept = "The one before is kept." if path.exists() else "There is none before it."
-        raise RunError(
-            f"The checkpoint cannot be saved: {_reason(error)}. {kept}",
-            where=str(path),
-            fix=f"Make room, then go on with: manylabel train --resume {path.parent}",
-        ) from error
+    fix = "Make room, then train again: there is no checkpoint before this one."
+    if path.exists():
+        fix = f"Make room. The one before is kept: manylabel train --resume {path.parent}"
+    with (
+        write_errors(path, "The checkpoint", fix=fix),
+        replaced_file(path) as unfinished,
+        unfinished.open("wb") as file,
+    ):
+        _write(state, file)
 
 
 def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
@@ -53,7 +47,7 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"The checkpoint is damaged: {_reason(error)}.",
+            f"The checkpoint is damaged: {reason(error)}.",
             where=str(path),
             fix="Train anew in another folder.",
         ) from None
@@ -67,7 +61,11 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
     return state
 
 
-def _reason(error: Exception) -> str:
-    cause = error.__context__ if isinstance(error.__context__, OSError) else error
-    lines = str(getattr(cause, "strerror", None) or cause).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    """What `torch.save` does, but an error of the system stays an `OSError`."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:  # torch puts one of its own in place of the system's
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

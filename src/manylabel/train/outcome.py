@@ -10,8 +10,8 @@ from typing import Any, Final, final
 
 from manylabel.bundle.folder import read_bundle
 from manylabel.data.records import Records
-from manylabel.errors import RunError
 from manylabel.evaluate.receipt import Receipt, package_versions
+from manylabel.files import write_errors, write_text
 from manylabel.train.config import RunConfig
 
 METRICS: Final = "metrics.json"
@@ -63,19 +63,15 @@ def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[s
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write `metrics.json`, whole or not at all."""
+    """Write `metrics.json`, whole or not at all.
+
+    Raises:
+        RunError: It cannot be written.
+    """
     path = folder / METRICS
-    unfinished = path.with_suffix(".tmp")
-    try:
-        unfinished.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise RunError(
-            f"The metrics cannot be written: {error.strerror}.",
-            where=str(path),
-            fix="Make room; the bundle is saved, `manylabel evaluate` gives the same figures.",
-        ) from error
+    fix = "Make room; the bundle is saved, `manylabel evaluate` gives the same figures."
+    with write_errors(path, "The metrics", fix=fix):
+        write_text(path, json.dumps(metrics, indent=2) + "\n")
 
 
 def receipt_of_step(bundle: Path, records: Records, profile: str) -> Receipt:

@@ -21,12 +21,13 @@ from manylabel.config import to_tables, write_toml
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
 from manylabel.data.splits.split import check_trainable, with_splits
-from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
+from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError
 from manylabel.evaluate.receipt import package_versions
 from manylabel.feed.augment import Augment
 from manylabel.feed.cache import ImageCache, build_cache, default_folder, plan_cache
 from manylabel.feed.loaders import ImageDataset, Sample, stage_of
 from manylabel.feed.verify import find_bad_images, require_good_images, without
+from manylabel.files import write_errors
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.preprocess import InputSpec
@@ -245,15 +246,9 @@ def _open_folder(
     if resume:
         return load_checkpoint(folder / CHECKPOINT, identity=identity)
     require_free(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    fix = "Give a folder that you may write to with --out."
+    with write_errors(folder, "The run's folder", fix=fix):
         write_toml(config, folder / RECIPE)
-    except OSError as error:
-        raise RunError(
-            f"The run's folder cannot be written: {error.strerror}.",
-            where=str(folder),
-            fix="Give a folder that you may write to with --out.",
-        ) from error
     return None
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from manylabel.explain.attention import scaled
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig, FeatureMaps
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
@@ -93,13 +92,3 @@ def test_a_linear_head_is_explained_by_cam():
     method, evidence = first_of(model)
     assert method == "cam"
     assert_allclose(evidence.maps(maps, output), expected, atol=1e-4)
-
-
-def test_scaled_divides_by_each_labels_own_maximum():
-    maps = torch.tensor([[[[1.0, 4.0], [2.0, 0.0]], [[-3.0, 0.5], [0.25, -1.0]]]])
-    expected = [[[[0.25, 1.0], [0.5, 0.0]], [[0.0, 1.0], [0.5, 0.0]]]]
-    assert scaled(maps).tolist() == expected
-
-
-def test_scaled_leaves_a_map_without_evidence_at_zero():
-    assert scaled(torch.tensor([[[[-1.0, 0.0], [-2.0, -0.5]]]])).tolist() == [[[[0, 0], [0, 0]]]]

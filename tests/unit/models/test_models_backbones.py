@@ -327,10 +327,16 @@ def prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lacking, r"lack .*layer4\.0\.conv1\.weight"),
-        (foreign, r"unknown 1 of .*layer9\.weight"),
-        (misshapen, r"misshapen 1 of .*layer1\.0\.conv1\.weight"),
-        (prefixed, r"lack .*conv1\.0\.weight"),
+        (lacking, r"missing in the file: layer4\.0\.conv1\.weight"),
+        (foreign, r"1 of \d+ tensors is unknown to the model: layer9\.weight"),
+        (
+            misshapen,
+            r"1 of .*: layer1\.0\.conv1\.weight is \[3\] in the file, \[\d+, .* in the model",
+        ),
+        (
+            prefixed,
+            r"missing in the file: conv1\.0\.weight; .* are unknown to the model: module\.",
+        ),
     ],
 )
 def test_weights_that_do_not_fit(tmp_path, weights, suffix, change, said):

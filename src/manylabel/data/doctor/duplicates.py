@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, NamedTuple, final
@@ -11,8 +11,8 @@ from typing import Final, NamedTuple, final
 import numpy as np
 
 from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted, listed
-from manylabel.data.doctor.look import Looks, look_at_all
-from manylabel.data.doctor.similar import find_alike, joined
+from manylabel.data.doctor.look import Looks
+from manylabel.data.doctor.similar import find_alike
 from manylabel.data.records import Record, Records
 from manylabel.labels import ABSENT, PRESENT
 
@@ -32,24 +32,6 @@ class Duplicates:
     near: list[tuple[list[int], list[int]]]
 
 
-def duplicate_sets(
-    records: Records, *, workers: int, on_progress: Callable[[int], None] | None = None
-) -> list[list[str]]:
-    """Keys of images that are the same picture or look alike, a list a set, in the records' order.
-
-    Sets are whole: where A looks like B and B like C, the three are one set, so whoever makes
-    splits can keep each set together. Images that cannot be opened are in none.
-
-    Args:
-        records: Each image of these is opened.
-        workers: Threads that open them.
-        on_progress: Called with the number of images done.
-    """
-    looks = look_at_all(records, workers=workers, on_progress=on_progress)
-    keys = records.keys
-    return [[keys[i] for i in members] for members in sets_of(find_duplicates(looks), len(records))]
-
-
 def find_duplicates(looks: Looks) -> Duplicates:
     """The images with the same bytes, and those that look alike."""
     same: dict[bytes, list[int]] = defaultdict(list)
@@ -63,17 +45,6 @@ def find_duplicates(looks: Looks) -> Duplicates:
         exact=[members for members in pictures if len(members) > 1],
         near=[(pictures[a], pictures[b]) for a, b in near],
     )
-
-
-def sets_of(duplicates: Duplicates, size: int) -> list[list[int]]:
-    """The positions, of 0 ... size - 1, that duplicates join, a list a set, in order."""
-    links = [(members[0], other) for members in duplicates.exact for other in members[1:]]
-    links += [(a[0], b[0]) for a, b in duplicates.near]
-    ends = np.array(links, dtype=np.intp).reshape(-1, 2)
-    members: dict[int, list[int]] = defaultdict(list)
-    for i, smallest in enumerate(joined(np.arange(size), ends[:, 0], ends[:, 1]).tolist()):
-        members[smallest].append(i)
-    return [each for each in members.values() if len(each) > 1]
 
 
 def duplicate_findings(records: Records, duplicates: Duplicates) -> list[Finding]:

@@ -34,11 +34,6 @@ def parquet_module(where: str) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def first_line(error: Exception) -> str:
-    """What an exception of another library says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
 def is_list(kind: Any) -> bool:
     """Whether a column of this type holds lists."""
     from pyarrow import types

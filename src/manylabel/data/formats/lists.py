@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import final
@@ -110,6 +110,42 @@ def _require_repeat(earlier: tuple[Listing, int], later: tuple[Listing, int]) ->
         where=f"{one.at(i)} and {two.at(j)}",
         fix="Remove it from one, with its labels.",
     )
+
+
+def require_distinct(places: Iterable[tuple[str, object]]) -> None:
+    """No image stands twice.
+
+    Args:
+        places: The key of each image, and the file, line or row that it stands in.
+
+    Raises:
+        DataError: One does.
+    """
+    first: dict[str, object] = {}
+    for key, place in places:
+        if key in first:
+            raise DataError(
+                f"The image {key!r} is there twice.",
+                where=f"{first[key]} and {place}",
+                fix="Remove one of them: a result on images that were trained on means nothing. "
+                "Different images need different names.",
+            )
+        first[key] = place
+
+
+def require_same_labels(files: Sequence[tuple[Path, LabelSpace]]) -> None:
+    """All files have the same labels in the same order.
+
+    Raises:
+        DataError: They do not.
+    """
+    for file, labels in files[1:]:
+        if labels != files[0][1]:
+            raise DataError(
+                "The files have different labels.",
+                where=f"{files[0][0]} and {file}",
+                fix="Give every file the same list of labels, in the same order.",
+            )
 
 
 def as_key(path: str) -> str:

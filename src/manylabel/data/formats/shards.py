@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, final
 
-from manylabel.errors import DataError
+from manylabel.errors import DataError, reason
+from manylabel.files import read_errors
 
 _BLOCK: Final = 512
 _CHUNK: Final = 1 << 20
@@ -32,19 +33,8 @@ def members(path: Path) -> Iterator[Member]:
         DataError: There is no such file, it is no tar archive, it is cut short or damaged, or it
             holds links or sparse files.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _members(file, path)
-    except FileNotFoundError:
-        raise DataError(
-            "The file does not exist.", where=str(path), fix="Check the path."
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"The file cannot be read: {error.strerror or error}.",
-            where=str(path),
-            fix="Give a file that can be read.",
-        ) from None
+    with read_errors(path), path.open("rb") as file:
+        yield from _members(file, path)
 
 
 def _members(file: BinaryIO, path: Path) -> Iterator[Member]:
@@ -57,9 +47,7 @@ def _members(file: BinaryIO, path: Path) -> Iterator[Member]:
                     yield _member(header, path)
             end = archive.offset
     except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise _damaged(
-            path, f": {str(error).splitlines()[0] if str(error) else 'no header'}"
-        ) from None
+        raise _damaged(path, f": {reason(error)}") from None
     # tarfile stops without a word at a header that is cut short or damaged.
     _require_end(file, end, path)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from manylabel.data.formats.lists import choose_folder
+from manylabel.data.formats.lists import choose_folder, require_distinct, require_same_labels
 from manylabel.data.formats.parsing import Entry, entries, load_object
 from manylabel.data.formats.truth import EXTRA, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Box, Record, Records, Split, split_of
@@ -57,14 +57,8 @@ def read_coco(
     counts: Counter[str] = Counter()
     parts = [_read_file(file, images, unlabelled, counts) for file in _find_files(path)]
     labels = parts[0].labels
-    for part in parts[1:]:
-        if part.labels != labels:
-            raise DataError(
-                "The files have different categories.",
-                where=f"{parts[0].file} and {part.file}",
-                fix="Give every split the same list of categories.",
-            )
-    _require_apart(parts)
+    require_same_labels([(part.file, part.labels) for part in parts])
+    require_distinct((record.key, part.file) for part in parts for record in part.records)
     items = tuple(record for part in parts for record in part.records)
     if not items:
         raise DataError(
@@ -253,19 +247,3 @@ def _images_folder(file: Path, keys: list[str], images: Path | None) -> Path:
     subsets = [_subset(file), *([split] if split else [])]
     places = [place for base in bases for place in (base, *(base / name for name in subsets))]
     return choose_folder(places, keys, file)
-
-
-def _require_apart(parts: list[_Part]) -> None:
-    """No image lies in two files."""
-    first: dict[str, Path] = {}
-    for part in parts:
-        for record in part.records:
-            if record.key in first:
-                places = "there twice" if first[record.key] == part.file else "in two splits"
-                raise DataError(
-                    f"The image {record.key!r} is {places}.",
-                    where=f"{first[record.key]} and {part.file}",
-                    fix="Remove it from one: a result on images that were trained on means "
-                    "nothing. Different images need different names.",
-                )
-            first[record.key] = part.file

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from manylabel.data.records import Record, Records, Split, split_of
-from manylabel.errors import DataError
-from manylabel.images import EXTENSIONS
+from manylabel.errors import DataError, os_errors_as
+from manylabel.images import ENDINGS, has_image_ending
 from manylabel.labels import LabelSpace
 
 
@@ -50,12 +51,12 @@ def read_folder(path: Path) -> Records:
             fix="Put the images of each label into a folder of the label's name: cat/1.jpg.",
         )
     files = [_File(file, label.name, split) for split, label in folders for file in _files(label)]
-    images = [file for file in files if _is_image(file.path)]
+    images = [file for file in files if has_image_ending(file.path)]
     if not images:
         raise DataError(
             "The label folders hold no images.",
             where=str(path),
-            fix=f"Images are files that end in {', '.join(sorted(EXTENSIONS))}.",
+            fix=f"Images are files that end in {', '.join(ENDINGS)}.",
         )
     labels = LabelSpace(names, where=str(path))
     items = tuple(_record(copies, labels, path) for copies in _same_images(images))
@@ -112,18 +113,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _entries(folder: Path) -> list[Path]:
     """What lies in `folder`, hidden files aside, by name."""
-    try:
+    fix = "Check the path: a folder that holds a folder for each label is needed."
+    with os_errors_as(DataError, "The folder cannot be read", where=folder, fix=fix):
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(
-            f"The folder cannot be read: {error.strerror or error}.",
-            where=str(folder),
-            fix="Check the path: a folder that holds a folder for each label is needed.",
-        ) from None
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS
 
 
 def _same_images(files: Sequence[_File]) -> list[list[_File]]:
@@ -139,25 +131,18 @@ def _same_images(files: Sequence[_File]) -> list[list[_File]]:
 
 
 def _size(path: Path) -> int:
-    try:
+    with _read_errors(path):
         return path.stat().st_size
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def _digest(path: Path) -> bytes:
-    try:
+    with _read_errors(path):
         return hashlib.sha256(path.read_bytes()).digest()
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"The image cannot be read: {error.strerror or error}.",
-        where=str(path),
-        fix="Check its permissions, or remove it if it is a broken link.",
-    )
+def _read_errors(path: Path) -> AbstractContextManager[None]:
+    fix = "Check its permissions, or remove it if it is a broken link."
+    return os_errors_as(DataError, "The image cannot be read", where=path, fix=fix)
 
 
 def _record(copies: Sequence[_File], labels: LabelSpace, root: Path) -> Record:

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from manylabel.data.formats.arrow import first_line, is_text, texts
+from manylabel.data.formats.arrow import is_text, texts
 from manylabel.data.formats.arrow_labels import (
     ArrowLabels,
     labels_in_classes,
     labels_in_column,
     labels_in_columns,
 )
+from manylabel.data.formats.lists import require_distinct
 from manylabel.data.formats.tabular import (
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -35,7 +36,7 @@ from manylabel.data.formats.tabular import (
     split_or_none,
 )
 from manylabel.data.records import Record, Records, Split, split_of
-from manylabel.errors import DataError, MissingExtraError
+from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.images import Place, Stored
 
 _SAVED: Final = ("dataset_dict.json", "state.json")
@@ -93,7 +94,7 @@ def read_huggingface(
         Record(key, image, targets, split)
         for (key, image), targets, split in zip(places, labels.targets, splits, strict=True)
     )
-    _require_apart(items, path)
+    require_distinct((item.key, f"{path}, row {row}") for row, item in enumerate(items, start=1))
     notes = (f"Images in column {columns.image!r}", _split_note(parts, columns), *labels.notes)
     return Records(labels.space, items, str(path), notes)
 
@@ -175,7 +176,7 @@ def _load(path: Path, subset: str | None) -> list[_Part]:
         loaded = datasets.load_from_disk(str(path)) if saved else _fetch(datasets, path, subset)
     except Exception as error:  # a door to the network, to caches and to foreign formats
         raise DataError(
-            f"The data set cannot be loaded: {first_line(error)}.",
+            f"The data set cannot be loaded: {reason(error)}.",
             where=str(path),
             fix=_mend(path, datasets),
         ) from None
@@ -247,7 +248,7 @@ def _truth_table(parts: Sequence[_Part], columns: _Columns, where: str) -> Any:
         table.validate(full=True)  # the files are mapped into memory, and were not looked at yet
     except pyarrow.ArrowException as error:
         raise DataError(
-            f"The data set is damaged: {first_line(error)}.",
+            f"The data set is damaged: {reason(error)}.",
             where=where,
             fix="Save or fetch it again.",
         ) from None
@@ -328,15 +329,3 @@ def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, P
                 "The row names no image.", where=f"{where}, row {row}", fix="Give its path."
             )
         yield key, root / key
-
-
-def _require_apart(items: Sequence[Record], path: Path) -> None:
-    """No image stands in two rows, which only those that are named by a path can."""
-    first: dict[str, int] = {}
-    for row, record in enumerate(items, start=1):
-        if first.setdefault(record.key, row) != row:
-            raise DataError(
-                f"The image {record.key!r} stands in two rows.",
-                where=f"{path}, rows {first[record.key]} and {row}",
-                fix="Remove one of them.",
-            )

@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, final
 
 from manylabel.data.formats.parsing import Entry, finite, listed_entries, load_json
 from manylabel.data.records import Box
 from manylabel.errors import DataError
-from manylabel.images import EXTENSIONS
+from manylabel.images import has_image_ending
 
 _CHOICES: Final = "choices"
 _CHOICE: Final = "choice"
@@ -284,5 +284,4 @@ def _looks_like_image(value: Any) -> bool:
     """Whether a value ends as image files do, be it a path or a URL with a query."""
     if not isinstance(value, str):
         return False
-    ends = (value, value.partition("?")[0])
-    return any(PurePosixPath(end).suffix.lower() in EXTENSIONS for end in ends)
+    return has_image_ending(value) or has_image_ending(value.partition("?")[0])

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.formats.lists import choose_folder, note
+from manylabel.data.formats.lists import choose_folder, note, require_distinct
 from manylabel.data.readers.openimages_csv import (
     Part,
     files_in,
@@ -76,7 +76,7 @@ def read_openimages(path: Path, *, images: Path | None = None) -> Records:
     trainable = read_trainable(root)
     mids: dict[str, int] = {}
     parts = [read_verified(file, mids) for file in files]
-    _require_apart(parts)
+    require_distinct((name, part.file) for part in parts for name in part.ids)
     wanted = sorted(mids) if trainable is None else trainable
     columns = _columns(mids, wanted)
     kept = [part.images_with(columns) for part in parts]
@@ -99,20 +99,6 @@ def read_openimages(path: Path, *, images: Path | None = None) -> Records:
         *note("Files of labels that a machine gave, not read", len(machine)),
     )
     return Records(LabelSpace(names, where=str(path)), tuple(items), str(path), notes)
-
-
-def _require_apart(parts: Sequence[Part]) -> None:
-    """No image lies in two files."""
-    first: dict[str, Path] = {}
-    for part in parts:
-        for name in part.ids:
-            if first.setdefault(name, part.file) != part.file:
-                raise DataError(
-                    f"The image {name!r} is in two splits.",
-                    where=f"{first[name]} and {part.file}",
-                    fix="Remove it from one: a result on images that were trained on means "
-                    "nothing.",
-                )
 
 
 def _columns(mids: Mapping[str, int], wanted: Sequence[str]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from manylabel.data.formats.lists import shorten
 from manylabel.data.records import SPLITS, Split, split_of
 from manylabel.errors import DataError
-from manylabel.files import read_lines
+from manylabel.files import read_errors, read_lines
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 _FOLDERS: Final = (".", "annotations", "labels")
@@ -220,7 +220,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """
     line = 1
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with read_errors(file), file.open(encoding="utf-8-sig", newline="") as stream:
             # Strict: a quote that is never closed would swallow the rest of the file as one cell.
             reader = csv.reader(stream, strict=True)
             for cells in reader:
@@ -232,12 +232,6 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
             f"The file cannot be read as CSV: {error}.",
             where=f"{file}, after line {line}",
             fix="Fetch it again.",
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"The file cannot be read: {error.strerror or error}.",
-            where=str(file),
-            fix="Check the path.",
         ) from None
 
 

@@ -21,7 +21,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.formats.lists import as_key, choose_folder, shorten
+from manylabel.data.formats.lists import (
+    as_key,
+    choose_folder,
+    require_distinct,
+    require_same_labels,
+    shorten,
+)
 from manylabel.data.formats.matlab import load_mat
 from manylabel.data.records import SPLITS, Record, Records, Split
 from manylabel.errors import DataError
@@ -68,7 +74,7 @@ def read_pa100k(path: Path, *, images: Path | None = None) -> Records:
     """
     root, mat = _locate(path)
     parts = _read_tables(root) if mat is None else _read_mat(mat)
-    _require_apart(parts)
+    require_distinct((key, f"{part.file}, {part.split}") for part in parts for key in part.keys)
     places = [root / name for name in _IMAGES] if images is None else [images]
     keys = [key for part in parts for key in part.keys]
     folder = choose_folder(places, keys, mat or parts[0].file)
@@ -188,13 +194,7 @@ def _read_tables(root: Path) -> list[_Part]:
             fix="Give the folder of PA-100K that holds them.",
         )
     parts = [_read_table(file, split) for split, file in tables.items()]
-    for part in parts:
-        if part.labels != parts[0].labels:
-            raise DataError(
-                "The tables have different attributes.",
-                where=f"{parts[0].file} and {part.file}",
-                fix="Give every split the same columns.",
-            )
+    require_same_labels([(part.file, part.labels) for part in parts])
     return parts
 
 
@@ -242,17 +242,3 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
             where=f"{file}, line {reader.line_num}",
             fix="Fetch the table again.",
         ) from None
-
-
-def _require_apart(parts: Sequence[_Part]) -> None:
-    """No image stands twice, in one split or in two."""
-    first: dict[str, _Part] = {}
-    for part in parts:
-        for key in part.keys:
-            if key in first:
-                raise DataError(
-                    f"The image {key!r} is in {first[key].split} and again in {part.split}.",
-                    where=f"{first[key].file} and {part.file}",
-                    fix="Keep one of them: a result on images that were trained on means nothing.",
-                )
-            first[key] = part

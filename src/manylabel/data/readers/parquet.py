@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from manylabel.data.formats.arrow import first_line, is_list, is_text, parquet_module, texts
+from manylabel.data.formats.arrow import is_list, is_text, parquet_module, texts
 from manylabel.data.formats.arrow_labels import ArrowLabels, labels_in_column, labels_in_columns
 from manylabel.data.formats.lists import choose_folder
 from manylabel.data.formats.parsing import listed_entries
@@ -34,7 +34,7 @@ from manylabel.data.formats.tabular import (
 )
 from manylabel.data.formats.truth import boxes_of
 from manylabel.data.records import Box, Record, Records
-from manylabel.errors import DataError
+from manylabel.errors import DataError, reason
 from manylabel.labels import LabelSpace
 
 ENDING: Final = ".parquet"
@@ -127,7 +127,7 @@ def _load(path: Path) -> Any:
         ) from None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(
-            f"The Parquet file cannot be read: {first_line(error)}.",
+            f"The Parquet file cannot be read: {reason(error)}.",
             where=str(path),
             fix="Fetch or write it again; it may have been cut short.",
         ) from None

@@ -16,7 +16,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -35,7 +35,7 @@ from manylabel.data.formats.tabular import (
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError
 from manylabel.files import read_text
-from manylabel.images import EXTENSIONS
+from manylabel.images import has_image_ending
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 
 _ENDINGS: Final = (".csv", ".tsv")
@@ -196,7 +196,7 @@ def _parse(text: str, separator: str, path: Path) -> list[_Row]:
 
 
 def _check_header(table: _Table, line: int) -> None:
-    if any(PurePosixPath(name).suffix.lower() in EXTENSIONS for name in table.header):
+    if any(map(has_image_ending, table.header)):
         raise DataError(
             "The table has no header: its first row names an image.",
             where=table.at(line),

@@ -20,8 +20,8 @@ from typing import Literal
 
 from manylabel.data.records import Box, Record, Records, Split
 from manylabel.errors import DataError
-from manylabel.files import read_lines
-from manylabel.images import EXTENSIONS
+from manylabel.files import read_bytes, read_lines
+from manylabel.images import has_image_ending
 from manylabel.labels import LabelSpace
 
 Difficult = Literal["unknown", "present", "absent"]
@@ -170,7 +170,7 @@ def _image_files(root: Path) -> dict[str, Path]:
         )
     files: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in EXTENSIONS:
+        if not has_image_ending(file):
             continue
         if file.stem in files:
             raise DataError(
@@ -185,13 +185,7 @@ def _image_files(root: Path) -> dict[str, Path]:
 def _read_things(file: Path) -> list[_Thing]:
     """The objects of one image."""
     try:
-        tree = ET.fromstring(file.read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"The annotation cannot be read: {error.strerror or error}.",
-            where=str(file),
-            fix="Check its permissions.",
-        ) from None
+        tree = ET.fromstring(read_bytes(file))
     except ET.ParseError as error:
         raise DataError(
             f"The annotation is not valid XML: {error}.",

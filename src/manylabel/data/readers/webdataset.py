@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
+from manylabel.data.formats.lists import require_distinct
 from manylabel.data.formats.parsing import Entry, load_json
 from manylabel.data.formats.shards import Member, members
 from manylabel.data.formats.truth import boxes_in, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Record, Records, Split, split_of
 from manylabel.errors import DataError
 from manylabel.files import read_lines
-from manylabel.images import EXTENSIONS, FilePart
+from manylabel.images import FilePart, has_image_ending
 from manylabel.labels import LabelSpace
 
 SIDECAR: Final = "labels.json"
@@ -77,7 +78,7 @@ def read_webdataset(path: Path) -> Records:
         )
     sidecar = _sidecar(shards[0].parent)
     labels = _label_space(samples, sidecar, path)
-    _require_apart(samples)
+    require_distinct((sample.key, sample.place) for sample in samples)
     items = tuple(_record(sample, labels, sidecar is not None) for sample in samples)
     order = f"Labels are ordered by {sidecar.name}" if sidecar else "Labels are ordered by name"
     notes = [f"Archives: {len(shards):,}", order]
@@ -156,7 +157,7 @@ def _samples(shard: Path, counts: Counter[str]) -> Iterator[_Sample]:
 
 def _image(group: Mapping[str, Member], where: str) -> Member:
     """The sample's image: `.jpg` before `.depth.png`."""
-    found = [ending for ending in group if f".{ending.rpartition('.')[2]}" in EXTENSIONS]
+    found = [ending for ending in group if has_image_ending(f"name.{ending}")]
     plain = [ending for ending in found if "." not in ending] or found
     if len(plain) != 1:
         raise DataError(
@@ -267,18 +268,6 @@ def _label_space(samples: Sequence[_Sample], sidecar: Path | None, path: Path) -
             fix=f"List the names in the order of the indexes in {SIDECAR}, beside the archives.",
         )
     return LabelSpace(names or map(str, indexes), where=str(path))
-
-
-def _require_apart(samples: Sequence[_Sample]) -> None:
-    first: dict[str, _Sample] = {}
-    for sample in samples:
-        earlier = first.setdefault(sample.key, sample)
-        if earlier is not sample:
-            raise DataError(
-                f"The image {sample.key!r} is in two samples.",
-                where=f"{earlier.place} and {sample.place}",
-                fix="Remove one of them.",
-            )
 
 
 def _record(sample: _Sample, labels: LabelSpace, declared: bool) -> Record:

@@ -20,7 +20,13 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from manylabel.data.formats.lists import as_key, choose_folder, note
+from manylabel.data.formats.lists import (
+    as_key,
+    choose_folder,
+    note,
+    require_distinct,
+    require_same_labels,
+)
 from manylabel.data.formats.parsing import Entry, entries, listed_entries, load_object
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError
@@ -59,14 +65,10 @@ def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
     counts: Counter[str] = Counter()
     parts = [_read_file(file, counts) for file in _find_files(path)]
     labels = parts[0].labels
-    for part in parts[1:]:
-        if part.labels != labels:
-            raise DataError(
-                "The files have different attributes.",
-                where=f"{parts[0].file} and {part.file}",
-                fix="Give both files the same attribute_id_map.",
-            )
-    _require_apart(parts)
+    require_same_labels([(part.file, part.labels) for part in parts])
+    require_distinct(
+        (name, f"{part.file}, {place}") for part in parts for name, place in part.images.items()
+    )
     people = [person for part in parts for person in part.people]
     if not people:
         raise DataError(
@@ -210,20 +212,6 @@ def _person(target: Entry, key: str, image: str, split: Split, num_labels: int) 
 def _is_empty(person: _Person) -> bool:
     left, top, right, bottom = person.sides
     return right <= left or bottom <= top
-
-
-def _require_apart(parts: list[_Part]) -> None:
-    """No image is in both files."""
-    first: dict[str, str] = {}
-    for part in parts:
-        for name, place in part.images.items():
-            here = f"{part.file}, {place}"
-            if first.setdefault(name, here) != here:
-                raise DataError(
-                    f"The image {name!r} is in both files.",
-                    where=f"{first[name]} and {here}",
-                    fix="Remove it from one.",
-                )
 
 
 def _images_folder(file: Path, images: Path | None, scenes: list[str]) -> Path:

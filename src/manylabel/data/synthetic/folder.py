@@ -16,7 +16,8 @@ from manylabel.data.records import SPLITS, Box, Split
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import render_scene
 from manylabel.data.synthetic.rules import LABELS, RULES, VERSION, prior
-from manylabel.errors import ConfigError, DataError, RunError
+from manylabel.errors import ConfigError, DataError
+from manylabel.files import write_errors
 
 COUNTS: Final[Mapping[str, int]] = {"train": 3000, "val": 300, "test": 1000}
 """Images a split, unless told otherwise."""
@@ -61,14 +62,9 @@ def draw_scenes(
     plan = _plan(seed, counts, size)
     if _is_drawn(folder, plan):
         return folder
-    try:
+    fix = "Make room or give another folder, then draw again."
+    with write_errors(folder, "The scenes", fix=fix):
         _draw(folder, plan, workers or os.cpu_count() or 1, on_progress)
-    except OSError as error:
-        raise RunError(
-            f"The scenes cannot be written: {error.strerror or error}.",
-            where=str(error.filename or folder),
-            fix="Make room or give another folder, then draw again.",
-        ) from error
     return folder
 
 

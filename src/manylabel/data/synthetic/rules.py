@@ -109,22 +109,3 @@ def _chance(rule: LabelRule, present: Mapping[str, LabelRule]) -> float:
     if rule.rival in present:
         return 0.0
     return chance / (1 - _chance(RULE_OF[rule.rival], present))
-
-
-def describe_rules() -> str:
-    """The table in Markdown, with the probabilities that follow from it."""
-    head = (
-        "| label | P(label) | companion | P(label \\| companion) | P(label \\| no companion) "
-        "| P(companion \\| label) | lies | longer side | comes |"
-    )
-    rows = [head, "| --- | --: | --- | --: | --: | --: | --- | --: | --- |"]
-    for rule in RULES:
-        chances = ["", "", "", ""]
-        if rule.companion is not None:
-            exact = (rule.chance_with, rule.chance, companion_given(rule.name))
-            chances = [rule.companion, *(f"{chance:.3f}" for chance in exact)]
-        comes = f"{rule.shy} ({SHY_SHARE:.0%})" if rule.shy else "plain"
-        sizes = f"{rule.sizes[0]:g} to {rule.sizes[1]:g}"
-        cells = [rule.name, f"{prior(rule.name):.3f}", *chances, rule.place, sizes, comes]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)

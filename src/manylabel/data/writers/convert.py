@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,10 @@ from manylabel.data.writers.coco import write_coco
 from manylabel.data.writers.parquet import write_parquet
 from manylabel.data.writers.proof import first_difference
 from manylabel.data.writers.references import Target, extracted
-from manylabel.data.writers.staging import built_in, placed
 from manylabel.data.writers.table import write_table
 from manylabel.data.writers.webdataset import write_webdataset
-from manylabel.errors import ConfigError, DataError, RunError
+from manylabel.errors import ConfigError, DataError
+from manylabel.files import placed, staging_folder, write_errors
 
 Written = Literal["table", "coco", "parquet", "webdataset"]
 
@@ -143,19 +142,15 @@ def convert(plan: ConversionPlan, *, on_progress: Callable[[int], None] = _none)
     """
     out, writer = plan.out, plan.writer
     home = out.parent if _is_file(out, writer) else out
-    staging = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        with built_in(staging):
-            built = staging if home == out.parent else staging / out.name
-            images = _images(out, writer).relative_to(home).as_posix()
-            writer.write(plan.records, Target(home, built, out.name, images, on_progress))
-            return placed(staging, out.parent, lambda: _proved(plan))
-    except OSError as error:
-        raise RunError(
-            f"The data set cannot be written: {error.strerror or error}.",
-            where=str(out),
-            fix="Make room or name another place; what lay there before is untouched.",
-        ) from None
+    with (
+        write_errors(out, "The data set"),
+        staging_folder(out.parent) as staging,
+    ):
+        built = staging if home == out.parent else staging / out.name
+        images = _images(out, writer).relative_to(home).as_posix()
+        writer.write(plan.records, Target(home, built, out.name, images, on_progress))
+        with placed(staging, out.parent):
+            return _proved(plan)
 
 
 def _format(out: Path, to: Written | None) -> Written:

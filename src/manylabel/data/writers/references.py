@@ -13,11 +13,15 @@ from typing import Final, final
 from PIL import ExifTags, Image
 
 from manylabel.data.records import Records
-from manylabel.errors import DataError, ImageError
-from manylabel.images import EXTENSIONS, Crop, Place, Stored, open_image
-
-_ENDINGS: Final = {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}
-"""Endings by Pillow's names of formats, where they are not the name."""
+from manylabel.errors import DataError, ImageError, os_errors_as
+from manylabel.images import (
+    Crop,
+    Place,
+    Stored,
+    has_image_ending,
+    open_image,
+    usual_ending,
+)
 
 _LYING: Final = range(5, 9)
 """EXIF orientations of images that are stored on their side."""
@@ -102,26 +106,20 @@ def image_file(place: Place) -> tuple[bytes, str]:
         png = io.BytesIO()
         open_image(place).save(png, "PNG")
         return png.getvalue(), ".png"
-    try:
+    with os_errors_as(ImageError, "The image cannot be read", where=place, fix="Check the path."):
         content = place.read() if isinstance(place, Stored) else place.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"The image cannot be read: {error.strerror or error}.",
-            where=str(place),
-            fix="Check the path.",
-        ) from None
-    ending = place.suffix.lower() if isinstance(place, Path) else ""
-    return content, ending if ending in EXTENSIONS else _ending(content, place)
+    if isinstance(place, Path) and has_image_ending(place):
+        return content, place.suffix.lower()
+    return content, _ending(content, place)
 
 
 def _ending(content: bytes, place: Place) -> str:
     try:
         with _quiet(), Image.open(io.BytesIO(content)) as image:
-            kind = (image.format or "").lower()
+            ending = usual_ending(image.format)
     except Exception:  # whatever a decoder raises
-        kind = ""
-    ending = _ENDINGS.get(kind, f".{kind}")
-    if ending not in EXTENSIONS:
+        ending = None
+    if ending is None:
         raise ImageError(
             "What kind of image this is cannot be told.",
             where=str(place),

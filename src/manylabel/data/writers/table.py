@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Literal
 
 from manylabel.data.formats.tabular import KEY_NAME, LABEL_NAMES
 from manylabel.data.records import Record, Records
 from manylabel.data.writers.references import Target, reference, references, unpadded
 from manylabel.errors import DataError
-from manylabel.images import EXTENSIONS
+from manylabel.images import has_image_ending
 
 _RESERVED: Final = frozenset({"image", KEY_NAME, "split", "group", "mask", *LABEL_NAMES})
 
@@ -66,7 +66,7 @@ def _require_headers(records: Records) -> None:
         unpadded(label, records)
         if label.lower() in _RESERVED:
             why = "has a meaning of its own there"
-        elif PurePosixPath(label).suffix.lower() in EXTENSIONS:
+        elif has_image_ending(label):
             why = "would be taken for an image's name"
         else:
             continue

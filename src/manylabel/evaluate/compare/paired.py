@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -13,12 +12,10 @@ from manylabel.data.records import Records
 from manylabel.errors import DataError
 from manylabel.evaluate.intervals import THRESHOLD, OnProgress, bootstrapped, counting
 from manylabel.evaluate.predictions.score import without_nan
-from manylabel.evaluate.predictions.table import Predictions, matched
+from manylabel.evaluate.predictions.table import Predictions, matched, some_names
 from manylabel.metrics.bootstrap import Interval, draw_weights, interval
 
 FIGURES: Final = ("mAP", "CF1", "OF1")
-
-_SHOWN: Final = 3
 
 
 @final
@@ -231,7 +228,7 @@ def _require_same(a: Predictions, b: Predictions, shared: set[str]) -> None:
     if not any(only):
         return
     parts = [
-        f"{len(keys):,} only in {side.source} ({_some(keys)})"
+        f"{len(keys):,} only in {side.source} ({some_names(keys)})"
         for side, keys in zip((a, b), only, strict=True)
         if keys
     ]
@@ -241,8 +238,3 @@ def _require_same(a: Predictions, b: Predictions, shared: set[str]) -> None:
         where=f"{a.source} and {b.source}",
         fix="Give predictions for the same images, or say --common to compare those in both.",
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.parsing import Entry, entries, listed_entries, load_json, load_object
-from manylabel.errors import DataError, MissingExtraError
+from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.files import read_bytes, read_lines, read_text
 
 Numbers = NDArray[np.floating[Any]]
@@ -98,7 +98,7 @@ def read_parquet(path: Path) -> Raw:
         ) from None
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(
-            f"The file is no Parquet: {str(error).splitlines()[0]}",
+            f"The file is no Parquet: {reason(error)}.",
             where=str(path),
             fix="Write it again; it may have been cut short.",
         ) from None

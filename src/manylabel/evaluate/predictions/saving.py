@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from manylabel.data.formats.tabular import path_key
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records
-from manylabel.errors import ConfigError, DataError, RunError
+from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.predictions.table import Predictions, write_predictions
+from manylabel.files import replaced_file, staging_folder, write_errors, write_text
 from manylabel.labels import LabelSpace
 
 if TYPE_CHECKING:
@@ -94,19 +94,15 @@ def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
     thresholds = {row.label: row.threshold for row in found.measures.per_label}
     receipt = found.receipt.model_dump(mode="json", exclude_none=True)
     tables = {"receipt": receipt, "thresholds": thresholds, "notes": list(found.notes)}
-    _write(files.receipt, json.dumps(tables, indent=2) + "\n")
+    with write_errors(files.receipt):
+        write_text(files.receipt, json.dumps(tables, indent=2) + "\n")
     return files
 
 
 def _rehearse(path: Path, first: Records) -> None:
     """Save and read a data set of one image in a folder beside `path`, which is gone at once."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".rehearsal.")
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    with folder as name:
-        trial = saved_as(Path(name, path.name))
+    with write_errors(path), staging_folder(path.parent) as folder:
+        trial = saved_as(folder / path.name)
         scores = np.zeros((1, len(first.labels)), np.float32)
         write_predictions(
             trial.predictions, Predictions(tuple(first.keys), first.labels, scores, "")
@@ -127,33 +123,13 @@ def _rehearse(path: Path, first: Records) -> None:
 def _write_targets(
     path: Path, keys: Sequence[str], labels: LabelSpace, targets: NDArray[np.int8]
 ) -> None:
-    unfinished = path.with_name(f".unfinished.{path.name}")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            # Readers guess the separator from the header, outside of quotes.
-            csv.writer(file, quoting=csv.QUOTE_ALL).writerow([_IMAGE, *labels])
-            writer = csv.writer(file)
-            for key, row in zip(keys, targets, strict=True):
-                writer.writerow([key, *row.tolist()])
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _unwritable(path, error) from None
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".unfinished.{path.name}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"The file cannot be written: {error.strerror or error}.",
-        where=str(path),
-        fix="Make room or name another file; what lay there before is untouched.",
-    )
+    with (
+        write_errors(path),
+        replaced_file(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", newline="") as file,
+    ):
+        # Readers guess the separator from the header, outside of quotes.
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerow([_IMAGE, *labels])
+        writer = csv.writer(file)
+        for key, row in zip(keys, targets, strict=True):
+            writer.writerow([key, *row.tolist()])

@@ -9,7 +9,6 @@ COCO results (.json)         objects of image_id, category_id and score, beside 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.records import Records
 from manylabel.decide import sigmoid
-from manylabel.errors import DataError, RunError
+from manylabel.errors import DataError
 from manylabel.evaluate.predictions.files import (
     WRITERS,
     read_coco_results,
@@ -28,6 +27,7 @@ from manylabel.evaluate.predictions.files import (
     read_parquet,
     read_table,
 )
+from manylabel.files import replaced_file, write_errors
 from manylabel.labels import LabelSpace
 
 _SHOWN: Final = 3
@@ -117,20 +117,11 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
             where=str(path),
             fix=f"Give {', '.join(WRITERS)}.",
         )
-    unfinished = path.with_name(f".unfinished.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        write_errors(path, "The predictions"),
+        replaced_file(path) as unfinished,
+    ):
         write(unfinished, predictions.keys, predictions.labels.names, predictions.scores)
-        unfinished.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"The predictions cannot be written: {error.strerror or error}.",
-            where=str(path),
-            fix="Make room or name another file.",
-        ) from None
-    finally:
-        with suppress(OSError):  # there after a fault only, which was told already
-            unfinished.unlink()
     return path
 
 
@@ -182,7 +173,7 @@ def _require_once(keys: Sequence[str], path: Path) -> None:
     twice = list(dict.fromkeys(key for key in keys if key in seen or seen.add(key)))
     if twice:
         raise DataError(
-            f"{len(twice):,} images come more than once: {_some(twice)}.",
+            f"{len(twice):,} images come more than once: {some_names(twice)}.",
             where=str(path),
             fix="Keep one row an image.",
         )
@@ -223,9 +214,9 @@ def _require_labels(predictions: Predictions, truth: Records) -> None:
         return
     parts = []
     if missing:
-        parts.append(f"{len(missing):,} without predictions ({_some(missing)})")
+        parts.append(f"{len(missing):,} without predictions ({some_names(missing)})")
     if extra:
-        parts.append(f"{len(extra):,} without targets ({_some(extra)})")
+        parts.append(f"{len(extra):,} without targets ({some_names(extra)})")
     raise DataError(
         f"The labels differ: {' and '.join(parts)}.",
         where=f"{predictions.source} and {truth.source}",
@@ -238,9 +229,9 @@ def _other_images(
 ) -> DataError:
     parts = []
     if missing:
-        parts.append(f"{len(missing):,} have targets but no predictions ({_some(missing)})")
+        parts.append(f"{len(missing):,} have targets but no predictions ({some_names(missing)})")
     if foreign:
-        parts.append(f"{len(foreign):,} have predictions but no targets ({_some(foreign)})")
+        parts.append(f"{len(foreign):,} have predictions but no targets ({some_names(foreign)})")
     return DataError(
         f"The images differ: {' and '.join(parts)}.",
         where=f"{predictions.source} and {truth.source}",
@@ -248,6 +239,7 @@ def _other_images(
     )
 
 
-def _some(names: Iterable[str]) -> str:
+def some_names(names: Iterable[str]) -> str:
+    """The first names of a list, for a message."""
     listed = list(names)
     return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")

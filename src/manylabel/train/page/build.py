@@ -9,10 +9,10 @@ from typing import Any, Final, final
 
 from manylabel.config import to_tables
 from manylabel.data.records import Record, Records
-from manylabel.errors import RunError
 from manylabel.evaluate.receipt import package_versions
 from manylabel.explain.attention import explain_image
 from manylabel.explain.overlay import Panels, attention_gallery, choose_labels, to_png
+from manylabel.files import write_bytes, write_errors
 from manylabel.images import open_image
 from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
@@ -83,27 +83,25 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
 
 
 def draw_pictures(outcome: Outcome) -> list[Picture]:
-    """Attention over some held-out images, also written to the run's folder."""
+    """Attention over some held-out images, also written to the run's folder.
+
+    Raises:
+        RunError: A picture cannot be written.
+    """
     predictor = Predictor.load(outcome.bundle)
     records = _worth_showing(outcome.held_out)
     rows = [_panels(predictor, record) for record in records]
     folder = outcome.folder / PICTURES
     pictures = []
-    try:
-        folder.mkdir(exist_ok=True)
+    fix = "Make room; the bundle is saved, `manylabel explain` draws them anew."
+    with write_errors(folder, "The attention pictures", fix=fix):
         for number, (record, row) in enumerate(zip(records, rows, strict=True), start=1):
             png = to_png(attention_gallery([row]))
-            (folder / f"{number}-{Path(record.key).stem}.png").write_bytes(png)
+            write_bytes(folder / f"{number}-{Path(record.key).stem}.png", png)
             truth = ", ".join(outcome.held_out.labels.decode(record.targets)) or "no label"
             pictures.append(Picture(png, f"{record.key}: {truth}"))
         if rows:
-            (folder / "gallery.png").write_bytes(to_png(attention_gallery(rows)))
-    except OSError as error:
-        raise RunError(
-            f"The attention pictures cannot be written: {error.strerror}.",
-            where=str(folder),
-            fix="Make room; the bundle is saved, `manylabel explain` draws them anew.",
-        ) from error
+            write_bytes(folder / "gallery.png", to_png(attention_gallery(rows)))
     return pictures
 
 

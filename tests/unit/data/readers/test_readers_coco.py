@@ -208,7 +208,7 @@ def test_a_folder_without_instances(tmp_path):
 def test_an_image_in_two_splits(write, tmp_path):
     write(document(), "instances_train.json")
     write(document(), "instances_test.json")
-    with pytest.raises(DataError, match=r"'a.jpg' is in two splits"):
+    with pytest.raises(DataError, match=r"'a.jpg' is there twice"):
         read_coco(tmp_path)
 
 
@@ -222,5 +222,5 @@ def test_two_files_of_one_split(write, tmp_path):
 def test_categories_have_to_be_the_same(write, tmp_path):
     write(document(), "instances_train.json")
     write(document(prefix="x", dog="wolf"), "instances_val.json")
-    with pytest.raises(DataError, match="different categories"):
+    with pytest.raises(DataError, match="different labels"):
         read_coco(tmp_path)

@@ -213,7 +213,7 @@ def test_images_kept_beside_the_data_set(tmp_path, make_image):
         (
             lambda: datasets.Dataset.from_dict({"path": ["a", "a"], "labels": [["x"], ["x"]]}),
             {},
-            "in two rows",
+            "there twice",
         ),
         (lambda: dataset([], MANY), {}, "cannot be loaded"),
     ],

@@ -162,7 +162,7 @@ def test_what_is_not_claimed(tmp_path):
         (TRAIN[:-10], "has 3 cells and the header 4"),
         (TRAIN.replace("0000b", "../b"), "'../b'"),
         (TRAIN.replace("/m/cat", ""), "LabelName ''"),
-        (TRAIN.replace("0000b", "0000c"), "is in two splits"),
+        (TRAIN.replace("0000b", "0000c"), "is there twice"),
         (TRAIN.replace("0000b", '"0000b'), "cannot be read as CSV"),
     ],
 )

@@ -101,7 +101,7 @@ WRONG = [
     ({"test_label": cells(["x"])}, "'test_label' holds something else than 0 and 1"),
     ({"test_label": cells([np.zeros((2, 2)), 1])}, "holds something else than 0 and 1"),
     ({"val_label": np.array([[1, 0]])}, "'val_label' is of 1 x 2"),
-    ({"val_images_name": cells(["000001.jpg"])}, "is in train and again in val"),
+    ({"val_images_name": cells(["000001.jpg"])}, "is there twice"),
     ({"attributes": cells(["A", "A", "B"])}, "more than once"),
 ]
 
@@ -123,8 +123,8 @@ def test_what_is_wrong_with_the_matlab_file_is_said(root, changes, said):
         ("Image,Female,Age18-60,Hat\n3.jpg,0,1\n", "has 3 cells and the header 4"),
         ("Image,Female,Age18-60,Hat\n3.jpg,0,1,-1\n", "'Hat' is '-1'"),
         ("Image,Female,Age18-60,Hat\n,0,1,1\n", "names no image"),
-        ("Image,Female,Hat,Age18-60\n3.jpg,0,1,1\n", "different attributes"),
-        ("Image,Female,Age18-60,Hat\n000001.jpg,0,1,1\n", "is in train and again in val"),
+        ("Image,Female,Hat,Age18-60\n3.jpg,0,1,1\n", "different labels"),
+        ("Image,Female,Age18-60,Hat\n000001.jpg,0,1,1\n", "is there twice"),
         ('Image,Female,Age18-60,Hat\n"3.jpg,0,1,1\n', "cannot be read"),
     ],
 )

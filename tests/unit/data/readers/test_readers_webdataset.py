@@ -188,7 +188,7 @@ def test_samples_need_not_lie_together(tmp_path):
                 for x in "ab"
                 for e in ("jpg", "json")
             },
-            "in two samples",
+            "there twice",
         ),
     ],
 )

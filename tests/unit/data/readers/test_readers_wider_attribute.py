@@ -122,10 +122,10 @@ def image(i, **values):
         (lambda content: content.pop("attribute_id_map"), "not an object of", "attribute_id_map"),
         (lambda content: content["attribute_id_map"].pop("1"), "not 0 to 1", "attribute_id_map"),
         (lambda content: content["attribute_id_map"].update({"3": 4}), "not an object of", "map"),
-        (image(2, file_name="test/0--Parade/c.jpg"), "is in both files", "test.json, images[0]"),
+        (image(2, file_name="test/0--Parade/c.jpg"), "is there twice", "test.json, images[0]"),
         (
             lambda content: content.update(attribute_id_map={"0": "a", "1": "b", "2": "c"}),
-            "different attributes",
+            "different labels",
             "wider_attribute_test.json",
         ),
     ],

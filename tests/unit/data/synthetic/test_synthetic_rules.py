@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.data.synthetic.rules import LABELS, RULES, companion_given, describe_rules, prior
+from manylabel.data.synthetic.rules import LABELS, RULES, SHY_SHARE, companion_given, prior
 
 SIDED = [rule for rule in RULES if rule.place in ("above", "below")]
 SHY = [rule for rule in RULES if rule.shy]
@@ -33,3 +33,22 @@ def test_table_keeps_what_the_docs_promise() -> None:
 def test_docs_print_the_table() -> None:
     page = Path(__file__).parents[4] / "docs" / "drawn-scenes.md"
     assert describe_rules() in page.read_text(encoding="utf-8")
+
+
+def describe_rules() -> str:
+    """The table in Markdown, with the probabilities that follow from it."""
+    head = (
+        "| label | P(label) | companion | P(label \\| companion) | P(label \\| no companion) "
+        "| P(companion \\| label) | lies | longer side | comes |"
+    )
+    rows = [head, "| --- | --: | --- | --: | --: | --: | --- | --: | --- |"]
+    for rule in RULES:
+        chances = ["", "", "", ""]
+        if rule.companion is not None:
+            exact = (rule.chance_with, rule.chance, companion_given(rule.name))
+            chances = [rule.companion, *(f"{chance:.3f}" for chance in exact)]
+        comes = f"{rule.shy} ({SHY_SHARE:.0%})" if rule.shy else "plain"
+        sizes = f"{rule.sizes[0]:g} to {rule.sizes[1]:g}"
+        cells = [rule.name, f"{prior(rule.name):.3f}", *chances, rule.place, sizes, comes]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -1,0 +1,303 @@
+"""Files are written whole or not at all, whatever fails and whenever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from manylabel.errors import RunError, os_errors_as
+from manylabel.files import (
+    placed,
+    read_bytes,
+    replaced_file,
+    replaced_folder,
+    staging_folder,
+    write_bytes,
+    write_text,
+)
+
+Failure = OSError | KeyboardInterrupt
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files below a folder by their paths in it, hidden ones too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def failing(failure: Failure) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    return fail
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size` bytes: what a full disk does to a writer."""
+    resource = pytest.importorskip("resource")
+    import signal
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+# Files
+
+
+def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "notes.txt", "naïve\r\n")
+    assert contents(tmp_path) == {"new/notes.txt": "naïve\r\n".encode()}
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("failure", [FULL, KeyboardInterrupt()])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failure_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, failure: Failure, there: bool
+) -> None:
+    path = tmp_path / "figures.json"
+    if there:
+        path.write_bytes(b"before")
+    before = contents(tmp_path)
+    monkeypatch.setattr(os, call, failing(failure))
+    with pytest.raises(type(failure)):
+        write_bytes(path, b"after")
+    assert contents(tmp_path) == before
+
+
+def test_a_disk_that_fills_up_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    write_bytes(path, b"before")
+    with limited_files(1000), pytest.raises(OSError, match="too large"):
+        write_bytes(path, bytes(10_000))
+    assert contents(tmp_path) == {"figures.json": b"before"}
+
+
+def test_what_a_block_wrote_is_removed_when_it_raises(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with replaced_file(tmp_path / "a.csv") as unfinished:
+            unfinished.write_text("half of it")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert contents(tmp_path) == {}
+
+
+def test_the_unfinished_file_is_hidden_beside_and_keeps_the_ending(tmp_path: Path) -> None:
+    path = tmp_path / "scores.tsv"
+    with replaced_file(path) as first, replaced_file(path) as second:
+        assert first != second
+        for unfinished in (first, second):
+            assert unfinished.parent == path.parent
+            assert unfinished.name.startswith(".")
+            assert unfinished.suffix == ".tsv"
+        first.write_text("1")
+        second.write_text("2")
+        assert not path.exists()
+    assert contents(tmp_path) == {"scores.tsv": b"1"}  # the first block ended last
+
+
+def test_a_name_of_full_length_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 251 + ".txt")
+    write_text(path, "x")
+    assert path.read_text() == "x"
+
+
+def test_permissions_are_those_of_an_ordinary_new_file(tmp_path: Path) -> None:
+    ordinary, written, folder = (tmp_path / name for name in ("ordinary", "written", "folder"))
+    mask = os.umask(0o027)
+    try:
+        ordinary.write_bytes(b"")
+        write_bytes(written, b"")
+        with replaced_folder(folder):
+            pass
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode) == 0o640
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+
+
+def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "far" / "target.txt", tmp_path / "link.txt"
+    link.symlink_to(target)
+    for text in ("created", "replaced"):
+        write_text(target, "before") if text == "replaced" else target.parent.mkdir()
+        write_text(link, text)
+        assert link.is_symlink()
+        assert contents(target.parent) == {"target.txt": text.encode()}
+
+
+def test_a_folder_in_the_way_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_text(tmp_path / "folder", "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_device_is_written_to_as_it_is() -> None:
+    before = os.stat(os.devnull)
+    write_bytes(Path(os.devnull), b"gone")
+    assert os.path.samestat(os.stat(os.devnull), before)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from manylabel.files import write_text
+
+write_text(Path(sys.argv[1]), "written\\n")
+print("printed", flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="the system has no /dev/stdout")
+@pytest.mark.parametrize("redirected", [True, False])
+def test_stdout_by_name_is_written_to_as_it_is(tmp_path: Path, redirected: bool) -> None:
+    command = [sys.executable, "-c", WRITER, "/dev/stdout"]
+    path = tmp_path / "out.txt"
+    if redirected:
+        with path.open("ab") as stream:
+            subprocess.run(command, stdout=stream, check=True)
+        printed = path.read_bytes()
+    else:
+        printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    assert printed == b"written\nprinted\n"
+
+
+# Folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"before")
+    (folder / "old").write_bytes(b"old")
+    return folder
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path, folder: Path) -> None:
+    with replaced_folder(folder) as new:
+        (new / "weights").write_bytes(b"after")
+        assert (folder / "weights").read_bytes() == b"before"
+    assert contents(tmp_path) == {"bundle/weights": b"after"}
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    with replaced_folder(tmp_path / "runs" / "first") as new:
+        (new / "weights").write_bytes(b"x")
+    assert contents(tmp_path) == {"runs/first/weights": b"x"}
+
+
+@pytest.mark.parametrize("failure", [FULL, KeyboardInterrupt()])
+@pytest.mark.parametrize(("call", "number"), [("fsync", 1), ("rename", 1), ("rename", 2)])
+def test_a_folder_that_fails_changes_nothing(
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    failure: Failure,
+) -> None:
+    before = contents(tmp_path)
+    real, calls = getattr(os, call), iter(range(1, 100))
+
+    def fails_once(*arguments: object) -> object:
+        if next(calls) == number:
+            raise failure
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, fails_once)
+    with pytest.raises(type(failure)), replaced_folder(folder) as new:
+        (new / "weights").write_bytes(b"after")
+    assert contents(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_link_to_a_folder_stays(tmp_path: Path, folder: Path) -> None:
+    link = tmp_path / "latest"
+    link.symlink_to(folder, target_is_directory=True)
+    with replaced_folder(link) as new:
+        (new / "weights").write_bytes(b"after")
+    assert link.is_symlink()
+    assert contents(folder) == {"weights": b"after"}
+
+
+# Several files at once
+
+
+def test_what_is_placed_is_undone_when_the_block_raises(tmp_path: Path) -> None:
+    for name in ("a", "kept"):
+        (tmp_path / name).write_text("before")
+    before = contents(tmp_path)
+
+    def place_and_fail() -> None:
+        with staging_folder(tmp_path) as staging:
+            (staging / "a").write_text("after")
+            (staging / "b").mkdir()
+            (staging / "b" / "c").write_text("new")
+            with placed(staging, tmp_path):
+                assert (tmp_path / "a").read_text() == "after"
+                assert (tmp_path / "b" / "c").read_text() == "new"
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        place_and_fail()
+    assert contents(tmp_path) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "kept"]
+
+
+# Errors
+
+
+def test_an_error_of_the_system_becomes_one_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "file"
+    with (
+        pytest.raises(RunError) as caught,
+        os_errors_as(RunError, "The page cannot be read", where=path, fix="Look."),
+    ):
+        path.read_bytes()
+    assert caught.value.what == "The page cannot be read: No such file or directory."
+    assert (caught.value.where, caught.value.fix) == (str(path), "Look.")
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), os_errors_as(RunError, "x", where="y", fix="z"):
+        _ = 1 / 0
+    with (
+        pytest.raises(RunError, match="ours"),
+        os_errors_as(RunError, "x", where=tmp_path, fix="z"),
+    ):
+        raise RunError("ours", where="there", fix="so")
+
+
+def test_a_file_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
+    from manylabel.errors import DataError
+
+    with pytest.raises(DataError, match="does not exist"):
+        read_bytes(tmp_path / "none")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_bytes(tmp_path)
