@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests run in as many processes as there are cores, four at most: each needs 1.5 GB.
+WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: help demo test lint fix docs bench clean
 
@@ -21,8 +23,8 @@ $(VENV)/.tools: $(VENV)/.core
 demo: $(VENV)/.core  ## the whole main job on drawn scenes, under runs/demo
 	$(BIN)/manylabel demo
 
-test: $(VENV)/.tools  ## all tests; they need neither a network nor an accelerator
-	$(BIN)/python -m pytest
+test: $(VENV)/.tools  ## all tests, offline, on a CPU; some of them: make test ARGS="-k srn"
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.tools  ## style, types, import arrows
 	$(BIN)/ruff format --check .

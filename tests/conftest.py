@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from manylabel.preprocess import InputSpec
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="manylabel-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+
+# torch writes a record of every move of its compiler, and pytest keeps them: a fifth of the time.
+logging.getLogger("torch.__trace").disabled = True
 
 torch.set_num_threads(1)  # tiny models: threads would only wait for one another
 

@@ -19,8 +19,11 @@ from manylabel.train.loss_monitor import LossMonitor
 COUNTS = {"train": 96, "val": 16, "test": 48}
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
+pytestmark = pytest.mark.xdist_group("demo")  # its tests share one whole demo
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
     full_recipe, draw = module._recipe, module.draw_scenes
 
     def recipe(seed, folder):
@@ -30,19 +33,27 @@ def small(monkeypatch):
         tables["steps"] = [{**step, "epochs": 1} for step in tables["steps"]]
         return resolve(tables | {"device": "cpu"}, where="test")
 
-    monkeypatch.setattr(module, "_recipe", recipe)
-    monkeypatch.setattr(
-        module, "draw_scenes", lambda *a, **k: draw(*a, **k, counts=COUNTS, workers=1)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_recipe", recipe)
+        patch.setattr(
+            module, "draw_scenes", lambda *a, **k: draw(*a, **k, counts=COUNTS, workers=1)
+        )
+        yield
 
 
 def quiet():
     return Reporter(console=Console(file=io.StringIO(), width=200))
 
 
-def test_the_demo_leaves_what_it_promises(tmp_path):
-    folder = tmp_path / "demo"
-    metrics = module.run_demo(folder, 0, quiet())
+@pytest.fixture(scope="module")
+def whole(small, tmp_path_factory):
+    """A demo that nothing stopped: its folder and its figures. Read it only."""
+    folder = tmp_path_factory.mktemp("whole") / "demo"
+    return folder, module.run_demo(folder, 0, quiet())
+
+
+def test_the_demo_leaves_what_it_promises(whole):
+    folder, metrics = whole
     assert metrics == json.loads((folder / "metrics.json").read_text())
     assert list(metrics["steps"]) == ["1", "2", "3", "4"]
     assert metrics["baseline"] == metrics["steps"]["1"]
@@ -70,9 +81,10 @@ def test_the_demo_leaves_what_it_promises(tmp_path):
 
 
 @pytest.mark.parametrize("batches_before_stop", [5, 13])
-def test_a_stopped_demo_goes_on_when_it_is_called_again(tmp_path, monkeypatch, batches_before_stop):
+def test_a_stopped_demo_goes_on_when_it_is_called_again(
+    whole, tmp_path, monkeypatch, batches_before_stop
+):
     """Stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
-    whole = module.run_demo(tmp_path / "whole", 0, quiet())
     seen = 0
     original = LossMonitor.add
 
@@ -88,4 +100,4 @@ def test_a_stopped_demo_goes_on_when_it_is_called_again(tmp_path, monkeypatch, b
         module.run_demo(tmp_path / "demo", 0, quiet())
     metrics = module.run_demo(tmp_path / "demo", 0, quiet())
     for name in ("srn", "baseline_long"):
-        assert metrics[name]["mAP"] == whole[name]["mAP"]
+        assert metrics[name]["mAP"] == whole[1][name]["mAP"]

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+from manylabel.cli.main import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
 TORCHRUN = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone")
 
@@ -29,19 +31,23 @@ def photos(make_image, tmp_path: Path) -> Path:
     return tmp_path / "photos.csv"
 
 
-def evaluate(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    start = (sys.executable,) if count == 1 else (*TORCHRUN, "--nproc-per-node", str(count))
-    command = [*start, "-m", "manylabel", "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """What two processes of the command print."""
+    command = [*TORCHRUN, "--nproc-per-node", "2", "-m", "manylabel", "evaluate"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=240
+    )
 
 
-def test_two_processes_print_once_what_one_prints(tiny_bundle, photos: Path) -> None:
+def test_two_processes_print_once_what_one_prints(tiny_bundle, photos: Path, capsys) -> None:
     given = (tiny_bundle, "--data", photos, "--batch-size", 3, "--json")
-    one = evaluate(1, *given)
-    assert one.returncode == 0, one.stderr
-    two = evaluate(2, *given, "--save-predictions", photos.with_name("scores.npz"))
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *map(str, given)])
+    assert not ended.value.code
+    one = json.loads(capsys.readouterr().out)
+    two = evaluate(*given, "--save-predictions", photos.with_name("scores.npz"))
     assert two.returncode == 0, two.stderr
-    assert json.loads(two.stdout) == json.loads(one.stdout)
+    assert json.loads(two.stdout) == one
     with np.load(photos.with_name("scores.npz")) as saved:
         assert saved["images"].tolist() == [f"{i}.png" for i in range(11)]
 
@@ -49,7 +55,7 @@ def test_two_processes_print_once_what_one_prints(tiny_bundle, photos: Path) -> 
 def test_an_error_is_told_once_and_ends_all(tiny_bundle, photos: Path) -> None:
     for name in ("1.png", "9.png"):  # in batches of different processes
         photos.with_name(name).write_bytes(b"")
-    two = evaluate(2, tiny_bundle, "--data", photos, "--batch-size", 3)
+    two = evaluate(tiny_bundle, "--data", photos, "--batch-size", 3)
     assert two.returncode != 0
     assert two.stdout == ""
     assert two.stderr.count("2 of 11 images cannot be used") == 1

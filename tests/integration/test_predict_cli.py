@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manylabel import Predictor
+from manylabel.cli.main import main
 
 
 def manylabel(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -55,7 +56,6 @@ def test_evaluate_prints_one_object(tiny_bundle: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["predict", "nothing", "photos"], "The bundle does not exist."),
         (["predict", "BUNDLE", "photos/*.gif"], "No image matches the pattern."),
         (["predict", "BUNDLE", "photos", "--device", "tpu9"], "The device 'tpu9' cannot be used"),
         (["evaluate", "BUNDLE", "--data", "nothing.csv"], "The data set does not exist."),
@@ -63,13 +63,25 @@ def test_evaluate_prints_one_object(tiny_bundle: Path, folder: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_mistake_has_no_traceback(
-    tiny_bundle: Path, folder: Path, arguments: list[str], what: str
+def test_a_users_mistake_is_told_in_three_lines(
+    tiny_bundle: Path, folder: Path, arguments: list[str], what: str, capsys, monkeypatch
 ) -> None:
-    given = [str(tiny_bundle) if argument == "BUNDLE" else argument for argument in arguments]
-    done = manylabel(*given, folder=folder)
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as ended:
+        main([str(tiny_bundle) if argument == "BUNDLE" else argument for argument in arguments])
+    captured = capsys.readouterr()
+    assert (ended.value.code, captured.out) == (2, "")
+    assert_three_lines(captured.err, what)
+
+
+def test_a_users_mistake_has_no_traceback(folder: Path) -> None:
+    done = manylabel("predict", "nothing", "photos", folder=folder)
     assert (done.returncode, done.stdout) == (2, "")
-    first, *rest = done.stderr.splitlines()
+    assert_three_lines(done.stderr, "The bundle does not exist.")
+
+
+def assert_three_lines(message: str, what: str) -> None:
+    """What is wrong, where, and how to mend it."""
+    first, *rest = message.splitlines()
     assert first.startswith(f"Error: {what}")
     assert [line.split(":")[0].strip() for line in rest] == ["where", "fix"]
-    assert "Traceback" not in done.stderr

@@ -20,6 +20,7 @@ from manylabel.evaluate.report.render import write_report
 from manylabel.evaluate.report.sources import report_from_predictions
 from manylabel.labels import LabelSpace
 
+pytestmark = pytest.mark.xdist_group("browser")  # its tests share one browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium")

@@ -32,6 +32,8 @@ from manylabel.train.run import load_records, run
 
 COUNTS = {"train": 160, "val": 40, "test": 60}
 
+pytestmark = pytest.mark.xdist_group("train")  # its tests share one trained run
+
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):

@@ -61,14 +61,22 @@ def trained(mixing, records, folder, **options):
     return load_bundle(outcome.bundle).classifier.state_dict(), outcome.history
 
 
+@pytest.fixture(scope="module")
+def whole(records, tmp_path_factory):
+    """Weights and history of a run that nothing stopped."""
+    return trained("either", records, tmp_path_factory.mktemp("runs") / "whole")
+
+
 def same(a, b):
     return all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.parametrize("batches_before_stop", [2, 8, 10])
-def test_a_stopped_run_goes_on_to_the_same_end(records, tmp_path, monkeypatch, batches_before_stop):
+def test_a_stopped_run_goes_on_to_the_same_end(
+    records, whole, tmp_path, monkeypatch, batches_before_stop
+):
     """Three batches an epoch: stopped in the first and in the second step, in mid-epoch."""
-    whole, history = trained("either", records, tmp_path / "whole")
+    weights, history = whole
     original, seen = Schedule.after_iteration, 0
 
     def count(schedule):
@@ -82,7 +90,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(records, tmp_path, monkeypatch, b
     with pytest.raises(RunError, match="SIGTERM"):
         trained("either", records, tmp_path / "stopped")
     resumed, resumed_history = trained("either", records, tmp_path / "stopped", resume=True)
-    assert same(whole, resumed)
+    assert same(weights, resumed)
     assert resumed_history == history
 
 

@@ -32,6 +32,8 @@ from manylabel.processes import (
 )
 from manylabel.train.scoring import SplitScores, score
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 # Turns
 
 

@@ -13,7 +13,8 @@ import textwrap
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -357,20 +358,28 @@ BUILDER = """
 """
 
 
-def start(folder: Path, *, hang_from: int = IMAGES) -> subprocess.Popen[str]:
-    """A process that is about to build; it begins when a line is written to it.
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a process that is about to build; it begins when a line is written to it.
 
-    From image `hang_from` on it comes to nothing.
+    From image `hang_from` on it comes to nothing. All are ended with the test.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(BUILDER), str(folder), str(hang_from)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    with ExitStack() as ends:
+
+        def start(hang_from: int = IMAGES) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(BUILDER), str(tmp_path), str(hang_from)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            ends.enter_context(process)
+            ends.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            return process
+
+        yield start
 
 
 def begin(process: subprocess.Popen[str]) -> None:
@@ -379,8 +388,9 @@ def begin(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def test_two_processes_build_at_once(plan: CachePlan, records: Records, tmp_path: Path) -> None:
-    processes = [start(tmp_path) for _ in range(2)]
+@pytest.mark.xdist_group("processes")
+def test_two_processes_build_at_once(plan: CachePlan, records: Records, start) -> None:
+    processes = [start() for _ in range(2)]
     for process in processes:
         begin(process)
     told = [process.communicate(timeout=60)[0].splitlines() for process in processes]
@@ -391,10 +401,9 @@ def test_two_processes_build_at_once(plan: CachePlan, records: Records, tmp_path
     require_exact(ImageCache(plan), records)
 
 
-def test_a_killed_builder_is_gone_on_with(
-    plan: CachePlan, records: Records, tmp_path: Path
-) -> None:
-    first, second = start(tmp_path, hang_from=40), start(tmp_path)
+@pytest.mark.xdist_group("processes")
+def test_a_killed_builder_is_gone_on_with(plan: CachePlan, records: Records, start) -> None:
+    first, second = start(hang_from=40), start()
     begin(first)
     assert first.stdout is not None
     assert first.stdout.readline() == "done 0\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cases import case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +30,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "distribution-balanced, plain": {"gamma": 0.0, "tolerance": 5.0, "prior": 1.0},
 }
 """A loss's name (up to the comma) and its settings."""
+
+HALF_AND_SINGLE = (torch.float16, torch.bfloat16, torch.float32)
 
 SMALL = settings(max_examples=40, deadline=None, database=None, derandomize=True)
 over_variants = pytest.mark.parametrize("variant", VARIANTS)
@@ -75,25 +79,37 @@ def test_gradient(variant):
     assert torch.autograd.gradcheck(lambda z: loss_of(variant, z, targets), logits.requires_grad_())
 
 
+def filled(value: float) -> torch.Tensor:
+    """The same logit or target for 4 images and 80 labels."""
+    return torch.full((4, 80), value)
+
+
+ROWS, COLUMNS = torch.meshgrid(torch.arange(4), torch.arange(80), indexing="ij")
+FAR_LOGITS = {
+    **{f"{value:g}": filled(value) for value in (1e4, -1e4, 0.0)},
+    "both signs": (1 - 2 * ((ROWS + COLUMNS) % 2)) * 1e4,
+}
+FAR_TARGETS = {
+    **{str(value): filled(value) for value in (1, 0, -1)},
+    "all three": (COLUMNS + ROWS // 2) % 3 - 1,
+}
+
+
 @over_variants
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("far", [1e4, -1e4, 0.0, "both"])
-@pytest.mark.parametrize("target", [1, 0, -1, "all"])
-def test_far_logits_stay_finite(variant, dtype, far, target):
+def test_far_logits_stay_finite(variant):
     """80 labels at 1e4 each lie beyond what 16 bits hold; gradients are those of the logits."""
-    rows, columns = torch.meshgrid(torch.arange(4), torch.arange(80), indexing="ij")
-    signs = (1 - 2 * ((rows + columns) % 2)) * 1e4
-    logits = signs.to(dtype) if far == "both" else torch.full((4, 80), far).to(dtype)
-    targets = (columns + rows // 2) % 3 - 1 if target == "all" else torch.full((4, 80), target)
-    logits.requires_grad_()
-    found = loss_of(variant, logits, targets.to(torch.int8))
-    found.backward()
-    assert found.dtype == torch.float32
-    assert torch.isfinite(found)
-    assert found >= 0
-    assert logits.grad is not None
-    assert logits.grad.dtype == dtype
-    assert torch.isfinite(logits.grad).all()
+    loss = build(variant, frequencies(80))
+    for dtype, far, target in product(HALF_AND_SINGLE, FAR_LOGITS, FAR_TARGETS):
+        with case(dtype=dtype, logits=far, targets=target):
+            logits = FAR_LOGITS[far].to(dtype, copy=True).requires_grad_()
+            found = loss(logits, FAR_TARGETS[target].to(torch.int8))
+            found.backward()
+            assert found.dtype == torch.float32
+            assert torch.isfinite(found)
+            assert found >= 0
+            assert logits.grad is not None
+            assert logits.grad.dtype == dtype
+            assert torch.isfinite(logits.grad).all()
 
 
 @over_variants
@@ -115,20 +131,20 @@ def test_autocast_does_not_lower_its_precision(variant):
 
 
 @over_variants
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
-def test_ignored_logits_change_not_one_bit(variant, dtype):
+def test_ignored_logits_change_not_one_bit(variant):
     """Neither of the loss nor of any gradient, however wild they are."""
     logits, targets = draw(12, 9)
     unknown = targets == -1
-    results = []
-    for values in (0.0, 1e4, -1e4):
-        changed = torch.where(unknown, values, logits).to(dtype)
-        results.append((loss_of(variant, changed, targets), gradient_of(variant, changed, targets)))
-    for found, gradient in results:
-        assert torch.equal(found, results[0][0])
-        assert torch.equal(gradient, results[0][1])
-        assert not gradient[unknown].any()
-        assert gradient[~unknown].any()
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        first = torch.where(unknown, 0.0, logits).to(dtype)
+        wanted = loss_of(variant, first, targets), gradient_of(variant, first, targets)
+        assert not wanted[1][unknown].any(), dtype
+        assert wanted[1][~unknown].any(), dtype
+        for value in (1e4, -1e4):
+            with case(dtype=dtype, value=value):
+                changed = torch.where(unknown, value, logits).to(dtype)
+                assert torch.equal(loss_of(variant, changed, targets), wanted[0])
+                assert torch.equal(gradient_of(variant, changed, targets), wanted[1])
 
 
 @over_variants
@@ -141,14 +157,14 @@ def test_with_nothing_known_it_is_zero_with_a_graph(variant):
 
 
 @over_variants
-@pytest.mark.parametrize("enabled", [True, False])
-def test_autograd_is_left_as_it_was(variant, enabled):
+def test_autograd_is_left_as_it_was(variant):
     logits, targets = draw()
     logits.requires_grad_()
-    with torch.set_grad_enabled(enabled):
-        found = loss_of(variant, logits, targets)
-        assert torch.is_grad_enabled() is enabled
-    assert found.requires_grad is enabled
+    for enabled in (True, False):
+        with case(enabled=enabled), torch.set_grad_enabled(enabled):
+            found = loss_of(variant, logits, targets)
+            assert torch.is_grad_enabled() is enabled
+            assert found.requires_grad is enabled
 
 
 @over_variants
@@ -161,20 +177,18 @@ def test_arguments_are_left_alone(variant):
 
 
 @over_variants
-@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
-def test_targets_of_any_type(variant, dtype):
+def test_targets_of_any_type(variant):
     logits, targets = draw()
-    assert torch.equal(
-        loss_of(variant, logits, targets.to(dtype)), loss_of(variant, logits, targets)
-    )
+    wanted = loss_of(variant, logits, targets)
+    for dtype in (torch.int64, torch.float32):
+        assert torch.equal(loss_of(variant, logits, targets.to(dtype)), wanted), dtype
 
 
 @over_variants
-@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1)])
-@pytest.mark.parametrize("target", [1, 0, -1])
-def test_one_image_and_one_label(variant, shape, target):
-    gradient = gradient_of(variant, torch.ones(shape), torch.full(shape, target))
-    assert torch.isfinite(gradient).all()
+def test_one_image_and_one_label(variant):
+    for shape, target in product([(1, 1), (1, 4), (4, 1)], [1, 0, -1]):
+        gradient = gradient_of(variant, torch.ones(shape), torch.full(shape, target))
+        assert torch.isfinite(gradient).all(), (shape, target)
 
 
 @over_variants

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from cases import case
 from torch.nn import functional
 
 from manylabel.config import parse
@@ -38,25 +40,22 @@ def by_the_paper(logits, targets, hot: float, cold: float) -> float:
     return total
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("unknown", ["ignore", "negative"])
 @pytest.mark.parametrize(("hot", "cold"), [(4.0, 1.0), (1.0, 1.0), (0.5, 3.0)])
-@pytest.mark.parametrize("shape", [(7, 5), (1, 6), (6, 1), (3, 2)])
-def test_equation(seed, hot, cold, shape):
-    rng = np.random.default_rng(seed)
-    logits, targets = rng.normal(0, 2, shape), rng.integers(-1, 2, shape)
-    loss = TwoWay(TwoWayConfig(temperature_present=hot, temperature_absent=cold))
-    found = loss(torch.from_numpy(logits), torch.from_numpy(targets))
-    assert float(found) == pytest.approx(by_the_paper(logits, targets, hot, cold), rel=1e-9)
-    as_absent = np.where(targets == -1, 0, targets)
-    loss = TwoWay(
-        TwoWayConfig(
-            temperature_present=hot,
-            temperature_absent=cold,
-            unknown=UnknownConfig(name="negative"),
-        )
+def test_equation(hot, cold, unknown):
+    config = TwoWayConfig(
+        temperature_present=hot,
+        temperature_absent=cold,
+        unknown=UnknownConfig.model_validate({"name": unknown}),
     )
-    found = loss(torch.from_numpy(logits), torch.from_numpy(targets))
-    assert float(found) == pytest.approx(by_the_paper(logits, as_absent, hot, cold), rel=1e-9)
+    for seed, shape in product(range(4), [(7, 5), (1, 6), (6, 1), (3, 2)]):
+        rng = np.random.default_rng(seed)
+        logits, targets = rng.normal(0, 2, shape), rng.integers(-1, 2, shape)
+        meant = targets if unknown == "ignore" else np.maximum(targets, 0)
+        wanted = by_the_paper(logits, meant, hot, cold)
+        found = TwoWay(config)(torch.from_numpy(logits), torch.from_numpy(targets))
+        with case(seed=seed, shape=shape):
+            assert float(found) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_with_one_label_an_image_it_is_softmax_cross_entropy_both_ways():

@@ -5,6 +5,8 @@ import pytest
 
 from manylabel.train.signals import StopRequest
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_remembered_and_handlers_are_put_back(number):

@@ -16,7 +16,7 @@ from manylabel.models.heads import HEADS
 from manylabel.preprocess import InputSpec
 
 LABELS: Final = 4
-SIZE: Final = (96, 160)
+SIZE: Final = (64, 96)
 """Not square, a multiple of every stride but 14."""
 TOKENS: Final = {"depth": 2, "embed_dim": 48, "num_heads": 3}
 

@@ -12,7 +12,7 @@ import pytest
 from manylabel.losses import LOSSES
 from manylabel.losses import counts as counts_module
 
-PAGE = Path(__file__).parents[3] / "docs" / "losses.md"
+PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 

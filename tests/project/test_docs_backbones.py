@@ -14,7 +14,7 @@ from manylabel.config import parse
 from manylabel.models.costs import backbone_cost
 from manylabel.train.config import OptimConfig, StepConfig
 
-PAGE = (Path(__file__).parents[3] / "docs" / "backbones.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:

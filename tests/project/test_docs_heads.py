@@ -12,7 +12,7 @@ import torch
 from manylabel.models.heads import HEADS
 from manylabel.train.config import load_recipe
 
-PAGES = Path(__file__).parents[4] / "docs" / "heads"
+PAGES = Path(__file__).parents[2] / "docs" / "heads"
 NAMES = (
     "linear",
     "srn-att",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -43,9 +41,3 @@ def test_a_name_is_the_thing_itself(name: str) -> None:
 def test_other_names_are_not_there(name: str) -> None:
     with pytest.raises(AttributeError, match=f"no attribute '{name}'"):
         getattr(manylabel, name)
-
-
-def test_star_import_in_a_fresh_process() -> None:
-    code = "from manylabel import *; print(Predictor.__name__, measure.__name__, read.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["Predictor", "measure", "read"]

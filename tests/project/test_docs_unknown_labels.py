@@ -10,7 +10,7 @@ from typing import get_args
 
 from manylabel.losses import LOSSES, UnknownConfig
 
-PAGE = Path(__file__).parents[3] / "docs" / "unknown-labels.md"
+PAGE = Path(__file__).parents[2] / "docs" / "unknown-labels.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.heads import SRNConfig, SRNHead
 from manylabel.train.config import load_recipe
 
-PAGE = (Path(__file__).parents[3] / "docs" / "srn.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "srn.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
