@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.losses.counts import LabelCounts
 from manylabel.losses.focusing import focusing
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 class AsymmetricConfig(Config):
@@ -32,7 +32,7 @@ class AsymmetricConfig(Config):
     authors' training script says false: weights are then constants, the loss is the same."""
     reduction: Reduction = "sum_over_labels"
     """Over labels, as for `bce`; over images it is the mean."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """What unknown targets do."""
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.errors import ConfigError
 from manylabel.losses.counts import LabelCounts, as_tensor_like, need_counts
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 def _in_one_sentence(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -48,7 +48,7 @@ class BCEConfig(Config):
     """`sum_over_labels`: summed over labels, mean over images, as the authors' Caffe does it; the
     paper's learning rates belong to it. `mean_over_labels`: also divided by the number of labels;
     the same rate is then C times too small."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """What unknown targets do."""
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.losses.counts import LabelCounts, as_tensor_like, need_counts
 from manylabel.losses.focusing import focusing
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 class DistributionBalancedConfig(Config):
@@ -36,7 +36,7 @@ class DistributionBalancedConfig(Config):
     """Focusing as in `focal`, with which the authors' results are best; 0: none."""
     reduction: Reduction = "sum_over_labels"
     """Over labels, as for `bce`; over images it is the mean."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """What unknown targets do: anything but `smoothed-negative`."""
 
     @field_validator("unknown")

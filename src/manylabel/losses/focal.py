@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.losses.counts import LabelCounts
 from manylabel.losses.focusing import focusing
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 class FocalConfig(Config):
@@ -28,7 +28,7 @@ class FocalConfig(Config):
     """How fast an entry's weight falls as the model gets surer; 0 is weighted cross-entropy."""
     reduction: Reduction = "sum_over_labels"
     """Over labels, as for `bce`; over images it is the mean."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """What unknown targets do."""
 
 

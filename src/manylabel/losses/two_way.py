@@ -12,7 +12,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.labels import ABSENT, PRESENT
 from manylabel.losses.counts import LabelCounts
-from manylabel.losses.partial import UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, UnknownConfig
 
 _LOWEST: Final = -1e30
 """Below all logits, and finite."""
@@ -27,7 +27,7 @@ class TwoWayConfig(Config):
     """How many present labels count beside the lowest one: near 0 only that one."""
     temperature_absent: float = Field(default=1.0, gt=0)
     """How many absent labels count beside the highest one."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """What unknown targets do: `ignore` or `negative`. The others weigh the loss of one entry, and
     here no entry has a loss of its own."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from manylabel.config import Config
 from manylabel.models.backbones import Backbone, BackboneConfig
-from manylabel.models.heads import HEADS, Head, HeadConfig, LinearHead, SRNConfig
+from manylabel.models.heads import HEADS, Head, HeadConfig, LinearHead
 from manylabel.models.heads.base import HeadOutput, main_of
 from manylabel.preprocess import InputSpec
 
@@ -18,7 +18,7 @@ class ModelConfig(Config):
 
     backbone: BackboneConfig = BackboneConfig()
     """The backbone."""
-    head: HeadConfig = SRNConfig()
+    head: HeadConfig
     """The head."""
 
 

@@ -20,8 +20,9 @@ from manylabel.errors import ImageError
 from manylabel.feed.loaders import Sample
 from manylabel.feed.sampling import epoch_length
 from manylabel.models.classifier import Classifier
-from manylabel.train.config import OptimConfig, RunConfig, StepConfig
+from manylabel.train.config import RunConfig, StepConfig
 from manylabel.train.logs import Reporter
+from manylabel.train.optim import OptimConfig
 from manylabel.train.steps import STEPS, StepPlan
 
 

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
-from manylabel.losses import TwoWay, TwoWayConfig, UnknownConfig
+from manylabel.losses import NegativeConfig, TwoWay, TwoWayConfig
 
 IGNORE, NEGATIVE = (
     TwoWay(TwoWayConfig()),
-    TwoWay(TwoWayConfig(unknown=UnknownConfig(name="negative"))),
+    TwoWay(TwoWayConfig(unknown=NegativeConfig())),
 )
 
 
@@ -52,7 +52,7 @@ def test_equation(seed, hot, cold, shape):
         TwoWayConfig(
             temperature_present=hot,
             temperature_absent=cold,
-            unknown=UnknownConfig(name="negative"),
+            unknown=NegativeConfig(),
         )
     )
     found = loss(torch.from_numpy(logits), torch.from_numpy(targets))

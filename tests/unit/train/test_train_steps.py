@@ -14,16 +14,15 @@ from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier, main_net
 from manylabel.models.heads import HeadConfig, LinearConfig, SRNConfig
 from manylabel.preprocess import InputSpec
-from manylabel.train.config import OptimConfig
-from manylabel.train.optim import build_optimizer
+from manylabel.train.optim import AdamWConfig, OptimConfig, SGDConfig, build_optimizer
 from manylabel.train.steps import STEPS, StepKind, train_only
 
 LABELS = 4
 PARTS = ("backbone", "head.main", "head.attention", "head.regularisation")
 # Decay so strong that a held tensor that decayed would show in every bit.
 OPTIMISERS = [
-    OptimConfig(name="sgd", lr=0.05, momentum=0.9, weight_decay=0.1),
-    OptimConfig(name="adamw", lr=0.01, weight_decay=0.1),
+    SGDConfig(lr=0.05, momentum=0.9, weight_decay=0.1),
+    AdamWConfig(lr=0.01, weight_decay=0.1),
 ]
 
 over_kinds = pytest.mark.parametrize("kind", STEPS)  # SRN has the parts of every kind

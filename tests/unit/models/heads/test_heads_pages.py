@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from manylabel.config import read_toml
 from manylabel.models.heads import HEADS
-from manylabel.train.config import load_recipe
+from manylabel.train.config import resolve
 from manylabel.train.steps import STEPS
 
 PAGES = Path(__file__).parents[4] / "docs" / "heads"
@@ -46,7 +47,7 @@ def test_the_recipe_trains_this_head(name, tmp_path):
     (example,) = blocks(name, "toml")
     path = tmp_path / "recipe.toml"
     path.write_text(example)
-    run = load_recipe(path)
+    run = resolve(read_toml(path), where="recipe")
     assert isinstance(run.head, HEADS[name][0])
 
 
