@@ -22,14 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.common import versions, write
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records
 from manylabel.data.splits.split import with_splits
 from manylabel.feed.loaders import ImageDataset, InOrder, batches
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.heads.srn import SRNHead, WholeMapConv2d
-from manylabel.preprocess import InputSpec, normalise
+from manylabel.pixels import normalise
+from manylabel.preprocess import InputSpec
 
 WAYS: Final = ("pool U", "resample kernels", "main net")
 """How conv4 meets a map of another size; the last is the main net alone, for comparison."""

@@ -23,6 +23,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import processor, versions, write
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads import HEADS, Head
 
@@ -33,9 +34,8 @@ ROUNDS = 3
 def measure(name: str, labels: int, images: int, limit: float) -> dict[str, float | None]:
     """The figures of one head; seconds and memory are None where it was not run."""
     torch.set_num_threads(1)
-    config, build = HEADS[name]
     with torch.device("meta"):
-        flops = _flops(build(config(), SHAPES, labels).eval().requires_grad_(False), images)
+        flops = _flops(_build(name, labels).eval().requires_grad_(False), images)
     parameters = sum(p.numel() for p in _on_meta(name, labels).parameters())
     found: dict[str, float | None] = {
         "parameters_M": parameters / 1e6,
@@ -46,7 +46,7 @@ def measure(name: str, labels: int, images: int, limit: float) -> dict[str, floa
     }
     if flops / images > limit:
         return found
-    head = build(config(), SHAPES, labels)
+    head = _build(name, labels)
     maps = _maps(images, "cpu")
     found["forward_ms"] = 1000 * _best(lambda: _forward(head, maps)) / images
     found["train_ms"] = 1000 * _best(lambda: _train(head, maps)) / images
@@ -55,9 +55,13 @@ def measure(name: str, labels: int, images: int, limit: float) -> dict[str, floa
 
 
 def _on_meta(name: str, labels: int) -> Head:
-    config, build = HEADS[name]
     with torch.device("meta"):
-        return build(config(), SHAPES, labels)
+        return _build(name, labels)
+
+
+def _build(name: str, labels: int) -> Head:
+    build = HEADS[name]
+    return build(build.Config.model_validate({}), SHAPES, LabelSpace.numbered(labels))
 
 
 def _maps(images: int, device: str) -> FeatureMaps:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import arguments, processor, time_interleaved, versions, write
+from manylabel.labels import LabelSpace
 from manylabel.losses import BCE, BCEConfig
 from manylabel.models.backbones import Backbone, BackboneConfig, FeatureMaps
 from manylabel.models.classifier import Classifier
@@ -62,8 +63,9 @@ def build(names: Sequence[str], labels: int, size: int) -> dict[str, Classifier]
     sides = {}
     for side in names:
         name, settings = SIDES[side]
-        config_type, build_head = HEADS[name]
-        head = build_head(config_type.model_validate(settings), shapes, labels)
+        build_head = HEADS[name]
+        config = build_head.Config.model_validate(settings)
+        head = build_head(config, shapes, LabelSpace.numbered(labels))
         sides[side] = Classifier(backbone, head).to(memory_format=torch.channels_last)
     return sides
 

@@ -37,7 +37,8 @@ from manylabel.feed.cache import ImageCache, build_cache, plan_cache
 from manylabel.feed.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.images import load_rgb
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 SPEC = InputSpec(height=224, width=224)
 WIDTH, HEIGHT = 500, 375
@@ -240,7 +241,8 @@ def require_alike(paths: list[Path]) -> dict[str, int]:
     for path in paths[:20]:
         image = open_by_pillow(path)
         found = load_rgb(path)
-        decoded = max(decoded, int((found.int() - as_tensor(image).int()).abs().max()))
+        opened = torch.from_numpy(found).permute(2, 0, 1)
+        decoded = max(decoded, int((opened.int() - as_tensor(image).int()).abs().max()))
         reference = as_tensor(image.resize((224, 224), BILINEAR)).int()
         squashed = max(squashed, int((to_pixels(found, SPEC).int() - reference).abs().max()))
     assert decoded == 0, decoded

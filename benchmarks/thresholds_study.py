@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import write
 from benchmarks.photographs import BACKBONE, SETS, WEIGHTS, frequent, frozen_maps
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split

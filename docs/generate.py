@@ -5,7 +5,6 @@ python -m docs.generate
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from manylabel import errors
 from manylabel.cli.main import cli
-from manylabel.config import Config
+from manylabel.config import Config, tables_of
 from manylabel.train.config import RunConfig
 
 DOCS = Path(__file__).parent
@@ -46,7 +45,7 @@ def recipe_keys() -> str:
         parts.append(f"## {name or 'top level'}\n\n{kind.__doc__.splitlines()[0]}{default}\n")
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
         for key, field in kind.model_fields.items():
-            if not _configs(field.annotation):
+            if not tables_of(field):
                 parts.append(f"| `{key}` | {_default(field)} | {_cell(field.description)} |")
         parts.append("")
     return "\n".join(parts)
@@ -93,18 +92,12 @@ def _tables(
         yield name + choice, kind, bool(choice) and type(default) is kind
         for key, field in kind.model_fields.items():
             known = inner.setdefault(key, [])
-            known += [choice for choice in _configs(field.annotation) if choice not in known]
+            known += [choice for choice in tables_of(field) if choice not in known]
             defaults[key] = field.default
     for key, choices in inner.items():
         if choices and (name, key) != ("steps", "optim"):  # a step's is as the run's
             path = f"{name}.{key}" if name else key
             yield from _tables(path, choices, defaults[key])
-
-
-def _configs(annotation: object) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [kind for inner in typing.get_args(annotation) for kind in _configs(inner)]
 
 
 def _default(field: FieldInfo) -> str:

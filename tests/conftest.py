@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.info import BundleInfo
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import HeadConfig, LinearConfig
@@ -51,14 +53,14 @@ def make_bundle() -> MakeBundle:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            classifier = build_classifier(model, len(labels), spec)
+            classifier = build_classifier(model, LabelSpace(labels), spec)
         with torch.no_grad():
             classifier.get_parameter("head.main.fc.weight").mul_(30)
         return save_bundle(
             folder,
             classifier,
             BundleInfo(
-                model=self_contained(model, classifier),
+                model=architecture(model, classifier),
                 labels=labels,
                 input=spec,
                 thresholds=thresholds or (0.5,) * len(labels),

@@ -18,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import time_interleaved
 from benchmarks.heads_study.contenders import ALL
 from manylabel.config import parse
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.classifier import Classifier, ModelConfig
-from manylabel.models.heads import HEADS, Head, HeadConfig
+from manylabel.models.heads import HEADS, Head
 
 BACKBONE: Final = BackboneConfig(name="resnet101", pretrained=False)
 LABELS: Final = 80
@@ -75,8 +76,8 @@ def _images() -> Tensor:
 
 
 def _head(name: str, shapes: MapShapes) -> Head:
-    config: HeadConfig = parse(ModelConfig, {"head": dict(ALL[name].head)}, where=name).head
-    return HEADS[config.name][1](config, shapes, LABELS)
+    config = parse(ModelConfig, {"head": dict(ALL[name].head)}, where=name).head
+    return HEADS[config.name](config, shapes, LabelSpace.numbered(LABELS))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from manylabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from manylabel.bundle import Bundle, load_bundle, save_bundle
+    from manylabel.bundle.classifier import Bundle, load_bundle, save_bundle
     from manylabel.data.read import DataSource, read
     from manylabel.data.records import Records
     from manylabel.errors import ManylabelError
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Bundle": "manylabel.bundle",
+    "Bundle": "manylabel.bundle.classifier",
     "DataSource": "manylabel.data.read",
     "InputSpec": "manylabel.preprocess",
     "LabelSpace": "manylabel.labels",
@@ -50,10 +50,10 @@ _HOMES: Final = {
     "Predictor": "manylabel.predict",
     "Records": "manylabel.data.records",
     "build_classifier": "manylabel.models.classifier",
-    "load_bundle": "manylabel.bundle",
+    "load_bundle": "manylabel.bundle.classifier",
     "measure": "manylabel.metrics.profiles",
     "read": "manylabel.data.read",
-    "save_bundle": "manylabel.bundle",
+    "save_bundle": "manylabel.bundle.classifier",
 }
 
 

@@ -7,14 +7,18 @@ this module reads, overrides, checks and writes them, and words the errors.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, TypeVar, final, get_args
+from typing import Annotated, Any, TypeVar, final, get_args
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from manylabel.errors import ConfigError
 
@@ -26,6 +30,36 @@ class Config(BaseModel):
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+@final
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a setting that holds one of several tables of settings, told apart by `name`.
+
+    The tables are looked up each time that settings are checked, so a table that is added while
+    the program runs is accepted. Errors are those of a tagged union of pydantic.
+
+    Args:
+        kinds: Gives the tables, two or more; each has a `name` of its own with a default.
+
+    Example:
+        `head: Annotated[HeadConfig, OneOf(head_configs)]`
+    """
+
+    kinds: Callable[[], tuple[type[Config], ...]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: _union(self.kinds()).validate_python(value),
+            serialization=core_schema.simple_ser_schema("any"),
+        )
+
+
+def tables_of(field: FieldInfo) -> tuple[type[Config], ...]:
+    """The tables of settings that a field can hold, alone, as a choice or in a list."""
+    marked = [kind for mark in field.metadata if isinstance(mark, OneOf) for kind in mark.kinds()]
+    return tuple(marked or _configs(field.annotation))
 
 
 def default_name(name: str) -> BeforeValidator:
@@ -133,6 +167,13 @@ def to_tables(config: Config) -> dict[str, Any]:
 def write_toml(config: Config, path: Path) -> None:
     """Write `config` whole, so that the file alone says what was run."""
     path.write_text(tomli_w.dumps(to_tables(config)), encoding="utf-8")
+
+
+@cache
+def _union(kinds: tuple[type[Config], ...]) -> TypeAdapter[Config]:
+    # No type checker can read a union that is made while the program runs.
+    choice = Annotated[reduce(or_, kinds), Field(discriminator="name")]  # pyright: ignore
+    return TypeAdapter(choice)  # pyright: ignore[reportArgumentType]
 
 
 def _copy(value: Any) -> Any:
@@ -268,7 +309,7 @@ def _follow(kind: type[Config], location: tuple[int | str, ...]) -> _Place:
             place = replace(place, keys=[*place.keys, str(part)])
         else:
             fields = [k.model_fields[part] for k in kinds if part in k.model_fields]
-            inner = [inner for field in fields for inner in _configs(field.annotation)]
+            inner = [inner for field in fields for inner in tables_of(field)]
             place = _Place([*place.keys, part], kinds, others, inner)
             kinds, others = inner, []
     return place

@@ -15,7 +15,7 @@ from typing import Any, Final
 from safetensors.torch import load_file
 from torch import Tensor
 
-from manylabel.bundle import WEIGHTS_FILE
+from manylabel.bundle.folder import WEIGHTS_FILE
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
@@ -144,12 +144,12 @@ def _pointing(srn: Outcome, longer: Outcome, reporter: Reporter) -> dict[str, An
     alone = _games(longer)
     reporter.end()
     return {
-        "srn": games["srn"].share,
+        "srn": games["attention"].share,
         "cam": games["cam"].share,
         "cam_baseline_long": alone["cam"].share,
-        "chance": games["srn"].chance,
+        "chance": games["attention"].chance,
         "games": {
-            "SRN: U": games["srn"].as_dict(),
+            "SRN: U": games["attention"].as_dict(),
             "main net inside SRN: CAM": games["cam"].as_dict(),
             "main net trained on: CAM": alone["cam"].as_dict(),
         },

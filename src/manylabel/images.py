@@ -9,15 +9,13 @@ import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from manylabel.errors import ImageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_PIXELS = 178_956_970
 """Images of more pixels are refused as decompression bombs: twice Pillow's own warning limit."""
@@ -195,8 +193,8 @@ def open_image(source: ImageSource) -> Image.Image:
     return _upright(source if isinstance(source, Image.Image) else _read(source, where), where)
 
 
-def load_rgb(source: ImageSource) -> Tensor:
-    """The pixels of `open_image`, sooner: uint8 [3, H, W], 0..255, in channels-last memory.
+def load_rgb(source: ImageSource) -> NDArray[np.uint8]:
+    """The pixels of `open_image`, but faster: uint8 [H, W, 3], RGB, 0..255.
 
     Ordinary JPEGs (8 bits, grey or three colours, not to be turned) are decoded by simplejpeg,
     which spends less around the same libjpeg-turbo; all else, and every refusal, is Pillow's.
@@ -217,12 +215,10 @@ def load_rgb(source: ImageSource) -> Tensor:
     return rgb_pixels(_upright(data, where)) if pixels is None else pixels
 
 
-def rgb_pixels(image: Image.Image) -> Tensor:
-    """An RGB image's pixels, copied: uint8 [3, H, W], 0..255, in channels-last memory."""
-    import torch
-
+def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """A copy of an RGB image's pixels: uint8 [H, W, 3], 0..255."""
     assert image.mode == "RGB", image.mode
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+    return np.array(image, dtype=np.uint8)
 
 
 def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
@@ -251,18 +247,16 @@ def _upright(source: Image.Image | bytes, where: str) -> Image.Image:
         ) from None
 
 
-def _decode_jpeg(data: bytes) -> Tensor | None:
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     """The pixels of an ordinary JPEG; None where Pillow has to decode, or to say what is wrong."""
     if not data.startswith(b"\xff\xd8") or not _is_ordinary(data):
         return None
     import simplejpeg
-    import torch
 
     try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace="RGB")
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError:  # raised for every fault of the file, a mendable one too
         return None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _is_ordinary(data: bytes) -> bool:
@@ -290,13 +284,13 @@ def _open_crop(crop: Crop) -> Image.Image:
         raise ImageError(error.what, where=str(crop), fix=error.fix) from None
 
 
-def _load_crop(crop: Crop) -> Tensor:
+def _load_crop(crop: Crop) -> NDArray[np.uint8]:
     try:
         pixels = load_rgb(crop.image)
-        left, top, right, bottom = crop.bounds(pixels.shape[2], pixels.shape[1])
+        left, top, right, bottom = crop.bounds(pixels.shape[1], pixels.shape[0])
     except ImageError as error:
         raise ImageError(error.what, where=str(crop), fix=error.fix) from None
-    return pixels[:, top:bottom, left:right]
+    return pixels[top:bottom, left:right]
 
 
 def _read(source: str | Path | bytes | Stored, where: str) -> bytes:

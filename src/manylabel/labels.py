@@ -55,6 +55,16 @@ class LabelSpace:
                 fix="Give each label once.",
             )
 
+    @classmethod
+    def numbered(cls, count: int) -> LabelSpace:
+        """`count` labels with numbers from 1 as names, for where only their count matters.
+
+        Example:
+            >>> LabelSpace.numbered(3).names
+            ('1', '2', '3')
+        """
+        return cls(str(number) for number in range(1, count + 1))
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -1,13 +1,13 @@
-"""Prediction: images in, a score for each label out; one path for every command that scores.
+"""Prediction: images in, scores and labels out; one path for every command that scores.
 
 Evaluation, explanation and whatever serves a model all go through `Predictor`, so that the same
-image gets the same scores everywhere.
+image gets the same scores and labels everywhere.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from manylabel.bundle import Bundle, choose_device, load_bundle
-from manylabel.errors import BundleError, ConfigError, ImageError
+from manylabel.decide import Decision
+from manylabel.engines.engine import Engine
+from manylabel.engines.load import load_engine
+from manylabel.errors import ConfigError, ImageError
 from manylabel.images import ImageSource, load_rgb
 from manylabel.labels import LabelSpace
-from manylabel.metrics.thresholds import decide
-from manylabel.models.backbones import FeatureMaps
-from manylabel.models.heads.base import HeadOutput
-from manylabel.preprocess import InputSpec, normalise, to_pixels
+from manylabel.metrics.f1 import Decided
+from manylabel.preprocess import InputSpec
 
 _DECODERS: Final = 4
 """Threads that decode, which happens outside of Python's lock."""
@@ -36,37 +34,34 @@ _DECODERS: Final = 4
 @final
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A model's scores for one image.
+    """A model's scores and labels for one image.
 
     Args:
         key: The image's name.
         labels: The C labels.
-        scores: float32 [C], 0..1, after the sigmoid and the bundle's calibration, if it has one.
-        thresholds: float32 [C], 0..1: a score that reaches its label's is a decision for it.
-        at_least: How many labels are decided for at least, whatever the thresholds.
-        at_most: How many at most; None: any number.
+        scores: float32 [C], 0..1, after the activation and the calibration, if there is one.
+        decided: Boolean [C], the labels that are decided for.
         calibrated: The scores went through a calibration.
     """
 
     key: str
     labels: LabelSpace
     scores: NDArray[np.float32]
-    thresholds: NDArray[np.float32]
-    at_least: int = 0
-    at_most: int | None = None
+    decided: Decided
     calibrated: bool = False
 
     @property
     def names(self) -> list[str]:
         """The labels that are decided for, highest score first."""
-        decided = decide(
-            self.scores[None], self.thresholds, at_least=self.at_least, at_most=self.at_most
-        )[0]
-        return [self.labels[i] for i in self._order() if decided[i]]
+        return [name for name, _ in self.found()]
+
+    def found(self) -> list[tuple[str, float]]:
+        """The labels that are decided for with their scores, highest score first."""
+        return [self._with_score(i) for i in self._order() if self.decided[i]]
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The `k` labels of the highest scores with these, whether decided for or not."""
-        return [(self.labels[i], float(self.scores[i])) for i in self._order()[:k]]
+        return [self._with_score(i) for i in self._order()[:k]]
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON: `image`, `labels` as `names` gives them, `scores` by name.
@@ -74,8 +69,11 @@ class Prediction:
         `calibrated` is there, and true, only if they are.
         """
         scores = dict(zip(self.labels, self.scores.tolist(), strict=True))
-        told = {"calibrated": True} if self.calibrated else {}
-        return {"image": self.key, "labels": self.names, "scores": scores, **told}
+        state = {"calibrated": True} if self.calibrated else {}
+        return {"image": self.key, "labels": self.names, "scores": scores, **state}
+
+    def _with_score(self, column: int) -> tuple[str, float]:
+        return self.labels[column], float(self.scores[column])
 
     def _order(self) -> list[int]:
         """Columns by falling score; of equal ones the first label first."""
@@ -83,46 +81,76 @@ class Prediction:
 
 
 @final
-class Predictor:
-    """A bundle at work.
+@dataclass(frozen=True, eq=False)
+class PredictedBatch:
+    """What became of some images that follow one another: scores, labels, and errors of bad ones.
 
     Args:
-        bundle: The model; its classifier is moved to the device.
-        device: `auto` (a GPU if there is one), or a device's name as PyTorch has it.
-        batch_size: Images scored at once by `predict_many`.
+        keys: The names of all images of the batch, in their order.
+        good: int64 [N], the places in `keys` of the images that were scored, in order.
+        scores: float32 [N, C], 0..1, of those.
+        decided: Boolean [N, C], likewise.
+        errors: The rest, by their place in `keys`.
+    """
+
+    keys: tuple[str, ...]
+    good: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    decided: Decided
+    errors: dict[int, ImageError]
+
+
+@final
+class Predictor:
+    """A model at work: preprocessing, engine and decision.
+
+    Args:
+        engine: What computes the logits.
+        decision: What turns them into labels; the model's own if not given.
+        batch_size: Images that are scored at once.
 
     Raises:
-        ConfigError: The device cannot be used, or the batch size is below 1.
+        ConfigError: The batch size is below 1.
 
     Example:
         `Predictor.load("runs/demo/bundle").predict("photo.jpg").names`
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", batch_size: int = 32) -> None:
+    def __init__(
+        self, engine: Engine, decision: Decision | None = None, *, batch_size: int = 32
+    ) -> None:
         if batch_size < 1:
             raise ConfigError(
                 f"The batch size is {batch_size}.", where="batch_size", fix="Give 1 or more."
             )
-        self.bundle = bundle
-        self.labels: LabelSpace = bundle.labels
-        self.spec: InputSpec = bundle.info.input
-        self.device: torch.device = choose_device(device)
+        self.engine = engine
+        self.decision = engine.info.decision if decision is None else decision
+        self.labels = LabelSpace(engine.info.labels)
+        self.spec: InputSpec = engine.info.input
         self.batch_size = batch_size
-        self._classifier = bundle.classifier.to(self.device).eval()
-        self._thresholds = np.array(bundle.info.thresholds, dtype=np.float32)
+        assert self.decision.num_labels == len(self.labels)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto", batch_size: int = 32) -> Predictor:
-        """The predictor of the bundle in `folder`.
+        """The predictor of the model in `folder`.
+
+        Args:
+            folder: A bundle.
+            device: `auto` (a GPU if there is one), or a device's name as PyTorch has it.
+            batch_size: Images that are scored at once.
 
         Raises:
             BundleError: There is no bundle, or it cannot be used.
             ConfigError: The device cannot be used, or the batch size is below 1.
         """
-        return cls(load_bundle(folder), device=device, batch_size=batch_size)
+        return cls(load_engine(folder, device=device), batch_size=batch_size)
+
+    def deciding(self, decision: Decision) -> Predictor:
+        """The same model with another decision."""
+        return Predictor(self.engine, decision, batch_size=self.batch_size)
 
     def predict(self, source: ImageSource) -> Prediction:
-        """The scores of one image.
+        """The scores and labels of one image.
 
         Args:
             source: A path, the bytes of an image file, or an image that Pillow has opened.
@@ -130,89 +158,84 @@ class Predictor:
         Raises:
             ImageError: The image cannot be used.
         """
-        pixels = to_pixels(load_rgb(source), self.spec)
-        scores = self._scores_of([pixels])
-        return self._prediction(_key(source), scores[0])
+        scores = self._score([self._prepare(source)])
+        return self._prediction(_key(source), scores[0], self.decision.decide(scores)[0])
 
     def predict_many(
         self, sources: Iterable[tuple[str, ImageSource]]
     ) -> Iterator[Prediction | ImageError]:
-        """The scores of many images, in their order; a bad one's error stands in its place.
+        """The scores and labels of many images, in their order; an error stands for a bad image.
 
-        Images are read when they are about to be needed, so `sources` may be long.
+        Args:
+            sources: As for `predict_batches`.
+        """
+        batches = self.predict_batches(sources)
+        try:
+            for batch in batches:
+                rows = iter(zip(batch.scores, batch.decided, strict=True))
+                for place, key in enumerate(batch.keys):
+                    bad = batch.errors.get(place)
+                    yield self._prediction(key, *next(rows)) if bad is None else bad
+        finally:
+            batches.close()
+
+    def predict_batches(
+        self, sources: Iterable[tuple[str, ImageSource]]
+    ) -> Generator[PredictedBatch, None, None]:
+        """The scores and labels of many images, batch by batch, in their order.
+
+        Images are read when they are about to be needed, so `sources` may be long. All batches
+        but the last are of `batch_size` images, bad ones included.
 
         Args:
             sources: Pairs of a key, which the prediction carries, and an image.
         """
-        decoded = self._decode_ahead(sources)
-        while batch := list(islice(decoded, self.batch_size)):
-            good = [pixels for _, pixels in batch if isinstance(pixels, Tensor)]
-            scores = iter(self._scores_of(good))
-            for key, pixels in batch:
-                if isinstance(pixels, ImageError):
-                    yield pixels
-                else:
-                    yield self._prediction(key, next(scores))
+        images = self._prepare_ahead(sources)
+        try:
+            while batch := list(islice(images, self.batch_size)):
+                yield self._predict_batch(batch)
+        finally:
+            images.close()
 
-    def forward(self, pixels: Tensor) -> HeadOutput:
-        """The head's whole output for pixels as `to_pixels` gives them, uint8 [N, 3, H, W]."""
-        return self.look(pixels)[1]
-
-    @torch.no_grad()
-    def look(self, pixels: Tensor) -> tuple[FeatureMaps, HeadOutput]:
-        """The backbone's maps and the head's output: class activation maps need both."""
-        maps = self._classifier.backbone(normalise(pixels.to(self.device), self.spec))
-        return maps, self._classifier.head(maps)
-
-    def scores(self, output: HeadOutput) -> Tensor:
-        """Scores float32 [N, C], 0..1, of the logits that are the bundle's answer.
-
-        They are calibrated if the bundle has a calibration, and then without a gradient.
-
-        Raises:
-            BundleError: The head has no logits of that name.
-        """
-        name = self.bundle.info.scores_from
-        if name != "final" and name not in output.branches:
-            raise BundleError(
-                f"The bundle's scores are those of '{name}', which its head does not have.",
-                where="scores_from",
-                fix=f"Known: {', '.join(['final', *output.branches])}.",
-            )
-        scores = output.select(name).float().sigmoid()
-        calibration = self.bundle.info.calibration
-        if calibration is None:
-            return scores
-        return torch.from_numpy(calibration.apply(scores.numpy(force=True))).to(scores.device)
-
-    def _prediction(self, key: str, scores: NDArray[np.float32]) -> Prediction:
-        info = self.bundle.info
-        return Prediction(
-            key,
-            self.labels,
-            scores,
-            self._thresholds,
-            at_least=info.at_least,
-            at_most=info.at_most,
-            calibrated=info.calibration is not None,
+    def _predict_batch(
+        self, batch: Sequence[tuple[str, NDArray[np.uint8] | ImageError]]
+    ) -> PredictedBatch:
+        pixels = {i: found for i, (_, found) in enumerate(batch) if isinstance(found, np.ndarray)}
+        scores = self._score(list(pixels.values()))
+        return PredictedBatch(
+            keys=tuple(key for key, _ in batch),
+            good=np.fromiter(pixels, dtype=np.int64, count=len(pixels)),
+            scores=scores,
+            decided=self.decision.decide(scores),
+            errors={
+                i: found for i, (_, found) in enumerate(batch) if isinstance(found, ImageError)
+            },
         )
 
-    def _scores_of(self, pixels: list[Tensor]) -> NDArray[np.float32]:
+    def _prediction(self, key: str, scores: NDArray[np.float32], decided: Decided) -> Prediction:
+        calibrated = self.decision.calibration is not None
+        return Prediction(key, self.labels, scores, decided, calibrated)
+
+    def _score(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Scores [N, C] of N prepared images."""
         if not pixels:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
-        return self.scores(self.forward(torch.stack(pixels))).cpu().numpy()
+        return self.decision.scores(self.engine.run(np.stack(pixels)).logits)
 
-    def _decode_ahead(
+    def _prepare(self, source: ImageSource) -> NDArray[np.uint8]:
+        return self.engine.prepare(load_rgb(source))
+
+    def _prepare_ahead(
         self, sources: Iterable[tuple[str, ImageSource]]
-    ) -> Iterator[tuple[str, Tensor | ImageError]]:
+    ) -> Generator[tuple[str, NDArray[np.uint8] | ImageError], None, None]:
         """Keys and pixels in order; while one batch is scored the next is being decoded."""
         rest = iter(sources)
-        waiting: deque[tuple[str, Future[Tensor | ImageError]]] = deque()
+        waiting: deque[tuple[str, Future[NDArray[np.uint8] | ImageError]]] = deque()
         pool = ThreadPoolExecutor(max_workers=_DECODERS)
         try:
             while True:
                 for key, source in islice(rest, 2 * self.batch_size - len(waiting)):
-                    waiting.append((key, pool.submit(self._decode, source)))
+                    waiting.append((key, pool.submit(self._prepare_or_error, source)))
                 if not waiting:
                     return
                 key, future = waiting.popleft()
@@ -220,9 +243,9 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _decode(self, source: ImageSource) -> Tensor | ImageError:
+    def _prepare_or_error(self, source: ImageSource) -> NDArray[np.uint8] | ImageError:
         try:
-            return to_pixels(load_rgb(source), self.spec)
+            return self._prepare(source)
         except ImageError as error:
             return error
 

@@ -74,7 +74,7 @@ def test_a_stopped_demo_goes_on_when_it_is_called_again(tmp_path, monkeypatch, b
     """Stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
     whole = module.run_demo(tmp_path / "whole", 0, quiet())
     seen = 0
-    original = loop.LossWatch.add
+    original = loop.LossMonitor.add
 
     def stop(watch, loss, images):
         nonlocal seen
@@ -83,7 +83,7 @@ def test_a_stopped_demo_goes_on_when_it_is_called_again(tmp_path, monkeypatch, b
             raise RunError("stopped", where="test", fix="go on")
         original(watch, loss, images)
 
-    monkeypatch.setattr(loop.LossWatch, "add", stop)
+    monkeypatch.setattr(loop.LossMonitor, "add", stop)
     with pytest.raises(RunError):
         module.run_demo(tmp_path / "demo", 0, quiet())
     metrics = module.run_demo(tmp_path / "demo", 0, quiet())

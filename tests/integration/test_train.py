@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from sklearn.metrics import average_precision_score
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.config import read_toml, to_tables
 from manylabel.data.read import DataSource
 from manylabel.data.synthetic import draw_scenes

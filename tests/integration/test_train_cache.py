@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
 from manylabel.data.synthetic import draw_scenes

@@ -15,14 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from manylabel import __version__
-from manylabel.bundle import (
-    FORMAT_VERSION,
-    BundleInfo,
-    choose_device,
-    load_bundle,
-    save_bundle,
-    self_contained,
-)
+from manylabel.bundle.classifier import architecture, load_bundle, save_bundle, self_contained
+from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
+from manylabel.devices import choose_device
 from manylabel.errors import BundleError, ConfigError, RunError
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
@@ -64,7 +59,9 @@ def test_the_saved_weights_are_the_classifiers(tmp_path: Path) -> None:
         backbone=BackboneConfig(name="test_resnet", pretrained=False), head=LinearConfig()
     )
     classifier = build_classifier(model, 2, spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    info = BundleInfo(model=model, labels=("a", "b"), input=spec, thresholds=(0.5, 0.25))
+    info = BundleInfo(
+        model=architecture(model, classifier), labels=("a", "b"), input=spec, thresholds=(0.5, 0.25)
+    )
     save_bundle(tmp_path / "bundle", classifier, info)
     saved = load_file(tmp_path / "bundle" / "model.safetensors")
     state = classifier.state_dict()

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manylabel.bundle import load_bundle, with_decisions
+from manylabel.bundle.classifier import load_bundle
+from manylabel.bundle.folder import with_decision
+from manylabel.decide import Decision
 from manylabel.errors import BundleError, ConfigError
-from manylabel.labels import LabelSpace
 from manylabel.metrics.calibration import SmoothCalibration, StepCalibration
 from manylabel.predict import Prediction, Predictor
 
@@ -50,15 +51,8 @@ def test_a_bundle_without_decisions_of_its_own_is_read(tiny_bundle: Path, tmp_pa
 
 @pytest.mark.parametrize("calibration", [None, PLATT, STEPS], ids=["none", "platt", "isotonic"])
 def test_new_decisions_leave_the_weights(tiny_bundle: Path, tmp_path: Path, calibration) -> None:
-    out = with_decisions(
-        tiny_bundle,
-        tmp_path / "new",
-        thresholds=[0.1, 0.2, 0.3],
-        calibration=calibration,
-        at_least=1,
-        at_most=2,
-        tuned={"sought": "most F1"},
-    )
+    decision = Decision(thresholds=(0.1, 0.2, 0.3), calibration=calibration, at_least=1, at_most=2)
+    out = with_decision(tiny_bundle, tmp_path / "new", decision, tuned={"sought": "most F1"})
     weights = "model.safetensors"
     assert (out / weights).read_bytes() == (tiny_bundle / weights).read_bytes()
     old, new = load_bundle(tiny_bundle), load_bundle(out)
@@ -73,34 +67,17 @@ def test_new_decisions_leave_the_weights(tiny_bundle: Path, tmp_path: Path, cali
 
 def test_a_bundle_can_take_its_own_place(tiny_bundle: Path, tmp_path: Path) -> None:
     own = shutil.copytree(tiny_bundle, tmp_path / "own")
-    with_decisions(own, own, thresholds=[0.1] * 3, calibration=PLATT)
-    with_decisions(own, own, thresholds=[0.2] * 3)
+    with_decision(own, own, Decision(thresholds=(0.1,) * 3, calibration=PLATT))
+    with_decision(own, own, Decision(thresholds=(0.2,) * 3))
     info = load_bundle(own).info
     assert info.thresholds == (0.2, 0.2, 0.2)
     assert info.calibration is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
 
 
-@pytest.mark.parametrize(
-    ("decisions", "what"),
-    [
-        ({"thresholds": [0.5]}, "1 thresholds for 3 labels"),
-        ({"thresholds": [0.5, 0.5, 1.5]}, "less than or equal to 1"),
-        ({"thresholds": [0.5] * 3, "at_least": 3, "at_most": 2}, "at least 3 and at most 2"),
-        (
-            {
-                "thresholds": [0.5] * 3,
-                "calibration": SmoothCalibration(
-                    kind="platt", rise=(1,), fall=(1,), offset=(0,), pooled=(True,)
-                ),
-            },
-            "calibration of 1 labels for 3",
-        ),
-    ],
-)
-def test_decisions_that_do_not_fit(tiny_bundle, tmp_path, decisions: dict, what: str) -> None:
-    with pytest.raises(ConfigError, match=what):
-        with_decisions(tiny_bundle, tmp_path / "new", **decisions)
+def test_a_decision_of_other_labels_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="1 thresholds for 3 labels"):
+        with_decision(tiny_bundle, tmp_path / "new", Decision(thresholds=(0.5,)))
     assert not (tmp_path / "new").exists()
 
 
@@ -109,7 +86,7 @@ def test_other_weights_are_not_passed_on(tiny_bundle: Path, tmp_path: Path) -> N
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(BundleError, match="SHA-256"):
-        with_decisions(damaged, tmp_path / "new", thresholds=[0.5] * 3)
+        with_decision(damaged, tmp_path / "new", Decision(thresholds=(0.5,) * 3))
 
 
 @pytest.mark.parametrize(
@@ -133,9 +110,8 @@ def test_damaged_decisions_are_told(tiny_bundle, tmp_path, key: str, value: obje
 
 @pytest.mark.parametrize("calibration", [PLATT, STEPS], ids=["platt", "isotonic"])
 def test_scores_are_calibrated_and_said_to_be(tiny_bundle, tmp_path, photo, calibration) -> None:
-    out = with_decisions(
-        tiny_bundle, tmp_path / "new", thresholds=[0.5] * 3, calibration=calibration
-    )
+    decision = Decision(thresholds=(0.5,) * 3, calibration=calibration)
+    out = with_decision(tiny_bundle, tmp_path / "new", decision)
     plain, found = (Predictor.load(f, device="cpu").predict(photo) for f in (tiny_bundle, out))
     assert found.as_dict()["calibrated"] is True
     assert "calibrated" not in plain.as_dict()
@@ -157,23 +133,7 @@ def test_scores_are_calibrated_and_said_to_be(tiny_bundle, tmp_path, photo, cali
 def test_images_get_as_many_labels_as_they_are_to(
     tiny_bundle, tmp_path, photo, at_least: int, at_most: int | None, count: int
 ) -> None:
-    out = with_decisions(
-        tiny_bundle,
-        tmp_path / "new",
-        thresholds=[1.0] * 3,
-        at_least=at_least,
-        at_most=at_most,
-    )
+    decision = Decision(thresholds=(1.0,) * 3, at_least=at_least, at_most=at_most)
+    out = with_decision(tiny_bundle, tmp_path / "new", decision)
     found = Predictor.load(out, device="cpu").predict(photo)
     assert found.names == [name for name, _ in found.top(count)]
-
-
-def test_the_label_nearest_to_its_threshold_is_taken_and_not_the_highest_score() -> None:
-    found = Prediction(
-        "x",
-        LabelSpace(["a", "b"]),
-        np.array([0.6, 0.3], np.float32),
-        np.array([0.9, 0.35], np.float32),
-        at_least=1,
-    )
-    assert found.names == ["b"]

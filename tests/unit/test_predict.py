@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import itertools
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,11 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
+from manylabel.bundle.info import ModelInfo
+from manylabel.decide import Decision
+from manylabel.engines.engine import Engine, EngineOutput
 from manylabel.errors import BundleError, ConfigError, ImageError
+from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.heads import SRNConfig
+from manylabel.pixels import normalise, to_pixels
 from manylabel.predict import Prediction, Predictor
+from manylabel.preprocess import InputSpec
 
 SMALL_SRN = SRNConfig(attention_channels=8, relation_channels=8)
 TOLERANCE = 1e-5
@@ -121,26 +130,17 @@ def test_paths_bytes_and_images_are_alike(predictor, photos) -> None:
         assert np.array_equal(prediction.scores, predictions[0].scores)
 
 
-def test_forward_gives_the_whole_output_without_gradients(make_bundle, tmp_path: Path) -> None:
-    predictor = Predictor.load(make_bundle(tmp_path / "srn", head=SMALL_SRN), device="cpu")
-    output = predictor.forward(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
-    assert set(output.branches) == {"cls", "att", "sr"}
-    assert output.maps["weighted"].shape == (2, 3, 4, 4)
-    assert not output.logits.requires_grad
-    scores = predictor.scores(output)
-    assert scores.dtype == torch.float32
-    torch.testing.assert_close(scores, 1 / (1 + torch.exp(-output.logits)))
-
-
 @pytest.mark.parametrize("branch", ["cls", "att", "sr"])
 def test_scores_come_from_the_branch_that_the_bundle_names(
-    make_bundle, tmp_path: Path, branch: str
+    make_bundle, tmp_path: Path, photos, branch: str
 ) -> None:
     folder = make_bundle(tmp_path / "srn", head=SMALL_SRN, scores_from=branch)
-    predictor = Predictor.load(folder, device="cpu")
-    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    output = predictor.forward(pixels)
-    torch.testing.assert_close(predictor.scores(output), torch.sigmoid(output.branches[branch]))
+    found = Predictor.load(folder, device="cpu").predict(photos[0])
+    pixels = to_pixels(open_image(photos[0]), InputSpec(height=64, width=64))
+    with torch.no_grad():
+        output = load_bundle(folder).classifier(normalise(pixels[None], InputSpec()))
+    expected = torch.sigmoid(output.branches[branch])[0].numpy()
+    np.testing.assert_allclose(found.scores, expected, atol=1e-6)
     assert not torch.allclose(output.branches[branch], output.logits)
 
 
@@ -162,9 +162,81 @@ def test_settings_are_checked(tiny_bundle: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_scores(tiny_bundle: Path, photos) -> None:
     predictor = Predictor.load(tiny_bundle, device="cuda")
-    assert predictor.device.type == "cuda"
+    assert predictor.engine.device == "cuda"
     expected = direct_scores(tiny_bundle, photos[0])
     np.testing.assert_allclose(predictor.predict(photos[0]).scores, expected, atol=1e-3)
+
+
+# Batches
+
+
+def test_a_batch_stays_a_batch(tiny_bundle, photos, tmp_path: Path) -> None:
+    predictor = Predictor.load(tiny_bundle, device="cpu", batch_size=3)
+    order = [photos[0], tmp_path / "missing.jpg", photos[1], photos[2], photos[3]]
+    first, second = predictor.predict_batches((path.name, path) for path in order)
+    assert first.keys == ("0.png", "missing.jpg", "1.png")
+    assert first.good.tolist() == [0, 2]
+    assert list(first.errors) == [1]
+    assert (second.keys, second.good.tolist(), second.errors) == (("2.png", "3.png"), [0, 1], {})
+    scores = np.concatenate([first.scores, second.scores])
+    expected = np.stack([direct_scores(tiny_bundle, photos[i]) for i in range(4)])
+    np.testing.assert_allclose(scores, expected, atol=TOLERANCE)
+    np.testing.assert_array_equal(first.decided, first.scores >= 0.5)
+
+
+def test_another_decision_over_the_same_engine(predictor, photos) -> None:
+    scores = predictor.predict(photos[0]).scores
+    sure = predictor.deciding(Decision(thresholds=(1.0,) * 3, at_least=1))
+    found = sure.predict(photos[0])
+    np.testing.assert_array_equal(found.scores, scores)
+    assert sure.engine is predictor.engine
+    assert found.names == [predictor.labels[int(scores.argmax())]]
+
+
+class Brightness(Engine):
+    """A model without any framework: how bright each colour is."""
+
+    def __init__(self) -> None:
+        info = ModelInfo(
+            labels=("red", "green", "blue"),
+            input=InputSpec(height=16, width=16),
+            thresholds=(0.5,) * 3,
+        )
+        super().__init__(info, weights_sha256="0" * 64, device="cpu", evidence={})
+
+    def prepare(self, image):
+        return image[:16, :16]
+
+    def run(self, pixels, evidence=()):
+        return EngineOutput(pixels.mean((1, 2), dtype=np.float32) - 128, {})
+
+
+def test_any_engine_will_do() -> None:
+    image = np.zeros((20, 20, 3), dtype=np.uint8)
+    image[..., 1] = 200
+    found = Predictor(Brightness()).predict(Image.fromarray(image))
+    assert found.names == ["green"]
+    assert found.scores[1] == pytest.approx(1 / (1 + np.exp(-72)))
+
+
+def test_prediction_imports_no_framework() -> None:
+    """An engine without torch is run where torch, timm and the like cannot be imported."""
+    lines = inspect.getsource(Brightness) + inspect.getsource(test_any_engine_will_do)
+    preamble = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'timm', 'lightning_fabric'):\n"
+        "    sys.modules[name] = None\n"
+        "import numpy as np\n"
+        "import pytest\n"
+        "from PIL import Image\n"
+        "from manylabel.bundle.info import ModelInfo\n"
+        "from manylabel.engines.engine import Engine, EngineOutput\n"
+        "from manylabel.predict import Predictor\n"
+        "from manylabel.preprocess import InputSpec\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", f"{preamble}\n{lines}\ntest_any_engine_will_do()"], check=True
+    )
 
 
 # Prediction
@@ -172,9 +244,9 @@ def test_a_gpu_gives_the_same_scores(tiny_bundle: Path, photos) -> None:
 
 def prediction(scores: list[float], thresholds: list[float]) -> Prediction:
     labels = LabelSpace(["a", "b", "c", "d"][: len(scores)])
-    return Prediction(
-        "x.jpg", labels, np.array(scores, np.float32), np.array(thresholds, np.float32)
-    )
+    values = np.array(scores, np.float32)
+    decided = Decision(thresholds=tuple(thresholds)).decide(values[None])[0]
+    return Prediction("x.jpg", labels, values, decided)
 
 
 @pytest.mark.parametrize(

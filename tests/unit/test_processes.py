@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.data.records import Record, Records
+from manylabel.engines.torch import TorchEngine
 from manylabel.errors import DataError, RunError
 from manylabel.evaluate.run import Evaluation, evaluate
 from manylabel.feed.loaders import Batch
@@ -181,11 +182,14 @@ class Neighbourly(torch.nn.Module):
         output: HeadOutput = self.head(maps)
         return output._replace(logits=output.logits + output.logits.mean())
 
+    def evidence(self):
+        return {}
+
 
 def _evaluated(bundle: Path, records: Records, skip_bad: bool, size: int = 5) -> Evaluation:
     loaded = load_bundle(bundle)
     loaded.classifier.head = Neighbourly(loaded.classifier.head)
-    predictor = Predictor(loaded, device="cpu", batch_size=size)
+    predictor = Predictor(TorchEngine(loaded, device="cpu"), batch_size=size)
     return evaluate(predictor, records, skip_bad=skip_bad)
 
 

@@ -96,7 +96,7 @@ def evaluate(
             save_evaluation(save_predictions, found, job.predictor.labels)
         about = {
             "bundle": str(model.bundle),
-            "weights_sha256": job.predictor.bundle.weights_sha256,
+            "weights_sha256": job.predictor.engine.weights_sha256,
             "split": job.part,
         }
         if as_json:
@@ -126,8 +126,7 @@ def _prepare(
     from manylabel.evaluate.predictions.saving import rehearse_saving
 
     predictor = load_predictor(replace(model, device=together.device(model.device)))
-    trained_on = predictor.bundle.info.provenance.get("trained_on")
-    records, part = _part(read(data_source(data)), split, trained_on)
+    records, part = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
     if save_predictions is not None and together.leads and len(records):
         rehearse_saving(save_predictions, records, read_from=[data.path])
     return _Job(predictor, records, part)

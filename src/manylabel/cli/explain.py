@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from manylabel.explain.attention import Explanation
     from manylabel.predict import Predictor
 
-_METHODS = {
-    "attention": "SRN's weighted attention U",
-    "queries": "where each label's query looked, present or not",
-    "cam": "class activation maps (the bundle's head has no attention of its own)",
-}
-
 
 @click.command("explain", short_help="Draw where a bundle saw the labels of one image.")
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -65,7 +59,7 @@ def explain(
     titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in shown]
     target = folder / f"{image.stem}-attention.png"
     _write(target, to_png(draw_overlay(photo, found.maps[shown], titles)))
-    click.echo(f"Maps: {_METHODS[found.method]}.")
+    click.echo(f"Maps: {found.kind.title}.")
     for line in _table(predictor, found, shown, photo.size):
         click.echo(line)
     click.echo(f"Picture: {target}")

@@ -58,7 +58,7 @@ MORE: Final = {
     "instance_recall": "mean over images: right, of those present",
     "instance_F1": "harmonic mean of the two",
 }
-"""What the figures of `measure_more` say, in its order."""
+"""What the figures of `measure_additional` say, in its order."""
 
 _COUNTS: Final = frozenset({"coverage_error"})
 """Figures that are no share, and stay as they are."""
@@ -73,7 +73,7 @@ def print_more(figures: Mapping[str, float], decided: str) -> None:
     """Print the figures that no profile has, each with what it says.
 
     Args:
-        figures: As `measure_more` gives them.
+        figures: As `measure_additional` gives them.
         decided: When a label was decided for, in words.
     """
     shown = table("beyond profiles", "%", left=("what it says",))

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO, final
 
@@ -78,7 +78,9 @@ def predict(
         raise click.UsageError("--format csv holds every score: --top and --threshold choose none.")
     images = find_images(paths)
     predictor = load_predictor(model)
-    choice = Choice(top, threshold)
+    if threshold is not None:
+        predictor = predictor.deciding(predictor.decision.at_threshold(threshold))
+    choice = Choice(top, any_score=threshold is None)
     # Lines that stream to a terminal would be torn by a bar.
     bar = form == "table" or out is not None or not sys.stdout.isatty()
     with output(out) as stream, progress("scoring", len(images), bar=bar) as report:
@@ -109,23 +111,17 @@ class Choice:
 
     Args:
         top: At most so many; None: all that are decided for.
-        threshold: The score to reach, 0..1; None: the bundle's, but any score with `top`.
+        any_score: List the best labels whether they are decided for or not.
     """
 
     top: int | None
-    threshold: float | None
+    any_score: bool
 
     def of(self, prediction: Prediction) -> list[tuple[str, float]]:
         """Labels and scores, highest score first."""
-        import numpy as np
-
-        if self.threshold is not None:
-            each = np.full_like(prediction.thresholds, self.threshold)
-            prediction = replace(prediction, thresholds=each)
-        elif self.top is not None:
+        if self.top is not None and self.any_score:
             return prediction.top(self.top)
-        decided = len(prediction.names)
-        return prediction.top(decided if self.top is None else min(decided, self.top))
+        return prediction.found()[: self.top]
 
 
 @final

@@ -123,7 +123,7 @@ def _of_bundles(
     from manylabel.evaluate.report.sources import page_of_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
-    trained_on = predictors[0][1].bundle.info.provenance.get("trained_on")
+    trained_on = predictors[0][1].engine.info.trained_on
     records = _part(read(data_source(data)), split, trained_on)
     with progress("scoring", len(models) * len(records)) as bar:
         return page_of_bundles(

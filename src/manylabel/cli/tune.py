@@ -94,12 +94,11 @@ def tune(
 
     plan = _plan(**sought)
     predictor = load_predictor(model)
-    trained_on = predictor.bundle.info.provenance.get("trained_on")
-    records = _part(read(data_source(data)), split, trained_on)
+    records = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
     with progress("scoring", len(records)) as bar:
         found = run(predictor, records, plan, skip_bad=skip_bad_images, on_progress=bar.done)
     found.save(model.bundle, out)
-    _print(found, predictor.bundle.info.calibration is not None, out)
+    _print(found, predictor.decision.calibration is not None, out)
 
 
 def _plan(

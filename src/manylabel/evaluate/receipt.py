@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from manylabel.bundle import Bundle
 from manylabel.config import Config
 from manylabel.data.records import Records
 from manylabel.metrics.profiles import Measures
+from manylabel.predict import Predictor
 from manylabel.preprocess import InputSpec
 
 _PACKAGES: Final = ("manylabel", "numpy", "pillow", "torch", "torchvision", "timm")
@@ -63,7 +63,7 @@ def receipt_of(
     records: Records,
     *,
     thresholds: str,
-    bundle: Bundle | None = None,
+    predictor: Predictor | None = None,
     predictions: str | None = None,
 ) -> Receipt:
     """The receipt of the figures of some images.
@@ -72,10 +72,10 @@ def receipt_of(
         measures: The figures.
         records: The images with their targets.
         thresholds: How it was decided, in words.
-        bundle: The model, where one made the scores.
+        predictor: The model, where one made the scores.
         predictions: The file that the scores were read from, else.
     """
-    info = bundle.info if bundle else None
+    info = predictor.engine.info if predictor else None
     return Receipt(
         profile=measures.profile.name,
         data=records.source,
@@ -83,11 +83,11 @@ def receipt_of(
         labels=len(measures.per_label),
         data_sha256=records.fingerprint(),
         predictions=predictions,
-        bundle_sha256=bundle.weights_sha256 if bundle else None,
+        bundle_sha256=predictor.engine.weights_sha256 if predictor else None,
         scores_from=info.scores_from if info else None,
         input=info.input if info else None,
         ema=bool(info.provenance.get("ema", False)) if info else None,
-        calibrated=info.calibration is not None if info else None,
+        calibrated=predictor.decision.calibration is not None if predictor else None,
         thresholds=thresholds,
         versions=package_versions(),
     )

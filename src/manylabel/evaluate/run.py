@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.bundle import BundleInfo
-from manylabel.data.records import Record, Records, Split
+from manylabel.data.records import Records, Split
 from manylabel.data.splits.split import with_splits
+from manylabel.decide import Decision
 from manylabel.errors import DataError, ImageError
 from manylabel.evaluate.receipt import Receipt, receipt_of
 from manylabel.feed.verify import refusal, without
 from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.profiles import Measures, find_profile, measure
-from manylabel.predict import Predictor
+from manylabel.predict import PredictedBatch, Predictor
 from manylabel.processes import in_turns, processes, require_same
 
 UNTUNED: Final = 0.5
 """The threshold of every label that training leaves in a bundle."""
 
 _HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
-
-_Scored = tuple[Record, NDArray[np.float32] | ImageError]
-"""An image with its scores [C], or with what is wrong with it."""
 
 
 @final
@@ -98,23 +94,22 @@ def evaluate(
     records = records.relabelled(predictor.labels)
     _require_images(records)
     require_same((records.fingerprint(), predictor.batch_size), "data set and batch size")
-    require_same(predictor.bundle.weights_sha256, "bundle")
+    require_same(predictor.engine.weights_sha256, "bundle")
     table, bad = _score(predictor, records, on_progress)
     if bad and not skip_bad:
         raise refusal(records, bad)
     good = without(records, bad)
     _require_images(good)
     scores, targets = table.finish(good.keys)
-    info = predictor.bundle.info
-    thresholds, rule = _decided_by(info, profile)
+    decision, rule = _decision_for(predictor, profile)
     measures = measure(
         scores,
         targets,
         predictor.labels,
         profile=profile,
-        thresholds=thresholds,
-        at_least=info.at_least,
-        at_most=info.at_most,
+        thresholds=None if decision is None else decision.thresholds,
+        at_least=predictor.decision.at_least,
+        at_most=predictor.decision.at_most,
     )
     return Evaluation(
         measures=measures,
@@ -123,7 +118,7 @@ def evaluate(
         keys=tuple(good.keys),
         data_fingerprint=good.fingerprint(),
         source=good.source,
-        receipt=receipt_of(measures, good, thresholds=rule, bundle=predictor.bundle),
+        receipt=receipt_of(measures, good, thresholds=rule, predictor=predictor),
         notes=good.notes,
     )
 
@@ -189,15 +184,16 @@ def _require_images(records: Records) -> None:
         )
 
 
-def _decided_by(info: BundleInfo, profile: str) -> tuple[NDArray[np.float64] | None, str]:
-    """The thresholds that decide, None for the profile's own, and that in words for the receipt."""
-    thresholds = np.array(info.thresholds)
+def _decision_for(predictor: Predictor, profile: str) -> tuple[Decision | None, str]:
+    """Whose thresholds decide, None for the profile's own, and that in words for the receipt."""
+    decision = predictor.decision
     limits = ""
-    if info.at_least or info.at_most is not None:
-        limits = f", {info.at_least} to {info.at_most or 'any number of'} labels an image"
-    if info.tuned or (thresholds != UNTUNED).any():
+    if decision.limited:
+        limits = f", {decision.at_least} to {decision.at_most or 'any number of'} labels an image"
+    thresholds = np.array(decision.thresholds)
+    if predictor.engine.info.tuned or (thresholds != UNTUNED).any():
         each = "per label" if np.ptp(thresholds) else f"{thresholds[0]:g} for all"
-        return thresholds, f"the bundle's, {each}{limits}"
+        return decision, f"the bundle's, {each}{limits}"
     decide = find_profile(profile).decide
     own = "none" if decide is None else f"the profile's own, {decide.threshold:g} for all{limits}"
     return None, own
@@ -210,16 +206,16 @@ def _score(
     table = ScoreTable(len(records), repeats="refuse")
     bad: list[ImageError] = []
     done = 0
-    for batch in in_turns(_own_batches(predictor, records)):
-        good = [(record, found) for record, found in batch if not isinstance(found, ImageError)]
-        bad += [found for _, found in batch if isinstance(found, ImageError)]
-        if good:
+    for start, batch in in_turns(_own_batches(predictor, records)):
+        bad += batch.errors.values()
+        if len(batch.good):
+            rows = [records.items[start + place] for place in batch.good]
             table.add(
-                [record.key for record, _ in good],
-                np.stack([scores for _, scores in good]),
-                np.stack([record.targets for record, _ in good]),
+                [record.key for record in rows],
+                batch.scores,
+                np.stack([record.targets for record in rows]),
             )
-        for _ in batch:
+        for _ in batch.keys:
             done += 1
             if on_progress is not None:
                 on_progress(done)
@@ -227,19 +223,14 @@ def _score(
     return table, bad
 
 
-def _own_batches(predictor: Predictor, records: Records) -> Iterator[list[_Scored]]:
-    """What this process makes of its share of the batches.
+def _own_batches(predictor: Predictor, records: Records) -> Iterator[tuple[int, PredictedBatch]]:
+    """What this process makes of its share of the batches, each with the place of its first image.
 
     The predictor cuts the images of the share into batches anew, and they come out as they were:
     all are full but the data set's last one, which is the last of its process, too.
     """
     size = predictor.batch_size
-    starts = processes().share(range(0, len(records), size))
-    own = [record for start in starts for record in records.items[start : start + size]]
-    found = predictor.predict_many((record.key, record.image) for record in own)
-    results = (
-        (record, result if isinstance(result, ImageError) else result.scores)
-        for record, result in zip(own, found, strict=True)
-    )
-    while batch := list(islice(results, size)):
-        yield batch
+    starts = list(processes().share(range(0, len(records), size)))
+    own = (record for start in starts for record in records.items[start : start + size])
+    batches = predictor.predict_batches((record.key, record.image) for record in own)
+    return zip(starts, batches, strict=True)

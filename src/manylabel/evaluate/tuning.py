@@ -7,16 +7,18 @@ estimate for new images, not the figures of the split that was tuned on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, final
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field
 
-from manylabel.bundle import BundleInfo, with_decisions
+from manylabel.bundle.folder import with_decision
 from manylabel.config import Config
 from manylabel.data.records import Records
+from manylabel.decide import Decision
 from manylabel.errors import DataError
 from manylabel.evaluate.run import Evaluation, evaluate, trained_part
 from manylabel.metrics.calibration import Calibration, Kind, fit_calibration
@@ -25,7 +27,7 @@ from manylabel.metrics.f1 import Decided, Decisions
 from manylabel.metrics.ranking import Scores, Targets, mean_of_defined
 from manylabel.metrics.reliability import brier, class_wise_ece
 from manylabel.metrics.threshold_rules import Rule
-from manylabel.metrics.thresholds import Tuned, decide, tune_thresholds
+from manylabel.metrics.thresholds import Tuned, tune_thresholds
 from manylabel.predict import Predictor
 
 FOLDS: Final = 5
@@ -46,6 +48,15 @@ class TuningPlan(Config):
     """How many at most; None: any number."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the folds."""
+
+    def decision(self, thresholds: ArrayLike, calibration: Calibration | None) -> Decision:
+        """The decision that has these thresholds [C] and this calibration, within the limits."""
+        return Decision(
+            calibration=calibration,
+            thresholds=tuple(np.asarray(thresholds, dtype=np.float64).tolist()),
+            at_least=self.at_least,
+            at_most=self.at_most,
+        )
 
 
 @final
@@ -72,6 +83,11 @@ class Tuning:
     brier: tuple[float, float]
     evaluation: Evaluation
 
+    @property
+    def decision(self) -> Decision:
+        """What the tuned bundle decides by."""
+        return self.plan.decision(self.tuned.thresholds, self.calibration)
+
     def provenance(self) -> dict[str, Any]:
         """What a bundle keeps of it, ready for JSON."""
         found = self.evaluation
@@ -86,16 +102,8 @@ class Tuning:
         }
 
     def save(self, folder: Path, out: Path) -> Path:
-        """Save the bundle in `folder` as `out`, with these decisions; see `with_decisions`."""
-        return with_decisions(
-            folder,
-            out,
-            thresholds=self.tuned.thresholds.tolist(),
-            calibration=self.calibration,
-            at_least=self.plan.at_least,
-            at_most=self.plan.at_most,
-            tuned=self.provenance(),
-        )
+        """Save the bundle in `folder` as `out`, with this decision; see `with_decision`."""
+        return with_decision(folder, out, self.decision, tuned=self.provenance())
 
 
 def tune(
@@ -120,14 +128,19 @@ def tune(
         DataError: Images or labels cannot be used, or there is too little to go by.
         RunError: There is no room for the scores.
     """
-    found = evaluate(_uncalibrated(predictor), records, skip_bad=skip_bad, on_progress=on_progress)
+    found = evaluate(
+        predictor.deciding(predictor.decision.uncalibrated()),
+        records,
+        skip_bad=skip_bad,
+        on_progress=on_progress,
+    )
     scores, targets = found.scores, found.targets
-    before, decided_before = _as_it_was(predictor.bundle.info, scores)
+    before = predictor.decision.calibrated(scores)
     out_of_fold = _cross_fitted(scores, targets, plan)
     calibration = _calibration(scores, targets, plan)
     now = scores if calibration is None else calibration.apply(scores)
     decided: dict[Row, Decided] = {
-        "as it was": decided_before,
+        "as it was": predictor.decision.decide(before),
         "one for all": out_of_fold.common,
         "tuned": out_of_fold.tuned,
     }
@@ -164,21 +177,6 @@ def refuse_trained(records: Records, taken: Records, trained_on: str | None) -> 
         )
 
 
-def _uncalibrated(predictor: Predictor) -> Predictor:
-    info = predictor.bundle.info.model_copy(update={"calibration": None})
-    return Predictor(
-        replace(predictor.bundle, info=info),
-        device=str(predictor.device),
-        batch_size=predictor.batch_size,
-    )
-
-
-def _as_it_was(info: BundleInfo, scores: Scores) -> tuple[Scores, Decided]:
-    """The scores as the bundle gave them, and what it decided."""
-    given = scores if info.calibration is None else info.calibration.apply(scores)
-    return given, decide(given, info.thresholds, at_least=info.at_least, at_most=info.at_most)
-
-
 @dataclass(frozen=True, eq=False)
 class _OutOfFold:
     """Scores [N, C] and decisions [N, C], each image's found without it."""
@@ -200,9 +198,9 @@ def _cross_fitted(scores: Scores, targets: Targets, plan: TuningPlan) -> _OutOfF
         if calibration is not None:
             fit, given[out] = calibration.apply(fit), calibration.apply(scores[out])
         found = tune_thresholds(fit, fit_targets, plan.rule, seed=plan.seed)
-        limits = {"at_least": plan.at_least, "at_most": plan.at_most}
-        tuned[out] = decide(given[out], found.thresholds, **limits)
-        common[out] = decide(given[out], found.common, **limits)
+        decision = plan.decision(found.thresholds, calibration)
+        tuned[out] = decision.decide(given[out])
+        common[out] = decision.at_threshold(found.common).decide(given[out])
     return _OutOfFold(given, tuned, common)
 
 

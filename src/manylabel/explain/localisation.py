@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.explain.attention import evidence_maps, explained_by
-from manylabel.explain.cam import class_activation_maps
 from manylabel.images import load_rgb
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.predict import Predictor
-from manylabel.preprocess import to_pixels
 
 _BATCH: Final = 32
+
+_NAMES: Final = {"attention": "srn"}
+"""What the game of a method is called, where it is not the method's name."""
 
 
 @final
@@ -96,7 +95,6 @@ def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
     return np.stack([(column + 0.5) / width, (row + 0.5) / height], axis=-1)
 
 
-@torch.no_grad()
 def score_localisation(predictor: Predictor, records: Records) -> dict[str, PointingGame]:
     """The pointing game of a predictor's maps, each image seen once.
 
@@ -188,13 +186,7 @@ def _batches(items: Sequence[Record]) -> Iterator[Sequence[Record]]:
 def _peaks_by_method(
     predictor: Predictor, records: Sequence[Record]
 ) -> dict[str, NDArray[np.float64]]:
-    pixels = [to_pixels(load_rgb(record.image), predictor.spec) for record in records]
-    maps, output = predictor.look(torch.stack(pixels))
-    classifier = predictor.bundle.classifier
-    found = {}
-    if (weights := classifier.head.label_weights()) is not None:
-        found["cam"] = class_activation_maps(weights, maps.final)
-    if (method := explained_by(output)) != "cam":
-        name = "srn" if method == "attention" else method
-        found[name] = evidence_maps(classifier, maps, output)
-    return {name: peaks(each.float().numpy(force=True)) for name, each in found.items()}
+    engine = predictor.engine
+    pixels = np.stack([engine.prepare(load_rgb(record.image)) for record in records])
+    found = engine.run(pixels, evidence=list(engine.evidence)).evidence
+    return {_NAMES.get(method, method): peaks(maps) for method, maps in found.items()}

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Annotated, Any, ClassVar, Literal, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from manylabel.config import Config, default_name
-from manylabel.preprocess import InputSpec, squash, to_pixels
+from manylabel.pixels import squash, to_pixels
+from manylabel.preprocess import InputSpec
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels of the stage."""
@@ -128,8 +131,8 @@ class Augment:
         """The size and the interpolation of the deterministic part."""
         self._distort = _rand_augment(config.randaugment) if config.randaugment else None
 
-    def stage(self, image: Tensor) -> Tensor:
-        """The deterministic part: uint8 [3, H, W] squashed to the stage's size."""
+    def stage(self, image: NDArray[np.uint8]) -> Tensor:
+        """The deterministic part: uint8 [H, W, 3] squashed to the stage's size."""
         return to_pixels(image, self.stage_spec)
 
     def vary(self, staged: Tensor, random: Random) -> Tensor:

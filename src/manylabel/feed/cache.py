@@ -37,7 +37,8 @@ from torch import Tensor
 from manylabel.data.records import Records
 from manylabel.errors import ImageError, RunError
 from manylabel.images import Place, identity, load_rgb
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 _FORMAT: Final = 1
 _DECIDE_PIXELS: Final = ("pillow", "simplejpeg", "torch")

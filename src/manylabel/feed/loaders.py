@@ -26,7 +26,8 @@ from manylabel.feed.sampling import (
     repeats,
 )
 from manylabel.images import load_rgb
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 
 class Draw(NamedTuple):

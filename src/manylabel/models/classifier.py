@@ -7,9 +7,11 @@ from typing import final
 from torch import Tensor, nn
 
 from manylabel.config import Config
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig
-from manylabel.models.heads import HEADS, Head, HeadConfig, LinearHead
-from manylabel.models.heads.base import HeadOutput, main_of
+from manylabel.models.heads import HEADS, AnyHeadConfig, Head
+from manylabel.models.heads.base import HeadOutput
+from manylabel.models.heads.steps import StepPlan
 from manylabel.preprocess import InputSpec
 
 
@@ -18,7 +20,7 @@ class ModelConfig(Config):
 
     backbone: BackboneConfig = BackboneConfig()
     """The backbone."""
-    head: HeadConfig
+    head: AnyHeadConfig
     """The head."""
 
 
@@ -36,18 +38,24 @@ class Classifier(nn.Module):
         return self.head(self.backbone(images))
 
 
-def build_classifier(config: ModelConfig, num_labels: int, spec: InputSpec) -> Classifier:
-    """A new classifier for images of `spec`'s size; the backbone's weights are loaded.
+def build_classifier(config: ModelConfig, labels: LabelSpace, spec: InputSpec) -> Classifier:
+    """A new classifier of `labels` for images of `spec`'s size; the backbone's weights are loaded.
 
     Raises:
         ConfigError: The backbone or its weights cannot be had.
     """
     backbone = Backbone(config.backbone, (spec.height, spec.width))
-    _, build_head = HEADS[config.head.name]
     shapes = backbone.shapes(spec.height, spec.width)
-    return Classifier(backbone, build_head(config.head, shapes, num_labels))
+    return Classifier(backbone, HEADS[config.head.name](config.head, shapes, labels))
 
 
-def main_net(classifier: Classifier) -> Classifier:
-    """The main net of a classifier alone; it shares the classifier's weights."""
-    return Classifier(classifier.backbone, LinearHead(main_of(classifier.head)))
+def module_of_step(classifier: Classifier, plan: StepPlan, *, from_maps: bool = False) -> nn.Module:
+    """What a training step runs; it shares the classifier's weights, and gives a `HeadOutput`.
+
+    Args:
+        classifier: The classifier that is trained.
+        plan: The step.
+        from_maps: The module takes the backbone's feature maps, not normalised images.
+    """
+    head = classifier.get_submodule(plan.runs)
+    return head if from_maps else nn.Sequential(classifier.backbone, head)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from manylabel.errors import ConfigError
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.heads import HEADS
 
@@ -112,13 +113,13 @@ def head_costs(backbone_name: str, height: int, width: int, num_labels: int) -> 
     Raises:
         ConfigError: As for `backbone_cost`.
     """
-    costs = []
+    costs, labels = [], LabelSpace.numbered(num_labels)
     with torch.device("meta"), torch.no_grad():
         backbone = _backbone(backbone_name, height, width)
         shapes = backbone.shapes(height, width)
         maps = backbone(torch.empty(1, 3, height, width))
-        for name, (config_type, build_head) in HEADS.items():
-            head = build_head(config_type(), shapes, num_labels).eval()
+        for name, build_head in HEADS.items():
+            head = build_head(build_head.Config.model_validate({}), shapes, labels).eval()
             costs.append(HeadCost(name, _count(head), _gflops(head, maps)))
     return costs
 

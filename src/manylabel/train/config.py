@@ -21,17 +21,17 @@ from manylabel.models.backbones import (
     require_stages,
 )
 from manylabel.models.classifier import ModelConfig
-from manylabel.models.heads import HeadConfig, LinearConfig
+from manylabel.models.heads import HEADS, AnyHeadConfig, LinearConfig
+from manylabel.models.heads.steps import StepPlan
 from manylabel.preprocess import InputSpec
 from manylabel.train.mixing import MixingConfig, NoMixingConfig
 from manylabel.train.optim import OptimConfig, SGDConfig
-from manylabel.train.steps import STEPS, StepKind, steps_of
 
 
 class StepConfig(Config):
     """One step of a run."""
 
-    kind: StepKind
+    kind: str
     """`main`, `attention`, `regularisation`, `joint` (the paper's loss) or `joint-released` train
     SRN; `whole` trains any head at once, `whole-branches` SRN's heads with a loss on each
     branch, too."""
@@ -66,7 +66,7 @@ class RunConfig(Config):
     """How often an epoch shows each training image."""
     backbone: BackboneConfig = BackboneConfig()
     """The backbone."""
-    head: HeadConfig = LinearConfig()
+    head: AnyHeadConfig = LinearConfig()
     """The head."""
     loss: LossConfig = BCEConfig()
     """The loss of each branch; a step adds up those of its branches."""
@@ -98,13 +98,13 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         for step in self.steps:
-            kinds = steps_of(self.head.name)
+            kinds = HEADS[self.head.name].steps
             if step.kind not in kinds:
                 known = " and ".join(f"'{kind}'" for kind in kinds)
                 raise ValueError(
                     f"the head '{self.head.name}' has no step '{step.kind}', only {known}"
                 )
-            _check_freezing(step)
+            _check_freezing(step, self.plan_of(step.kind).trains)
         self._check_stages()
         self._check_validation()
         if self.cache_folder is not None and not self.cache:
@@ -130,7 +130,7 @@ class RunConfig(Config):
                 )
 
     def _check_cached_features(self) -> None:
-        if any("backbone" in step_parts(step) for step in self.steps):
+        if any("backbone" in self.parts_of(step) for step in self.steps):
             raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
         if self.augment.name not in ("none", "flip"):
             raise ValueError("features = 'cached' goes with augment 'none' or 'flip' only")
@@ -161,13 +161,20 @@ class RunConfig(Config):
         """The backbone and the head."""
         return ModelConfig(backbone=self.backbone, head=self.head)
 
+    def plan_of(self, kind: str) -> StepPlan:
+        """What a kind of step of this run's head trains, and on what."""
+        return HEADS[self.head.name].steps[kind]
+
+    def parts_of(self, step: StepConfig) -> tuple[str, ...]:
+        """The parts of the classifier that a step trains."""
+        return tuple(part for part in self.plan_of(step.kind).trains if part not in step.freeze)
+
     def optim_of(self, step: StepConfig) -> OptimConfig:
         """The optimiser that a step runs with."""
         return step.optim or self.optim
 
 
-def _check_freezing(step: StepConfig) -> None:
-    trained = STEPS[step.kind].trains
+def _check_freezing(step: StepConfig, trained: tuple[str, ...]) -> None:
     for part in step.freeze:
         if part not in trained:
             close = get_close_matches(part, trained, n=1)
@@ -177,15 +184,11 @@ def _check_freezing(step: StepConfig) -> None:
             raise ValueError(
                 f"step '{step.kind}' does not train '{part}'; it trains {', '.join(trained)}{hint}"
             )
-    if step.freeze_stages is not None and "backbone" not in step_parts(step):
+    backbone_is_held = "backbone" not in trained or "backbone" in step.freeze
+    if step.freeze_stages is not None and backbone_is_held:
         raise ValueError(
             f"step '{step.kind}' does not train the backbone: leave out its freeze_stages"
         )
-
-
-def step_parts(step: StepConfig) -> tuple[str, ...]:
-    """The parts of the classifier that a step trains."""
-    return tuple(part for part in STEPS[step.kind].trains if part not in step.freeze)
 
 
 def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:

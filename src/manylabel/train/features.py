@@ -19,7 +19,8 @@ from manylabel.data.records import Records
 from manylabel.errors import ImageError
 from manylabel.feed.loaders import Draw, ImageDataset, InOrder, Sample, batches
 from manylabel.models.backbones import FeatureMaps
-from manylabel.preprocess import InputSpec, normalise
+from manylabel.pixels import normalise
+from manylabel.preprocess import InputSpec
 
 
 @final

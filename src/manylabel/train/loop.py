@@ -21,18 +21,19 @@ from manylabel.feed.loaders import Batch, EpochSampler, InOrder, batches
 from manylabel.metrics.profiles import measure
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.models.backbones import FeatureMaps
-from manylabel.models.classifier import main_net
+from manylabel.models.classifier import module_of_step
 from manylabel.models.heads.base import HeadOutput
-from manylabel.preprocess import InputSpec, normalise
+from manylabel.models.heads.steps import StepPlan
+from manylabel.pixels import normalise
+from manylabel.preprocess import InputSpec
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
-from manylabel.train.config import step_parts
 from manylabel.train.loss_monitor import LossMonitor
 from manylabel.train.mixing import Mixture, draw_mixture
 from manylabel.train.optim import Schedule, build_optimizer, parameter_groups
 from manylabel.train.scoring import SplitScores, score
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Job, Position, RunState, View
-from manylabel.train.steps import StepPlan, train_only
+from manylabel.train.steps import train_only
 
 StepDone = Callable[[int], None]
 """Called after each step with its position, when its weights are in the classifier."""
@@ -129,7 +130,7 @@ def encoder(spec: InputSpec, device: torch.device) -> Callable[[Batch], object]:
 def _prepare(job: Job, state: RunState, number: int) -> _Tools:
     """Freeze, and build what trains a step; go on from its middle if that was saved."""
     step, plan, config = job.step(number), job.plan(number), job.optim(number)
-    train_only(state.classifier, step_parts(step), step.freeze_stages)
+    train_only(state.classifier, job.run.parts_of(step), step.freeze_stages)
     optimizer = build_optimizer(config, parameter_groups(config, state.classifier))
     schedule = Schedule(
         config,
@@ -145,13 +146,12 @@ def _prepare(job: Job, state: RunState, number: int) -> _Tools:
     def loss_of(output: HeadOutput, targets: Tensor) -> Tensor:
         return torch.stack([job.loss(output.select(b), targets) for b in plan.losses]).sum()
 
-    # Step 1 runs the main net alone: the rest of the head is neither trained nor looked at.
-    trained = main_net(state.classifier) if plan.losses == ("cls",) else state.classifier
+    from_maps = job.run.features == "cached"
     return _Tools(
         number=number,
         plan=plan,
-        parts=step_parts(step),
-        module=job.fabric.setup_module(trained.head if job.run.features == "cached" else trained),
+        parts=job.run.parts_of(step),
+        module=job.fabric.setup_module(module_of_step(state.classifier, plan, from_maps=from_maps)),
         optimizer=job.fabric.setup_optimizers(optimizer),
         schedule=schedule,
         encode=encoder(job.run.input, job.fabric.device),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.folder import read_bundle
 from manylabel.data.records import Records
 from manylabel.errors import RunError
 from manylabel.evaluate.receipt import Receipt, package_versions
@@ -80,7 +80,7 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 def receipt_of_step(bundle: Path, records: Records, profile: str) -> Receipt:
     """What the figures of a step are of, whose bundle was just saved."""
-    saved = load_bundle(bundle)
+    saved = read_bundle(bundle)
     return Receipt(
         profile=profile,
         data=records.source,

@@ -20,10 +20,10 @@ from manylabel.errors import ImageError
 from manylabel.feed.loaders import Sample
 from manylabel.feed.sampling import epoch_length
 from manylabel.models.classifier import Classifier
+from manylabel.models.heads.steps import StepPlan
 from manylabel.train.config import RunConfig, StepConfig
 from manylabel.train.logs import Reporter
 from manylabel.train.optim import OptimConfig
-from manylabel.train.steps import STEPS, StepPlan
 
 
 @final
@@ -81,7 +81,7 @@ class Job:
 
     def plan(self, number: int) -> StepPlan:
         """What that step trains, and on what."""
-        return STEPS[self.step(number).kind]
+        return self.run.plan_of(self.step(number).kind)
 
     def optim(self, number: int) -> OptimConfig:
         """That step's optimiser."""

@@ -59,7 +59,7 @@ def test_json_is_one_object_with_the_figures(
     expected = evaluate(predictor, test, profile=profile)
     assert found["split"] == "test"
     assert found["bundle"] == str(tiny_bundle)
-    assert found["weights_sha256"] == predictor.bundle.weights_sha256
+    assert found["weights_sha256"] == predictor.engine.weights_sha256
     assert found["num_images"] == 12
     assert found["profile"] == profile
     figures = {key: found[key] for key in expected.as_dict()}

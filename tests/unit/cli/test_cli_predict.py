@@ -12,6 +12,7 @@ import pytest
 
 from manylabel.cli.main import cli, main
 from manylabel.cli.predict import Choice, find_images
+from manylabel.decide import Decision
 from manylabel.errors import DataError
 from manylabel.labels import LabelSpace
 from manylabel.predict import Prediction, Predictor
@@ -99,9 +100,20 @@ def test_a_folder_that_cannot_be_read_is_refused(photos: Path) -> None:
 )
 def test_top_and_threshold_choose_labels(top, threshold, listed: list[str]) -> None:
     scores = np.array([0.2, 0.9, 0.6, 0.4], np.float32)
-    half = np.full(4, 0.5, np.float32)
-    prediction = Prediction("x", LabelSpace("abcd"), scores, half)
-    assert [name for name, _ in Choice(top, threshold).of(prediction)] == listed
+    decision = Decision(thresholds=(0.5,) * 4)
+    if threshold is not None:
+        decision = decision.at_threshold(threshold)
+    prediction = Prediction("x", LabelSpace("abcd"), scores, decision.decide(scores[None])[0])
+    choice = Choice(top, any_score=threshold is None)
+    assert [name for name, _ in choice.of(prediction)] == listed
+
+
+def test_the_labels_that_are_decided_for_are_listed_and_not_as_many_of_the_best() -> None:
+    scores = np.array([0.2, 0.9, 0.6], np.float32)
+    decided = Decision(thresholds=(0.1, 0.95, 0.5)).decide(scores[None])[0]
+    prediction = Prediction("x", LabelSpace("abc"), scores, decided)
+    listed = Choice(None, any_score=True).of(prediction)
+    assert [name for name, _ in listed] == ["c", "a"]
 
 
 # What is printed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.cli.tune import KINDS, RULES, tune
 from manylabel.data.read import DataSource, read
 from manylabel.errors import ConfigError, DataError

@@ -111,7 +111,7 @@ def test_the_receipt_says_what_the_figures_depend_on(predictor, records: Records
     receipt = evaluate(predictor, records, profile="csra").receipt
     assert (receipt.profile, receipt.images, receipt.labels) == ("csra", 10, 3)
     assert receipt.data_sha256 == records.fingerprint()
-    assert receipt.bundle_sha256 == predictor.bundle.weights_sha256
+    assert receipt.bundle_sha256 == predictor.engine.weights_sha256
     assert receipt.input == predictor.spec
     assert (receipt.scores_from, receipt.ema) == ("final", False)
     assert {"manylabel", "torch", "numpy", "timm"} <= set(receipt.versions)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from manylabel.bundle import BundleInfo, save_bundle, self_contained
+from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.info import BundleInfo
 from manylabel.cli.main import main
 from manylabel.explain.attention import explain_image
 from manylabel.images import open_image
@@ -36,7 +37,7 @@ def bundles(tmp_path_factory) -> Path:
         )
         model = build_classifier(config, 4, spec).eval()
         info = BundleInfo(
-            model=self_contained(config, model),
+            model=architecture(config, model),
             labels=("cat", "dog", "big owl", "cow"),
             input=spec,
             thresholds=(0.9, 0.9, 0.9, 0.9),

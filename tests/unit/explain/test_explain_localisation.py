@@ -10,20 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from manylabel.bundle import Bundle, BundleInfo, self_contained
+from manylabel.bundle.classifier import Bundle, architecture
+from manylabel.bundle.info import BundleInfo
 from manylabel.data.records import Box, Record, Records
+from manylabel.engines.torch import TorchEngine
 from manylabel.errors import DataError
-from manylabel.explain.attention import evidence_maps, explain_image
-from manylabel.explain.cam import class_activation_maps
+from manylabel.explain.attention import explain_image
 from manylabel.explain.localisation import peaks, pointing_game, score_localisation, union_area
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig
-from manylabel.models.heads.base import main_of
+from manylabel.pixels import normalise, to_pixels
 from manylabel.predict import Predictor
-from manylabel.preprocess import InputSpec, normalise, to_pixels
+from manylabel.preprocess import InputSpec
 
 LABELS = LabelSpace(["cat", "dog"])
 SPEC = InputSpec(height=64, width=64)
@@ -125,12 +126,12 @@ def predictor(head: LinearConfig | SRNConfig, labels: LabelSpace = LABELS) -> Pr
     config = ModelConfig(backbone=BackboneConfig(name="test_resnet", pretrained=False), head=head)
     model = build_classifier(config, len(labels), SPEC).eval()
     info = BundleInfo(
-        model=self_contained(config, model),
+        model=architecture(config, model),
         labels=labels.names,
         input=SPEC,
         thresholds=(0.5,) * len(labels),
     )
-    return Predictor(Bundle(info, model, "0" * 64), device="cpu")
+    return Predictor(TorchEngine(Bundle(info, model, "0" * 64), device="cpu"))
 
 
 @pytest.fixture
@@ -149,12 +150,14 @@ def records(tmp_path: Path) -> Records:
 def test_a_predictor_is_scored_for_both_maps(records):
     pointer = predictor(SRNConfig(attention_channels=16, relation_channels=16))
     games = score_localisation(pointer, records)
-    model = pointer.bundle.classifier
+    assert isinstance(pointer.engine, TorchEngine)
+    model = pointer.engine.classifier
     pixels = torch.stack([to_pixels(open_image(r.image), SPEC) for r in records.items[:39]])
     with torch.no_grad():
         maps = model.backbone(normalise(pixels, SPEC))
-        u = evidence_maps(model, maps, model.head(maps)).numpy()
-        cam = class_activation_maps(main_of(model.head).fc.weight, maps.final).numpy()
+        u = model.head(maps).maps["weighted"].numpy()
+        weight = model.get_parameter("head.main.fc.weight")
+        cam = torch.einsum("nehw,ce->nchw", maps.final, weight).numpy()
     for name, each in (("srn", u), ("cam", cam)):
         columns = each[:, 0].reshape(39, -1).argmax(1) % each.shape[3]
         assert games[name].hits == (columns < each.shape[3] / 2).sum()
@@ -183,6 +186,8 @@ def test_an_image_is_explained_as_it_is_predicted(records):
     image = open_image(records.items[0].image)
     found = explain_image(pointer, image)
     assert found.scores == pytest.approx(pointer.predict(image).scores, abs=1e-6)
-    u = pointer.forward(to_pixels(image, SPEC)[None]).maps["weighted"]
-    assert found.maps == pytest.approx(u[0].numpy(), abs=1e-6)
+    assert isinstance(pointer.engine, TorchEngine)
+    with torch.no_grad():
+        output = pointer.engine.classifier(normalise(to_pixels(image, SPEC)[None], SPEC))
+    assert found.maps == pytest.approx(output.maps["weighted"][0].numpy(), abs=1e-6)
     assert found.method == "attention"

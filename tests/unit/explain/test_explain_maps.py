@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from manylabel.explain.cam import class_activation_maps
 from numpy.testing import assert_allclose
 
 from manylabel.explain.attention import evidence_maps, explained_by, scaled
-from manylabel.explain.cam import class_activation_maps
 from manylabel.models.backbones import BackboneConfig, FeatureMaps
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, SRNConfig

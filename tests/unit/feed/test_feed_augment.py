@@ -22,7 +22,8 @@ from manylabel.feed.augment import (
     PaperAugmentConfig,
 )
 from manylabel.images import rgb_pixels
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 CONFIGS = {
     "none": NoAugmentConfig,

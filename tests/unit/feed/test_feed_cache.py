@@ -28,7 +28,8 @@ from manylabel.feed import cache
 from manylabel.feed.cache import CachePlan, ImageCache, build_cache, default_folder, plan_cache
 from manylabel.images import Crop, open_image
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 SPEC = InputSpec(height=20, width=36)
 IMAGES = 70
@@ -323,7 +324,7 @@ BUILDER = """
     from pathlib import Path
     import numpy as np
     import torch
-    from manylabel.data import cache
+    from manylabel.feed import cache
     from manylabel.data.records import Record, Records
     from manylabel.labels import LabelSpace
     from manylabel.preprocess import InputSpec

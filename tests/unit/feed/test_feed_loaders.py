@@ -33,7 +33,8 @@ from manylabel.feed.loaders import (
 )
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
-from manylabel.preprocess import InputSpec, to_pixels
+from manylabel.pixels import to_pixels
+from manylabel.preprocess import InputSpec
 
 SPEC = InputSpec(height=24, width=40)
 IMAGES = 7

@@ -9,7 +9,6 @@ from manylabel.train.config import (
     find_recipe,
     recipe_folder,
     resolve,
-    step_parts,
 )
 from manylabel.train.steps import STEPS
 
@@ -140,7 +139,7 @@ def test_a_step_trains_its_parts_less_those_it_freezes():
     run = RunConfig.model_validate(
         tables(steps=[{"kind": "joint", "epochs": 1, "freeze": ["backbone"]}])
     )
-    assert step_parts(run.steps[0]) == ("head.main", "head.attention", "head.regularisation")
+    assert run.parts_of(run.steps[0]) == ("head.main", "head.attention", "head.regularisation")
 
 
 def test_a_step_without_an_optimiser_takes_the_runs():

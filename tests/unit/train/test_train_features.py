@@ -15,7 +15,8 @@ from manylabel.feed.loaders import Draw, EpochSampler, batches
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, FeatureMaps
-from manylabel.preprocess import InputSpec, normalise, to_pixels
+from manylabel.pixels import normalise, to_pixels
+from manylabel.preprocess import InputSpec
 from manylabel.train.features import CachedFeatures, compute_features
 
 SPEC = InputSpec(height=64, width=96, colour_order="bgr")

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from manylabel.data.label_graph import label_graph
+from manylabel.train.graph import fill_graph
 from numpy.typing import NDArray
 
-from manylabel.bundle import self_contained
-from manylabel.data.label_graph import label_graph
+from manylabel.bundle.classifier import self_contained
 from manylabel.data.records import Record, Records, Split
 from manylabel.errors import DataError
 from manylabel.labels import LabelSpace
@@ -19,7 +20,6 @@ from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig, LinearHead, MLGCNConfig, MLGCNHead
 from manylabel.models.heads.ml_gcn import normalised
 from manylabel.preprocess import InputSpec
-from manylabel.train.graph import fill_graph
 
 SHAPES = MapShapes(8, 6, (4, 4))
 TRAIN = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [1, -1, 0]], dtype=np.int8)

@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from manylabel.bundle import load_bundle
+from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource
 from manylabel.data.synthetic import draw_scenes
 from manylabel.evaluate.receipt import package_versions

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records
+from manylabel.decide import sigmoid
 from manylabel.errors import DataError, RunError
 from manylabel.evaluate.predictions.files import (
     WRITERS,
@@ -95,7 +96,7 @@ def read_predictions(
     keys = [_key(key) for key in keys]
     _require_once(keys, path)
     _require_finite(values, keys, labels, path)
-    scores = _sigmoid(values) if logits else values
+    scores = sigmoid(values) if logits else values
     if not logits:
         _require_scores(scores, path)
     return Predictions(tuple(keys), LabelSpace(labels, where=str(path)), scores, str(path), notes)
@@ -174,12 +175,6 @@ def matched(
 def _key(name: str) -> str:
     """An image's name as the readers of data sets give it."""
     return PurePosixPath(name.replace("\\", "/")).as_posix()
-
-
-def _sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    # Of -|x|, which cannot overflow.
-    small = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 
 
 def _require_once(keys: Sequence[str], path: Path) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records
+from manylabel.decide import Decision
 from manylabel.evaluate.compare.paired import Comparison, compare
 from manylabel.evaluate.predictions.table import Predictions
 from manylabel.evaluate.receipt import Receipt
 from manylabel.evaluate.report.pictures import Overlay
 from manylabel.metrics.profiles import Measures
-from manylabel.metrics.thresholds import decide
 
 DRAWS: Final = 1000
 """Of the intervals, where the data set is not too large for as many."""
@@ -35,27 +35,26 @@ class ScoredModel:
         scores: [N, C], 0..1, in the order of the page's images and labels.
         measures: Its figures under the profile `manylabel`.
         receipt: What they are of.
+        decision: What turns the scores into labels; they are calibrated already.
         overlay: Draws evidence, where the model can be asked for it.
-        limits: How many labels an image gets at least, and at most; None: any number.
     """
 
     name: str
     scores: NDArray[np.floating[Any]]
     measures: Measures
     receipt: Receipt
+    decision: Decision
     overlay: Overlay | None = None
-    limits: tuple[int, int | None] = (0, None)
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
         """[C], 0..1: a score that reaches its label's is a decision for it."""
-        return np.array([row.threshold for row in self.measures.per_label])
+        return np.array(self.decision.thresholds)
 
     @property
     def decided(self) -> NDArray[np.bool_]:
         """[N, C]: what the model decides."""
-        at_least, at_most = self.limits
-        return decide(self.scores, self.thresholds, at_least=at_least, at_most=at_most)
+        return self.decision.decide(self.scores)
 
 
 @final

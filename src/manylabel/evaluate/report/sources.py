@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from manylabel.data.records import Records
+from manylabel.decide import Decision
 from manylabel.evaluate.predictions.table import Predictions, matched
 from manylabel.evaluate.receipt import receipt_of
 from manylabel.evaluate.report.content import Page, ScoredModel, make_page
 from manylabel.evaluate.report.pictures import Overlay
 from manylabel.evaluate.run import Evaluation, evaluate
-from manylabel.metrics.profiles import measure
+from manylabel.metrics.profiles import Measures, measure
 from manylabel.predict import Predictor
 
 
@@ -53,9 +54,8 @@ def page_of_bundles(
         truth = replace(truth, items=items, notes=found.notes)
         columns = [predictor.labels.index(label) for label in truth.labels]
         drawn = overlay(predictor, columns) if overlay else None
-        info = predictor.bundle.info
-        scored.append(_of_bundle(name, found, truth, columns, (info.at_least, info.at_most), drawn))
-        if (info.at_least, info.at_most) != (0, None):
+        scored.append(_of_bundle(name, found, truth, columns, predictor.decision, drawn))
+        if predictor.decision.limited:
             note = f"{name}: what is decided at a threshold moved here knows no limit of labels"
             truth = replace(truth, notes=(*truth.notes, note))
     title = " and ".join(name for name, _ in models)
@@ -79,7 +79,7 @@ def page_of_predictions(found: Sequence[Predictions], truth: Records) -> Page:
         receipt = receipt_of(
             measures, truth, thresholds="the profile's own", predictions=kept.source
         )
-        scored.append(ScoredModel(each.source, kept.scores, measures, receipt))
+        scored.append(ScoredModel(each.source, kept.scores, measures, receipt, _decision(measures)))
     notes = dict.fromkeys([*truth.notes, *(note for each in found for note in each.notes)])
     title = " and ".join(each.source for each in found)
     return make_page(title, truth, tuple(scored), notes=tuple(notes))
@@ -90,19 +90,19 @@ def _of_bundle(
     found: Evaluation,
     truth: Records,
     columns: Sequence[int],
-    limits: tuple[int, int | None],
+    decision: Decision,
     overlay: Overlay | None,
 ) -> ScoredModel:
     """Measured anew in the page's order of labels, which need not be the bundle's."""
     scores = found.scores[:, columns]
     own = np.array([row.threshold for row in found.measures.per_label])
-    measures = measure(
-        scores,
-        truth.targets(),
-        truth.labels,
-        thresholds=own[columns],
-        at_least=limits[0],
-        at_most=limits[1],
-    )
+    limits = {"at_least": decision.at_least, "at_most": decision.at_most}
+    measures = measure(scores, truth.targets(), truth.labels, thresholds=own[columns], **limits)
     receipt = found.receipt.model_copy(update={"data_sha256": truth.fingerprint()})
-    return ScoredModel(name, scores, measures, receipt, overlay, limits)
+    return ScoredModel(name, scores, measures, receipt, _decision(measures, **limits), overlay)
+
+
+def _decision(measures: Measures, *, at_least: int = 0, at_most: int | None = None) -> Decision:
+    """What the figures were decided by, in the page's order of labels."""
+    thresholds = tuple(row.threshold for row in measures.per_label)
+    return Decision(thresholds=thresholds, at_least=at_least, at_most=at_most)

@@ -1,15 +1,11 @@
-"""The heads by name. To add one: a file with its config and head, and a line in each place here."""
+"""The heads by name. To add one: a file with its settings and its class, and a line in `HEADS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from pydantic import Field
-
-from manylabel.config import Config
-from manylabel.models.backbones import MapShapes
-from manylabel.models.heads.base import Head
+from manylabel.config import OneOf
+from manylabel.models.heads.base import Head, HeadConfig
 from manylabel.models.heads.csra import CSRAConfig, CSRAHead
 from manylabel.models.heads.linear import LinearConfig, LinearHead
 from manylabel.models.heads.ml_decoder import MLDecoderConfig, MLDecoderHead
@@ -19,35 +15,31 @@ from manylabel.models.heads.semantic import SemanticConfig, SemanticHead
 from manylabel.models.heads.srn import SRNAttConfig, SRNAttHead, SRNConfig, SRNHead
 from manylabel.models.heads.srn_modern import SRNModernConfig, SRNModernHead
 
-HEADS: Final[dict[str, tuple[type[Config], Callable[[Any, MapShapes, int], Head]]]] = {
-    "linear": (LinearConfig, LinearHead.build),
-    "srn": (SRNConfig, SRNHead),
-    "srn-att": (SRNAttConfig, SRNAttHead),
-    "semantic": (SemanticConfig, SemanticHead),
-    "srn-modern": (SRNModernConfig, SRNModernHead),
-    "csra": (CSRAConfig, CSRAHead),
-    "ml-decoder": (MLDecoderConfig, MLDecoderHead),
-    "query2label": (Query2LabelConfig, Query2LabelHead),
-    "ml-gcn": (MLGCNConfig, MLGCNHead),
+HEADS: Final[dict[str, type[Head]]] = {
+    "linear": LinearHead,
+    "srn": SRNHead,
+    "srn-att": SRNAttHead,
+    "semantic": SemanticHead,
+    "srn-modern": SRNModernHead,
+    "csra": CSRAHead,
+    "ml-decoder": MLDecoderHead,
+    "query2label": Query2LabelHead,
+    "ml-gcn": MLGCNHead,
 }
-"""Name to (config, builder); a head is built from (config, MapShapes, num_labels)."""
+"""The class of each head, by the name that its settings have."""
 
-HeadConfig = Annotated[
-    LinearConfig
-    | SRNConfig
-    | SRNAttConfig
-    | SemanticConfig
-    | SRNModernConfig
-    | CSRAConfig
-    | MLDecoderConfig
-    | Query2LabelConfig
-    | MLGCNConfig,
-    Field(discriminator="name"),
-]
-"""The settings of any head, told apart by `name`."""
+
+def head_configs() -> tuple[type[HeadConfig], ...]:
+    """The settings of each head of `HEADS`, in its order."""
+    return tuple(head.Config for head in HEADS.values())
+
+
+AnyHeadConfig = Annotated[HeadConfig, OneOf(head_configs)]
+"""The settings of any head of `HEADS`, told apart by `name`."""
 
 __all__ = [
     "HEADS",
+    "AnyHeadConfig",
     "CSRAConfig",
     "CSRAHead",
     "Head",
@@ -68,4 +60,5 @@ __all__ = [
     "SRNModernHead",
     "SemanticConfig",
     "SemanticHead",
+    "head_configs",
 ]

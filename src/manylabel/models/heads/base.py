@@ -1,20 +1,41 @@
-"""What every head is: feature maps in, one kind of output out."""
+"""What every head is: built from names, fed with feature maps, and whole in one file.
+
+A head is one class. Nobody outside asks which head it is: all that training, bundles and
+explanations need from a head is in this protocol.
+
+    Config      its settings; `name` is the head's name in recipes and bundles
+    steps       the kinds of training steps that it has
+    __init__    from settings, the shapes of the maps and the labels
+    prepare     what it takes from the training targets before its first step
+    forward     feature maps in, one kind of output out
+    evidence    its maps of evidence, by method
+    settled     settings that rebuild it together with its weights
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from manylabel.models.backbones import FeatureMaps
+from manylabel.config import Config
+from manylabel.evidence import CLASS_ACTIVATION, MapKind
+from manylabel.labels import LabelSpace
+from manylabel.models.backbones import FeatureMaps, MapShapes
+from manylabel.models.heads.steps import WHOLE, StepPlan
 
-Pool = Literal["avg", "max", "gem"]
 
-_SMALLEST: Final = 1e-6
-"""What `gem` raises smaller features to: a power of zero has no finite gradient."""
+class HeadConfig(Config):
+    """The settings of a head; each head has its own, with its own `name`."""
+
+    name: Any  # of each head a `Literal`: a field of type str could not be narrowed to it
+    """Which head."""
 
 
 @final
@@ -39,86 +60,97 @@ class HeadOutput(NamedTuple):
         return self.logits if name == "final" else self.branches[name]
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One method that maps the evidence for each label.
+
+    Args:
+        kind: What the numbers of its maps are.
+        maps: Gives the maps [N, C, H, W] over whole images, from the feature maps of N images and
+            the head's output for them.
+    """
+
+    kind: MapKind
+    maps: Callable[[FeatureMaps, HeadOutput], Tensor]
+
+
 class Head(nn.Module):
-    """A classifier over feature maps: one `forward`, one kind of output."""
+    """A classifier over feature maps.
+
+    Args:
+        config: The head's settings, of its class `Config`.
+        shapes: The shapes of the maps that it is built for.
+        labels: The C labels, in the order of the logits.
+    """
+
+    Config: ClassVar[type[HeadConfig]]
+    """The class of its settings."""
+    steps: ClassVar[Mapping[str, StepPlan]] = {"whole": WHOLE}
+    """The steps that train it, by kind."""
+
+    def __init__(self, config: HeadConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__()
+        self.config = config
+        self.labels = labels
 
     @abstractmethod
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images."""
 
-    def label_weights(self) -> Tensor | None:
-        """The weights [C, E] that the head applies to the pooled final map.
+    @abstractmethod
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The head's maps of evidence by the name of the method; the best method is first."""
 
-        The main net's, or None of a head that does not score the final map label by label.
+    def prepare(self, targets: NDArray[np.int8]) -> None:
+        """Take what the head needs from the training set, before the first step.
+
+        It becomes part of the weights. Most heads need nothing.
+
+        Args:
+            targets: [N, C] in 1 / 0 / -1, of the training split.
+
+        Raises:
+            DataError: A file that the settings name cannot be used.
         """
-        return main_of(self).fc.weight if has_main(self) else None
+        assert targets.shape[1] == len(self.labels), (targets.shape, len(self.labels))
+
+    def settled(self) -> HeadConfig:
+        """Settings from which, with its weights, the head can be built again.
+
+        They name no file, and hold what was taken from the shapes of the maps.
+        """
+        return self.config
 
 
-def has_main(head: Head) -> bool:
-    """Whether a head has a main net; one that has it names its logits `cls`."""
-    return isinstance(dict(head.named_children()).get("main"), MainNet)
+def output_map(name: str, kind: MapKind) -> Evidence:
+    """Evidence that the head's output holds already, as the map called `name`."""
+    return Evidence(kind, lambda maps, output: output.maps[name])
 
 
-def main_of(head: Head) -> MainNet:
-    """The main net of a head that has one: pooling and a linear layer over the final map."""
-    main = head.get_submodule("main")
-    assert isinstance(main, MainNet), type(head)
-    return main
-
-
-@final
-class MainNet(nn.Module):
-    """The main net's classifier: pooling over the final map, then one linear layer.
-
-    Source: SRN's f_cls after conv5_x (global average pooling); the others are later variants.
-    """
-
-    def __init__(self, channels: int, num_labels: int, pool: Pool) -> None:
-        super().__init__()
-        self.pooling = Pooling(pool)
-        self.fc = nn.Linear(channels, num_labels)
-
-    def forward(self, final_map: Tensor) -> Tensor:
-        """Logits [N, C] of the final map [N, E, h, w]."""
-        return self.fc(self.pooling(final_map))
-
-
-@final
-class Pooling(nn.Module):
-    """One number a channel for the whole map: its average, its maximum, or `gem` between them.
+def class_activation(weights: Callable[[], Tensor]) -> Evidence:
+    """Class activation maps of a head that scores the pooled final map label by label.
 
     Args:
-        pool: Which; `gem` learns one power for all channels and starts at 3.
+        weights: Gives what each label takes from each channel of the final map, [C, E].
     """
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__()
-        self.pool = pool
-        self.register_parameter("power", nn.Parameter(torch.tensor(3.0)) if pool == "gem" else None)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features [N, E] of a map [N, E, h, w]."""
-        if self.pool == "gem":
-            return generalised_mean(features, self.get_parameter("power"))
-        return features.amax((2, 3)) if self.pool == "max" else features.mean((2, 3))
+    return Evidence(
+        CLASS_ACTIVATION, lambda maps, output: class_activation_maps(weights(), maps.final)
+    )
 
 
-def generalised_mean(features: Tensor, power: Tensor) -> Tensor:
-    """The mean (mean of x^p)^(1/p) over the positions of a map: [N, E] of [N, E, h, w].
-
-    p = 1 is the average, p to infinity the maximum. Features below 1e-6 count as that, so the
-    negative part of a map that no ReLU made is lost.
+def class_activation_maps(weights: Tensor, final: Tensor) -> Tensor:
+    """Maps [N, C, h, w] of the final map [N, E, h, w], in logits, signed.
 
     Args:
-        features: The map.
-        power: p, a scalar; below 1 it counts as 1.
+        weights: What each label takes from each channel, [C, E].
+        final: The map.
 
-    Source: F. Radenovic, G. Tolias, O. Chum, "Fine-tuning CNN Image Retrieval with No Human
-    Annotation", TPAMI 2018, arXiv:1711.02512, Eq. 3. Deliberate differences: the bound on p, and
-    powers of each channel's share of its maximum, in fp32, which no p overflows.
+    With average pooling, the mean of a label's map plus its bias is its logit, exactly. With max
+    pooling there is no such sum: a position then holds the logit, less the bias, that the label
+    would get if that position's features were every channel's maximum.
+
+    Source: B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba, "Learning Deep Features for
+    Discriminative Localization", CVPR 2016, Eq. 2. The bias is left out: it has no place.
     """
-    values, p = features.float().clamp(min=_SMALLEST), power.float().clamp(min=1)
-    # The mean is homogeneous: a factor taken out and put back has no part in the gradient.
-    peak = values.detach().amax((2, 3), keepdim=True)
-    mean = (values / peak).pow(p).mean((2, 3)).pow(1 / p) * peak[:, :, 0, 0]
-    return mean.to(features.dtype)
+    return torch.einsum("nehw,ce->nchw", final, weights)

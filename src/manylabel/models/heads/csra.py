@@ -18,6 +18,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Final, Literal, final
 
@@ -25,9 +26,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from manylabel.config import Config
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Head, HeadOutput
+from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
 
 MAX_TEMPERATURE: Final = 99.0
 """The temperature that stands for infinity: the softmax's average becomes the maximum."""
@@ -35,7 +36,7 @@ MAX_TEMPERATURE: Final = 99.0
 Temperature = Annotated[float, Field(gt=0, le=MAX_TEMPERATURE)]
 
 
-class CSRAConfig(Config):
+class CSRAConfig(HeadConfig):
     """CSRA's settings; the defaults are the paper's for MS-COCO, as recalled (not confirmed)."""
 
     name: Literal["csra"] = "csra"
@@ -68,18 +69,20 @@ class CSRAHead(Head):
     with the lowest temperature, which sums to 1. Both have the final map's size. There is no bias.
     """
 
+    Config = CSRAConfig
+
     temperatures: Tensor
 
-    def __init__(self, config: CSRAConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
+    def __init__(self, config: CSRAConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
         heads = len(config.temperatures)
         self.attention_weight = config.attention_weight
         self.normalised = config.normalised
-        self.num_labels = num_labels
+        self.num_labels = len(labels)
         soft = [each for each in config.temperatures if each < MAX_TEMPERATURE]
         self.takes_max = len(soft) < heads  # the last head then does
         self.register_buffer("temperatures", torch.tensor(soft)[:, None, None], persistent=False)
-        self.classifier = nn.Conv2d(shapes.final_channels, heads * num_labels, 1, bias=False)
+        self.classifier = nn.Conv2d(shapes.final_channels, heads * len(labels), 1, bias=False)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = avg + λ att (Eq. 5 and 6, summed over the heads)."""
@@ -100,6 +103,10 @@ class CSRAHead(Head):
                 "confidence": summed.unflatten(2, size),
             },
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """Class activation maps; `attention` is only a part of what the head looks with."""
+        return {"cam": class_activation(self.label_weights)}
 
     def label_weights(self) -> Tensor:
         """The classifiers [C, E], summed over the heads: those that `avg` comes of."""

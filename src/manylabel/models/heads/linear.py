@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, final
 
-from manylabel.config import Config
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Head, HeadOutput, MainNet, Pool
+from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
+from manylabel.models.heads.main_net import MainNet, Pool
+from manylabel.models.heads.steps import MAIN, WHOLE
 
 
-class LinearConfig(Config):
+class LinearConfig(HeadConfig):
     """The linear head's settings."""
 
     name: Literal["linear"] = "linear"
@@ -26,16 +29,17 @@ class LinearHead(Head):
     Source: the ResNet-101 baseline of arXiv:1702.05891, section 4.
     """
 
-    def __init__(self, main: MainNet) -> None:
-        super().__init__()
-        self.main = main
+    Config = LinearConfig
+    steps = {"main": MAIN, "whole": WHOLE}
 
-    @classmethod
-    def build(cls, config: LinearConfig, shapes: MapShapes, num_labels: int) -> LinearHead:
-        """A new head with random weights."""
-        return cls(MainNet(shapes.final_channels, num_labels, config.pool))
+    def __init__(self, config: LinearConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
+        self.main = MainNet(shapes.final_channels, len(labels), config.pool)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images."""
-        logits = self.main(maps.final)
-        return HeadOutput(logits, branches={"cls": logits}, maps={})
+        return self.main(maps)
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """Class activation maps."""
+        return {"cam": class_activation(self.main.label_weights)}

@@ -19,6 +19,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
@@ -26,12 +27,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.config import Config
+from manylabel.evidence import QUERY_ATTENTION
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Head, HeadOutput
+from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, output_map
 
 
-class MLDecoderConfig(Config):
+class MLDecoderConfig(HeadConfig):
     """ML-Decoder's settings; the defaults are the paper's."""
 
     name: Literal["ml-decoder"] = "ml-decoder"
@@ -62,11 +64,13 @@ class MLDecoderHead(Head):
     attention's heads; of the final map's size, sums to 1. Labels of one group share it.
     """
 
+    Config = MLDecoderConfig
+
     queries: Tensor
 
-    def __init__(self, config: MLDecoderConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
-        self.num_labels = num_labels
+    def __init__(self, config: MLDecoderConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
+        self.num_labels = num_labels = len(labels)
         self.group_size = -(-num_labels // min(config.num_groups, num_labels))
         num_groups = -(-num_labels // self.group_size)
         self.register_buffer("queries", torch.randn(num_groups, config.channels))
@@ -84,6 +88,10 @@ class MLDecoderHead(Head):
             branches={},
             maps={"attention": of_label.unflatten(2, maps.final.shape[-2:])},
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """Where each label's query looked."""
+        return {"queries": output_map("attention", QUERY_ATTENTION)}
 
 
 @final

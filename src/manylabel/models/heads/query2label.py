@@ -29,6 +29,7 @@ with C. `self_attention = false` leaves it out.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
@@ -36,12 +37,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.config import Config
+from manylabel.evidence import QUERY_ATTENTION
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Head, HeadOutput
+from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, output_map
 
 
-class Query2LabelConfig(Config):
+class Query2LabelConfig(HeadConfig):
     """Query2Label's settings; the defaults are the paper's, as recalled (not confirmed)."""
 
     name: Literal["query2label"] = "query2label"
@@ -79,8 +81,11 @@ class Query2LabelHead(Head):
     its weights are at hand in every mode, at no cost that can be measured.
     """
 
-    def __init__(self, config: Query2LabelConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
+    Config = Query2LabelConfig
+
+    def __init__(self, config: Query2LabelConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
+        num_labels = len(labels)
         channels, bound = config.channels, config.channels**-0.5  # as nn.Linear's
         self.positions = config.positions
         self.project = nn.Linear(shapes.final_channels, channels)
@@ -108,6 +113,10 @@ class Query2LabelHead(Head):
             branches={},
             maps={"attention": attention.unflatten(2, size)},
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """Where each label's query looked."""
+        return {"queries": output_map("attention", QUERY_ATTENTION)}
 
 
 @final

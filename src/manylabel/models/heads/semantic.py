@@ -11,18 +11,21 @@ channels and see sigmoid(S), weighted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from manylabel.config import Config
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Head, HeadOutput, MainNet, Pool
+from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
+from manylabel.models.heads.main_net import MainNet, Pool
+from manylabel.models.heads.steps import MAIN, REGULARISATION, WHOLE
 
 
-class SemanticConfig(Config):
+class SemanticConfig(HeadConfig):
     """The settings of the relations without space."""
 
     name: Literal["semantic"] = "semantic"
@@ -42,15 +45,18 @@ class SemanticHead(Head):
     Branches `cls` and `sr`; no maps, and any map size works.
     """
 
-    def __init__(self, config: SemanticConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
+    Config = SemanticConfig
+    steps = {"main": MAIN, "regularisation": REGULARISATION, "whole": WHOLE}
+
+    def __init__(self, config: SemanticConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
         self.alpha = config.alpha
-        self.main = MainNet(shapes.final_channels, num_labels, config.pool)
-        self.regularisation = SemanticRelations(config.relation_channels, num_labels)
+        self.main = MainNet(shapes.final_channels, len(labels), config.pool)
+        self.regularisation = SemanticRelations(config.relation_channels, len(labels))
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = alpha * y_cls + (1 - alpha) * y_sr."""
-        y_cls = self.main(maps.final)
+        y_cls = self.main(maps).logits
         y_sr, units = self.regularisation(torch.sigmoid(y_cls))
         return HeadOutput(
             logits=self.alpha * y_cls + (1 - self.alpha) * y_sr,
@@ -58,6 +64,10 @@ class SemanticHead(Head):
             maps={},
             units=units,
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """Class activation maps of the main net."""
+        return {"cam": class_activation(self.main.label_weights)}
 
 
 @final

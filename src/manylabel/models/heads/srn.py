@@ -14,6 +14,7 @@ released one: only its size fits the paper's "about 6 million" further parameter
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, NamedTuple, final
 
 import torch
@@ -21,12 +22,27 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.config import Config
+from manylabel.evidence import WEIGHTED_ATTENTION
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, pooled_onto
-from manylabel.models.heads.base import Head, HeadOutput, MainNet, Pool
+from manylabel.models.heads.base import (
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    class_activation,
+    output_map,
+)
+from manylabel.models.heads.main_net import MainNet, Pool
+from manylabel.models.heads.steps import ATTENTION, MAIN, SRN_STEPS, WHOLE, StepPlan
 
 Topology = Literal["paper", "released"]
+
+JOINT_ATTENTION: Final = StepPlan(
+    4, "joint", ("backbone", "head.main", "head.attention"), ("final", "att"), "final"
+)
+"""SRN's joint step for its ablation, which has no spatial regularisation."""
 
 
 _EXTRA_BLOCKS: Final = 2
@@ -45,7 +61,7 @@ def _belongs_to_released(extra_blocks: int, others: ValidationInfo) -> int:
 ExtraBlocks = Annotated[int, Field(ge=0), AfterValidator(_belongs_to_released)]
 
 
-class SRNConfig(Config):
+class SRNConfig(HeadConfig):
     """SRN's settings; the defaults are the paper's."""
 
     name: Literal["srn"] = "srn"
@@ -74,7 +90,7 @@ class SRNConfig(Config):
     (14x14 at 224x224)."""
 
 
-class SRNAttConfig(Config):
+class SRNAttConfig(HeadConfig):
     """The settings of SRN with attention only; the defaults are the paper's."""
 
     name: Literal["srn-att"] = "srn-att"
@@ -113,18 +129,22 @@ class SRNHead(Head):
     convolutional. On the grid itself (14x14 at 224x224) nothing is resampled.
     """
 
-    def __init__(self, config: SRNConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
+    Config = SRNConfig
+    steps = SRN_STEPS
+
+    def __init__(self, config: SRNConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
         self.alpha = config.alpha
-        self.main = MainNet(shapes.final_channels, num_labels, config.pool)
-        self.attention = LabelAttention(config, shapes.mid_channels, num_labels)
-        self.regularisation = SpatialRegularisation(config, config.grid or shapes.grid, num_labels)
+        grid = config.grid or shapes.grid
+        self.main = MainNet(shapes.final_channels, len(labels), config.pool)
+        self.attention = LabelAttention(config, shapes.mid_channels, len(labels))
+        self.regularisation = SpatialRegularisation(config, grid, len(labels))
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = alpha * y_cls + (1 - alpha) * y_sr (section 3.3)."""
         attention, confidence = self.attention(maps.mid)
         weighted = torch.sigmoid(confidence) * attention  # Eq. 8; not sigmoid(S * A)
-        y_cls = self.main(maps.final)
+        y_cls = self.main(maps).logits
         y_att = (attention * confidence).sum((2, 3))
         y_sr, units = self.regularisation(weighted)
         return HeadOutput(
@@ -133,6 +153,17 @@ class SRNHead(Head):
             maps={"attention": attention, "confidence": confidence, "weighted": weighted},
             units=units,
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The weighted attention U, and class activation maps of the main net."""
+        return {
+            "attention": output_map("weighted", WEIGHTED_ATTENTION),
+            "cam": class_activation(self.main.label_weights),
+        }
+
+    def settled(self) -> HeadConfig:
+        """The settings with the grid that conv4 was built for."""
+        return self.config.model_copy(update={"grid": self.regularisation.grid})
 
 
 @final
@@ -145,16 +176,24 @@ class SRNAttHead(Head):
     answer weighs y_cls and y_att as SRN weighs y_cls and y_sr is not confirmed.
     """
 
-    def __init__(self, config: SRNAttConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
+    Config = SRNAttConfig
+    steps = {
+        "main": MAIN,
+        "attention": ATTENTION,
+        "joint-attention": JOINT_ATTENTION,
+        "whole": WHOLE,
+    }
+
+    def __init__(self, config: SRNAttConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
         self.alpha = config.alpha
-        self.main = MainNet(shapes.final_channels, num_labels, config.pool)
-        self.attention = LabelAttention(config, shapes.mid_channels, num_labels)
+        self.main = MainNet(shapes.final_channels, len(labels), config.pool)
+        self.attention = LabelAttention(config, shapes.mid_channels, len(labels))
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = alpha * y_cls + (1 - alpha) * y_att."""
         attention, confidence = self.attention(maps.mid)
-        y_cls = self.main(maps.final)
+        y_cls = self.main(maps).logits
         y_att = (attention * confidence).sum((2, 3))
         # U (Eq. 8) has no part in the answer: it is what SRN's heads are explained by.
         weighted = torch.sigmoid(confidence) * attention
@@ -163,6 +202,13 @@ class SRNAttHead(Head):
             branches={"cls": y_cls, "att": y_att},
             maps={"attention": attention, "confidence": confidence, "weighted": weighted},
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The weighted attention U, and class activation maps of the main net."""
+        return {
+            "attention": output_map("weighted", WEIGHTED_ATTENTION),
+            "cam": class_activation(self.main.label_weights),
+        }
 
 
 @final

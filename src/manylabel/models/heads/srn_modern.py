@@ -20,6 +20,7 @@ conv4). Deliberate differences from arXiv:1702.05891, what they bring is measure
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
@@ -27,13 +28,23 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.config import Config
+from manylabel.evidence import WEIGHTED_ATTENTION
+from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, conv_norm, pooled_onto
-from manylabel.models.heads.base import Head, HeadOutput, MainNet, Pool
+from manylabel.models.heads.base import (
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    class_activation,
+    output_map,
+)
+from manylabel.models.heads.main_net import MainNet, Pool
+from manylabel.models.heads.steps import SRN_STEPS
 
 
-class SRNModernConfig(Config):
+class SRNModernConfig(HeadConfig):
     """The settings of SRN modernised."""
 
     name: Literal["srn-modern"] = "srn-modern"
@@ -58,17 +69,20 @@ class SRNModernHead(Head):
     units are conv4's. Any map size works, as in SRN: U is pooled onto the grid of conv4's kernels.
     """
 
-    def __init__(self, config: SRNModernConfig, shapes: MapShapes, num_labels: int) -> None:
-        super().__init__()
-        self.main = MainNet(shapes.final_channels, num_labels, config.pool)
-        self.attention = LightAttention(config.channels, shapes.mid_channels, num_labels)
-        self.regularisation = Relations(config, config.grid or shapes.grid, num_labels)
+    Config = SRNModernConfig
+    steps = SRN_STEPS
+
+    def __init__(self, config: SRNModernConfig, shapes: MapShapes, labels: LabelSpace) -> None:
+        super().__init__(config, shapes, labels)
+        self.main = MainNet(shapes.final_channels, len(labels), config.pool)
+        self.attention = LightAttention(config.channels, shapes.mid_channels, len(labels))
+        self.regularisation = Relations(config, config.grid or shapes.grid, len(labels))
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = (y_cls + y_att + y_sr) / 3."""
         attention, confidence = self.attention(maps.mid)
         weighted = torch.sigmoid(confidence) * attention
-        y_cls = self.main(maps.final)
+        y_cls = self.main(maps).logits
         y_att = (attention * confidence).sum((2, 3))
         y_sr, units = self.regularisation(weighted)
         return HeadOutput(
@@ -77,6 +91,17 @@ class SRNModernHead(Head):
             maps={"attention": attention, "confidence": confidence, "weighted": weighted},
             units=units,
         )
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The weighted attention U, and class activation maps of the main net."""
+        return {
+            "attention": output_map("weighted", WEIGHTED_ATTENTION),
+            "cam": class_activation(self.main.label_weights),
+        }
+
+    def settled(self) -> HeadConfig:
+        """The settings with the grid that conv4 was built for."""
+        return self.config.model_copy(update={"grid": self.regularisation.grid})
 
 
 @final

@@ -20,7 +20,6 @@ from manylabel.train.config import RunConfig
 from manylabel.train.outcome import Outcome
 from manylabel.train.page.charts import Chart, Line
 from manylabel.train.page.content import Headline, Picture, Report, Result, write_report
-from manylabel.train.steps import STEPS
 
 REPORT: Final = "report.html"
 PICTURES: Final = "attention"
@@ -71,10 +70,10 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
             "fingerprint of the measured split": outcome.held_out.fingerprint()[:16],
             "seed": str(config.seed),
         },
-        steps=[_step_result(result) for result in outcome.results],
+        steps=[_step_result(config, result) for result in outcome.results],
         results=[*beside.results, Result(named, last)],
         pointing=beside.pointing,
-        charts=_charts(outcome),
+        charts=_charts(config, outcome),
         pictures=pictures,
         recipe=_recipe(config),
         definitions=_DEFINITIONS,
@@ -122,16 +121,17 @@ def _panels(predictor: Predictor, record: Record) -> Panels:
     return Panels(image, found.maps[chosen], titles)
 
 
-def _step_result(result: Mapping[str, Any]) -> Result:
-    plan = STEPS[result["kind"]]
+def _step_result(config: RunConfig, result: Mapping[str, Any]) -> Result:
+    plan = config.plan_of(result["kind"])
     return Result(f"{plan.number} {plan.title}", result, f"scored by '{plan.scores}'")
 
 
-def _charts(outcome: Outcome) -> list[Chart]:
+def _charts(config: RunConfig, outcome: Outcome) -> list[Chart]:
     history = list(enumerate(outcome.history, start=1))
     firsts: dict[int, tuple[float, str]] = {}
     for epoch, entry in history:
-        firsts.setdefault(entry["step"], (float(epoch), str(STEPS[entry["kind"]].number)))
+        number = config.plan_of(entry["kind"]).number
+        firsts.setdefault(entry["step"], (float(epoch), str(number)))
     marks = list(firsts.values())
     losses = [(float(epoch), float(entry["loss"])) for epoch, entry in history]
     validated = [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manylabel.data.label_graph import conditional_probabilities, label_graph, read_label_vectors
 
 from manylabel.data import label_graph as module
-from manylabel.data.label_graph import conditional_probabilities, label_graph, read_label_vectors
 from manylabel.errors import DataError
 from manylabel.labels import LabelSpace
 

@@ -1,0 +1,133 @@
+"""Bundles as torch has them: a classifier saved with what it says of itself, and built anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from manylabel.bundle.folder import INFO_FILE, WEIGHTS_FILE, damaged, read_bundle, write_bundle
+from manylabel.bundle.info import BundleInfo
+from manylabel.config import parse
+from manylabel.devices import choose_device
+from manylabel.errors import BundleError, ConfigError
+from manylabel.labels import LabelSpace
+from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
+from manylabel.models.weights import misfit
+
+
+@final
+@dataclass(frozen=True)
+class Bundle:
+    """A model ready for use.
+
+    Args:
+        info: What `bundle.json` says.
+        classifier: The network, in evaluation mode.
+        weights_sha256: Of the file of weights: tells models apart in reports.
+    """
+
+    info: BundleInfo
+    classifier: Classifier
+    weights_sha256: str
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The label space of the logits."""
+        return LabelSpace(self.info.labels)
+
+
+def self_contained(model: ModelConfig, classifier: Classifier) -> ModelConfig:
+    """`model` as a bundle holds it: `classifier` can be built anew from it and its weights alone.
+
+    No weights are fetched for the backbone, and the head's settings are settled: they name no file.
+    """
+    backbone = model.backbone.model_copy(update={"pretrained": False, "weights": None})
+    return ModelConfig(backbone=backbone, head=classifier.head.settled())
+
+
+def architecture(model: ModelConfig, classifier: Classifier) -> dict[str, object]:
+    """`BundleInfo.model` of a classifier that was built from `model`."""
+    return self_contained(model, classifier).model_dump(mode="json")
+
+
+def save_bundle(folder: Path, classifier: Classifier, info: BundleInfo) -> Path:
+    """Save a bundle and return its folder; see `write_bundle`.
+
+    Args:
+        folder: Where it goes.
+        classifier: The network.
+        info: What is to be said of it; its `model` is the classifier's `architecture`.
+
+    Raises:
+        BundleError: Something that is not a bundle lies there.
+        RunError: It cannot be written, for instance because the disk is full.
+    """
+    model = parse(ModelConfig, info.model, where="the bundle's model")
+    assert info.model == architecture(model, classifier), "info.model is to be the architecture"
+    weights = tensors_to_bytes({key: _portable(t) for key, t in classifier.state_dict().items()})
+    return write_bundle(folder, weights, info)
+
+
+def load_bundle(folder: str | Path, *, device: str | torch.device = "cpu") -> Bundle:
+    """The bundle in `folder`, its classifier on `device` and in evaluation mode.
+
+    Torch's random state is left as it was.
+
+    Raises:
+        BundleError: There is none, it was saved by a newer version, or it is damaged.
+        ConfigError: The device cannot be used.
+    """
+    folder = Path(folder)
+    chosen = choose_device(device)
+    found = read_bundle(folder)
+    classifier = _build(found.info, folder)
+    _fill(classifier, _tensors(found.weights, folder), folder)
+    return Bundle(found.info, classifier.eval().to(chosen), found.weights_sha256)
+
+
+def _portable(tensor: Tensor) -> Tensor:
+    """A copy of its own, in memory order: safetensors takes neither views nor channels_last."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _build(info: BundleInfo, folder: Path) -> Classifier:
+    where = f"{folder / INFO_FILE}, model"
+    try:
+        model = parse(ModelConfig, info.model, where=where)
+    except ConfigError as error:
+        raise damaged(f"model: {error.what.rstrip('.')}", folder / INFO_FILE) from None
+    try:
+        # Building draws first weights, only to have them overwritten: keep that to ourselves.
+        with torch.random.fork_rng(devices=[]):
+            return build_classifier(model, LabelSpace(info.labels), info.input)
+    except ConfigError as error:
+        raise BundleError(
+            f"The bundle's model cannot be built here: {error.what}",
+            where=f"{where}.{error.where}",
+            fix="Install the version of timm that it was saved with; its provenance may tell.",
+        ) from None
+
+
+def _tensors(weights: bytes, folder: Path) -> dict[str, Tensor]:
+    try:
+        return tensors_from_bytes(weights)
+    except SafetensorError as error:
+        reason = f"it is cut short or no safetensors file ({error})"
+        raise damaged(reason, folder / WEIGHTS_FILE) from None
+
+
+def _fill(classifier: Classifier, state: dict[str, Tensor], folder: Path) -> None:
+    if (fault := misfit(classifier.state_dict(), state)) is not None:
+        raise BundleError(
+            f"The weights do not fit the bundle's model: they {fault}.",
+            where=str(folder / WEIGHTS_FILE),
+            fix=f"{WEIGHTS_FILE} and {INFO_FILE} belong together: take both from one bundle.",
+        )
+    classifier.load_state_dict(state)

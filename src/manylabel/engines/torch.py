@@ -1,0 +1,82 @@
+"""The engine that computes a bundle with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manylabel.bundle.classifier import Bundle, load_bundle
+from manylabel.devices import choose_device
+from manylabel.engines.engine import Engine, EngineOutput
+from manylabel.errors import BundleError
+from manylabel.models.heads.base import HeadOutput
+from manylabel.pixels import normalise, to_pixels
+
+
+@final
+class TorchEngine(Engine):
+    """A bundle's classifier at work.
+
+    Args:
+        bundle: The model; its classifier is moved to the device.
+        device: `auto` (a GPU if there is one), or a device's name as torch has it.
+
+    Raises:
+        ConfigError: The device cannot be used.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
+        chosen = choose_device(device)
+        self.classifier = bundle.classifier.to(chosen).eval()
+        self._evidence = bundle.classifier.head.evidence()
+        super().__init__(
+            bundle.info,
+            weights_sha256=bundle.weights_sha256,
+            device=str(chosen),
+            evidence={method: each.kind for method, each in self._evidence.items()},
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
+        """The engine of the bundle in `folder`.
+
+        Raises:
+            BundleError: There is no bundle, or it cannot be used.
+            ConfigError: The device cannot be used.
+        """
+        return cls(load_bundle(folder), device=device)
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image at the model's input size, by torch's antialiased resizing."""
+        return to_pixels(image, self.info.input).permute(1, 2, 0).numpy()
+
+    @torch.no_grad()
+    def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
+        """What the classifier says of N images."""
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
+        maps = self.classifier.backbone(normalise(images, self.info.input))
+        output: HeadOutput = self.classifier.head(maps)
+        return EngineOutput(
+            logits=self._answer(output).float().cpu().numpy(),
+            evidence={
+                method: self._evidence[method].maps(maps, output).float().cpu().numpy()
+                for method in evidence
+            },
+        )
+
+    def _answer(self, output: HeadOutput) -> Tensor:
+        """The logits [N, C] that are the bundle's answer."""
+        name = self.info.scores_from
+        if name != "final" and name not in output.branches:
+            raise BundleError(
+                f"The bundle's scores are those of '{name}', which its head does not have.",
+                where="scores_from",
+                fix=f"Known: {', '.join(['final', *output.branches])}.",
+            )
+        return output.select(name)
