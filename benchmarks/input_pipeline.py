@@ -32,7 +32,7 @@ from torchvision.transforms import v2
 from benchmarks.common import arguments, processor, time_interleaved, versions, write
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
-from manylabel.feed.augment import Augment, AugmentConfig
+from manylabel.feed.augment import Augment, FlipConfig, PaperAugmentConfig
 from manylabel.feed.cache import ImageCache, build_cache, plan_cache
 from manylabel.feed.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.images import load_rgb
@@ -209,7 +209,7 @@ def contenders(paths: list[Path], folder: Path) -> dict[str, Timed]:
         "pillow_paper": through_loader(OtherViews(photos, pillow_paper)),
         "torchvision_paper": through_loader(OtherViews(photos, torchvision_paper)),
     }
-    for config in (AugmentConfig(name="flip"), AugmentConfig(name="paper")):
+    for config in (FlipConfig(), PaperAugmentConfig()):
         augment = Augment(config, SPEC)
         live = ImageDataset(photos, SPEC, augment=augment)
         plan = plan_cache(many, augment.stage_spec, folder)

@@ -34,10 +34,11 @@ from rich.console import Console
 from benchmarks.common import processor, versions, write
 from benchmarks.photographs import SETS, WEIGHTS, PhotoSet, frequent
 from benchmarks.real_photos.__main__ import _recipe
+from manylabel.config import parse
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.labels import PRESENT, UNKNOWN
-from manylabel.losses import BCEConfig, UnknownConfig
+from manylabel.losses import BCEConfig
 from manylabel.models.backbones import Backbone, FeatureMaps
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
@@ -159,30 +160,36 @@ def _measure_head(
     train = records.split("train").targets()
     ways: dict[str, dict[str, list[float]]] = {name: {} for name in HIDDEN}
     for seed in options.seeds:
-        full = _train(head, records, features, UnknownConfig(), seed, options)
+        full = _train(head, records, features, BCEConfig(), seed, options)
         for way, hide in HIDDEN.items():
             shown = _with_train(records, hide(train, np.random.default_rng(seed)))
             ways[way].setdefault(FULL, []).append(full)
             for option in OPTIONS:
-                positives = _positives(train) if option == "expected-positives" else None
-                unknown = UnknownConfig(name=option, positives=positives)
-                value = _train(head, shown, features, unknown, seed, options)
+                value = _train(head, shown, features, _loss(option, train), seed, options)
                 ways[way].setdefault(option, []).append(value)
                 reporter.say(f"{head}, seed {seed}, {way}, {option}: test mAP {100 * value:.1f}")
     return ways
+
+
+def _loss(option: str, targets: Targets) -> BCEConfig:
+    """Cross-entropy with an option for unknown targets; `targets` [N, C] are whole."""
+    unknown: dict[str, object] = {"name": option}
+    if option == "expected-positives":
+        unknown["positives"] = _positives(targets)
+    return parse(BCEConfig, {"unknown": unknown}, where=option)
 
 
 def _train(
     head: str,
     records: Records,
     features: Features,
-    unknown: UnknownConfig,
+    loss: BCEConfig,
     seed: int,
     options: argparse.Namespace,
 ) -> float:
     """Test mAP of one run."""
     config = _recipe(head, options.weights, seed)
-    changes: dict[str, Any] = {"loss": BCEConfig(unknown=unknown)}
+    changes: dict[str, Any] = {"loss": loss}
     if options.epochs is not None:
         changes["steps"] = tuple(
             step.model_copy(update={"epochs": options.epochs}) for step in config.steps

@@ -39,9 +39,10 @@ def recipe_keys() -> str:
         "the code by `make docs`. Any key can be set on the command line: `--set optim.lr=0.01`; "
         "a step is named by its position: `--set steps.0.epochs=3`.\n",
     ]
-    for name, kind in _tables("", RunConfig):
+    for name, kind, is_default in _tables("", [RunConfig]):
         assert kind.__doc__ is not None
-        parts.append(f"## {name or 'top level'}\n\n{kind.__doc__.splitlines()[0]}\n")
+        default = " The default." if is_default else ""
+        parts.append(f"## {name or 'top level'}\n\n{kind.__doc__.splitlines()[0]}{default}\n")
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
         for key, field in kind.model_fields.items():
             if not tables_of(field):
@@ -77,18 +78,26 @@ def _exit_codes() -> str:
     return "\n".join(rows)
 
 
-def _tables(name: str, kind: type[Config]) -> Iterator[tuple[str, type[Config]]]:
-    """A table of a recipe and those within it, by name; of a choice, each one."""
-    yield name, kind
-    for key, field in kind.model_fields.items():
-        inner = tables_of(field)
-        for choice in inner:
+def _tables(
+    name: str, kinds: list[type[Config]], default: object = None
+) -> Iterator[tuple[str, type[Config], bool]]:
+    """A table of a recipe and those within it, by name; of a choice, each one.
+
+    The last of the three says whether the table is what a choice is if a recipe does not say.
+    """
+    inner: dict[str, list[type[Config]]] = {}
+    defaults: dict[str, object] = {}
+    for kind in kinds:
+        choice = f', name = "{kind.model_fields["name"].default}"' if len(kinds) > 1 else ""
+        yield name + choice, kind, bool(choice) and type(default) is kind
+        for key, field in kind.model_fields.items():
+            known = inner.setdefault(key, [])
+            known += [choice for choice in tables_of(field) if choice not in known]
+            defaults[key] = field.default
+    for key, choices in inner.items():
+        if choices and (name, key) != ("steps", "optim"):  # a step's is as the run's
             path = f"{name}.{key}" if name else key
-            if name == "steps" and key == "optim":
-                continue  # the run's, told already
-            if len(inner) > 1:
-                path = f'{path}, name = "{choice.model_fields["name"].default}"'
-            yield from _tables(path, choice)
+            yield from _tables(path, choices, defaults[key])
 
 
 def _default(field: FieldInfo) -> str:

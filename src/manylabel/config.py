@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, reduce
 from operator import or_
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, final, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -61,6 +61,21 @@ def tables_of(field: FieldInfo) -> tuple[type[Config], ...]:
     """The tables of settings that a field can hold: one table, one of several, or a list."""
     marked = [kind for mark in field.metadata if isinstance(mark, OneOf) for kind in mark.kinds()]
     return tuple(marked or _configs(field.annotation))
+
+
+def default_name(name: str) -> BeforeValidator:
+    """The part of a tagged union's annotation that names a table which has no `name`.
+
+    A tagged union is a choice among several `Config` classes that are told apart by `name`.
+
+    Example:
+        `Annotated[Round | Square, Field(discriminator="name"), default_name("round")]`
+    """
+
+    def add_name(tables: Any) -> Any:
+        return {"name": name, **tables} if isinstance(tables, dict) else tables
+
+    return BeforeValidator(add_name)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -216,47 +231,98 @@ def _enter(table: Any, key: str, path: str) -> Any:
 
 def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigError:
     first = error.errors()[0]
-    keys, known = _follow(kind, first["loc"])
-    name = ".".join(keys)
+    place = _follow(kind, first["loc"])
+    name = ".".join(place.keys)
     if first["type"] == "extra_forbidden":
-        close = get_close_matches(keys[-1], known, n=1, cutoff=0.5)
-        nearest = ".".join([*keys[:-1], *close])
-        fix = f"Did you mean '{nearest}'?" if close else f"Known keys: {', '.join(known)}."
-        return ConfigError(f"Unknown key '{name}'.", where=where, fix=fix)
+        return ConfigError(f"Unknown key '{name}'.", where=where, fix=_suggestion(place))
     if first["type"] == "missing":
         return ConfigError(f"The key '{name}' is missing.", where=where, fix="Add it.")
+    if first["type"] == "union_tag_not_found":
+        fix = f"Add it; known names: {', '.join(map(_tag, place.inner))}."
+        return ConfigError(f"The key '{name}.name' is missing.", where=where, fix=fix)
+    if first["type"] == "union_tag_invalid":
+        tag, known = str(first.get("ctx", {}).get("tag")), [_tag(inner) for inner in place.inner]
+        fix = _closest(tag, known) or f"Known names: {', '.join(known)}."
+        what = f"'{name}.name' does not fit: there is no {place.keys[-1]} '{tag}'."
+        return ConfigError(what, where=where, fix=fix)
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if not name:
+        fix = "Change one of the settings that this names."
+        return ConfigError(f"The settings do not fit: {message}.", where=where, fix=fix)
     given = repr(first.get("input"))
     shown = given if len(given) <= 60 else given[:57] + "..."
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
     return ConfigError(
-        f"'{name or 'recipe'}' does not fit: {message}.",
+        f"'{name}' does not fit: {message}.",
         where=where,
         fix=f"It was given as {shown}; correct it.",
     )
 
 
-def _follow(kind: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """The recipe's keys of a pydantic location, and the known keys in the table of its last key.
+@final
+@dataclass(frozen=True)
+class _Place:
+    """Where in a recipe an error is.
+
+    Args:
+        keys: The recipe's keys that lead there.
+        kinds: What the table that holds the last key may be; one, once its `name` is known.
+        others: The kinds that the same table would be with another `name`.
+        inner: What the last key may hold, if it holds a table.
+    """
+
+    keys: list[str]
+    kinds: list[type[Config]]
+    others: list[type[Config]]
+    inner: list[type[Config]]
+
+
+def _suggestion(place: _Place) -> str:
+    """What to do about an unknown key: where it belongs, the closest known key, or all of them."""
+    *parents, key = place.keys
+    owners = [_tag(kind) for kind in place.others if key in kind.model_fields]
+    if owners:
+        table, own = parents[-1], _tag(place.kinds[0])
+        belongs = " or ".join(f"'{owner}'" for owner in owners)
+        return (
+            f"It belongs to the {table} {belongs}, and this {table} is '{own}': leave the key out, "
+            f"or change '{'.'.join(parents)}.name'."
+        )
+    known = [name for kind in place.kinds for name in kind.model_fields]
+    closest = _closest(key, known, parents)
+    return closest or f"Known keys: {', '.join(known)}."
+
+
+def _closest(given: str, known: list[str], parents: list[str] | None = None) -> str | None:
+    """The question whether the closest of the known names was meant; None if none is close."""
+    close = get_close_matches(given, known, n=1, cutoff=0.5)
+    return f"Did you mean '{'.'.join([*(parents or []), *close])}'?" if close else None
+
+
+def _follow(kind: type[Config], location: tuple[int | str, ...]) -> _Place:
+    """The place in a recipe of a location that pydantic gives.
 
     pydantic includes the tag of a tagged union in a location (`head.srn.alpha`). The tag is not a
     key of the recipe.
     """
-    kinds, keys = [kind], list[str]()
-    known = list(kind.model_fields)
+    place = _Place([], [kind], [], [kind])
+    others = list[type[Config]]()
+    kinds = [kind]
     for part in location:
         tagged = [k for k in kinds if "name" in k.model_fields and _tag(k) == part]
         if tagged and len(kinds) > 1:
+            others = [k for k in kinds if k not in tagged]
             kinds = tagged
-            continue
-        keys.append(str(part))
-        if isinstance(part, str):
-            known = [name for k in kinds for name in k.model_fields]
+        elif isinstance(part, int):
+            place = replace(place, keys=[*place.keys, str(part)])
+        else:
             fields = [k.model_fields[part] for k in kinds if part in k.model_fields]
-            kinds = [inner for field in fields for inner in tables_of(field)]
-    return keys, known
+            inner = [inner for field in fields for inner in tables_of(field)]
+            place = _Place([*place.keys, part], kinds, others, inner)
+            kinds, others = inner, []
+    return place
 
 
-def _tag(kind: type[Config]) -> object:
+def _tag(kind: type[Config]) -> str:
     return kind.model_fields["name"].default
 
 

@@ -79,17 +79,15 @@ def test_a_second_run_decodes_nothing(
     assert "Keeping" not in said.getvalue()
 
 
-@pytest.mark.parametrize("how", [{"cache": False}, {"cache": True}])
+@pytest.mark.parametrize("goes_on_with", [False, True])
 def test_a_run_may_go_on_with_or_without_a_cache(
-    records: Records, tmp_path: Path, how: dict[str, object]
+    records: Records, tmp_path: Path, goes_on_with: bool
 ) -> None:
     """The cache is no part of what a run is: no pixel depends on it."""
-    folder = {"cache_folder": str(tmp_path / "cache")}
-    first = recipe(cache=not how["cache"], **folder)
+    cached = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
+    first, second = (recipe(), cached) if goes_on_with else (cached, recipe())
     done = run(first, records, tmp_path / "run", reporter(io.StringIO()))
-    again = run(
-        recipe(**how, **folder), records, tmp_path / "run", reporter(io.StringIO()), resume=True
-    )
+    again = run(second, records, tmp_path / "run", reporter(io.StringIO()), resume=True)
     assert again.results == done.results
 
 

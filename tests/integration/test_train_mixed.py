@@ -42,7 +42,7 @@ def recipe(mixing):
         "validate_every": 0,
         "input": {"height": 64, "width": 64},
         "augment": {"name": "flip"},
-        "mixing": {"name": mixing, "alpha": 1.0},
+        "mixing": {"name": mixing} if mixing == "none" else {"name": mixing, "alpha": 1.0},
         "backbone": {"name": "test_resnet", "pretrained": False},
         "head": {
             "name": "srn",

@@ -12,7 +12,8 @@ import torch
 
 from manylabel.config import parse
 from manylabel.models.costs import backbone_cost
-from manylabel.train.config import OptimConfig, StepConfig
+from manylabel.train.config import StepConfig
+from manylabel.train.optim import AdamWConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text("utf-8")
 
@@ -34,7 +35,7 @@ def test_recipe():
     (example,) = blocks("toml")
     tables = tomllib.loads(example)
     assert parse(StepConfig, tables["steps"][0], where="example").freeze_stages == 2
-    assert parse(OptimConfig, tables["optim"], where="example").layer_decay == 0.75
+    assert parse(AdamWConfig, tables["optim"], where="example").layer_decay == 0.75
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from manylabel.config import read_toml
 from manylabel.models.heads import HEADS
-from manylabel.train.config import load_recipe
+from manylabel.train.config import resolve
 
 PAGES = Path(__file__).parents[2] / "docs" / "heads"
 NAMES = (
@@ -45,7 +46,7 @@ def test_the_recipe_trains_this_head(name, tmp_path):
     (example,) = blocks(name, "toml")
     path = tmp_path / "recipe.toml"
     path.write_text(example)
-    run = load_recipe(path)
+    run = resolve(read_toml(path), where="recipe")
     assert isinstance(run.head, HEADS[name].Config)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from manylabel.config import read_toml
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.heads import SRNConfig, SRNHead
-from manylabel.train.config import load_recipe
+from manylabel.train.config import resolve
 
 PAGE = (Path(__file__).parents[2] / "docs" / "srn.md").read_text("utf-8")
 
@@ -33,7 +34,7 @@ def test_recipe(tmp_path):
     (example,) = blocks("toml")
     path = tmp_path / "example.toml"
     path.write_text(example)
-    run = load_recipe(path)
+    run = resolve(read_toml(path), where="recipe")
     assert run.head == SRNConfig(topology="released")
     assert [step.kind for step in run.steps] == ["attention", "joint-released"]
     assert run.steps[1].freeze == ("backbone",)

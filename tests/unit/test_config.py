@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, model_validator
 
-from manylabel.config import Config, override, parse, read_toml, to_tables, write_toml
+from manylabel.config import (
+    Config,
+    default_name,
+    override,
+    parse,
+    read_toml,
+    to_tables,
+    write_toml,
+)
 from manylabel.errors import ConfigError
 
 # A recipe to check
@@ -27,14 +35,34 @@ class Square(Config):
     side: float = 1.0
 
 
+class Still(Config):
+    name: Literal["still"] = "still"
+
+
+class Falling(Config):
+    name: Literal["falling"] = "falling"
+    factor: float = 0.1
+    patience: int = 2
+
+
+class Stepping(Config):
+    name: Literal["stepping"] = "stepping"
+    factor: float = 0.1
+
+
+Schedule = Annotated[Still | Falling | Stepping, Field(discriminator="name"), default_name("still")]
+
+
 class Layer(Config):
     kind: str
     epochs: int = Field(default=1, ge=1)
+    schedule: Schedule | None = None
 
 
 class Optim(Config):
     lr: float = 0.1
     milestones: tuple[int, ...] = ()
+    schedule: Schedule = Still()
 
 
 class Recipe(Config):
@@ -76,10 +104,48 @@ def test_settings_are_frozen() -> None:
             "Did you mean 'head.radius'?",
         ),
         (  # known keys are those of the head that is named, not of another
-            {"head": {"name": "square", "radius": 1}},
-            "Unknown key 'head.radius'.",
+            {"head": {"name": "square", "xyzzy": 1}},
+            "Unknown key 'head.xyzzy'.",
             "Known keys: name, side.",
         ),
+        (
+            {"head": {"name": "square", "radius": 1}},
+            "Unknown key 'head.radius'.",
+            "It belongs to the head 'round', and this head is 'square': leave the key out, or "
+            "change 'head.name'.",
+        ),
+        (  # the closest key of this kind would be 'name'
+            {"head": {"name": "round", "side": 1}},
+            "Unknown key 'head.side'.",
+            "It belongs to the head 'square', and this head is 'round'",
+        ),
+        (
+            {"optim": {"schedule": {"name": "still", "factor": 0.5}}},
+            "Unknown key 'optim.schedule.factor'.",
+            "It belongs to the schedule 'falling' or 'stepping', and this schedule is 'still': "
+            "leave the key out, or change 'optim.schedule.name'.",
+        ),
+        (  # a table without a name is of the default's kind
+            {"steps": [{"kind": "a", "schedule": {"patience": 1}}]},
+            "Unknown key 'steps.0.schedule.patience'.",
+            "It belongs to the schedule 'falling', and this schedule is 'still'",
+        ),
+        (
+            {"optim": {"schedule": {"name": "falling", "patiense": 1}}},
+            "Unknown key 'optim.schedule.patiense'.",
+            "Did you mean 'optim.schedule.patience'?",
+        ),
+        (
+            {"optim": {"schedule": {"name": "fallin"}}},
+            "'optim.schedule.name' does not fit: there is no schedule 'fallin'.",
+            "Did you mean 'falling'?",
+        ),
+        (
+            {"head": {"name": "xyz"}},
+            "'head.name' does not fit: there is no head 'xyz'.",
+            "Known names: round, square.",
+        ),
+        ({"head": {}}, "The key 'head.name' is missing.", "Add it; known names: round, square."),
         (
             {"steps": [{"kind": "main"}, {"kind": "joint", "epoch": 3}]},
             "Unknown key 'steps.1.epoch'.",
@@ -103,10 +169,9 @@ def test_a_key_that_does_not_fit(tables: dict[str, Any], what: str, fix: str) ->
     [
         ({"seed": "x"}, "'seed' does not fit", "'x'"),
         ({"head": {"name": "round", "radius": -1}}, "'head.radius' does not fit", "-1"),
-        ({"head": {"name": "rond"}}, "'head' does not fit", "rond"),
         ({"steps": [{"kind": "a", "epochs": 0}]}, "'steps.0.epochs' does not fit", "0"),
         ({"optim": {"milestones": [1, "b"]}}, "'optim.milestones.1' does not fit", "'b'"),
-        ({"seed": 13}, "the seed is unlucky", "13"),
+        ({"seed": 13}, "The settings do not fit: the seed is unlucky", "the settings"),
         ({"folder": 3}, "'folder' does not fit", "3"),
         ({"optim": 0.1}, "'optim' does not fit", "0.1"),
     ],
@@ -217,7 +282,7 @@ def test_a_written_recipe_has_every_default(tmp_path: Path) -> None:
     assert tomllib.loads((tmp_path / "recipe.toml").read_text()) == {
         "seed": 0,
         "head": {"name": "round", "radius": 1.0, "colour": "red"},
-        "optim": {"lr": 0.1, "milestones": []},
+        "optim": {"lr": 0.1, "milestones": [], "schedule": {"name": "still"}},
         "steps": [],
         "options": {},
     }

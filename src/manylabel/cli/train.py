@@ -78,7 +78,13 @@ def train(
     from manylabel.train.run_folder import recipe_of, require_free
 
     weights = None if backbone_weights is None else str(backbone_weights)
-    given = {"seed": seed, "device": device, "backbone.weights": weights}
+    skip = True if skip_bad_images else None
+    given = {
+        "seed": seed,
+        "device": device,
+        "backbone.weights": weights,
+        "skip_bad_images": skip,
+    }
     values = {key: value for key, value in given.items() if value is not None}
     if resume is not None:
         _refuse_beside_resume(recipe, out, values, settings)
@@ -90,7 +96,7 @@ def train(
     config = _recipe(path, data, values, settings)
     with Reporter() as reporter:
         assert config.data is not None
-        records = load_records(config.data, reporter, skip_bad=skip_bad_images)
+        records = load_records(config.data, reporter, skip_bad=config.skip_bad_images)
         reporter.say(records.summary())
         reporter.say(_describe(path, config))
         outcome = run(config, records, folder, reporter, resume=resume is not None)
@@ -123,7 +129,7 @@ def _refuse_beside_resume(
     if recipe or out or values or settings:
         raise click.UsageError(
             "--resume continues with the run's own recipe: leave out --recipe, --out, --seed, "
-            "--device, --backbone-weights and --set."
+            "--device, --backbone-weights, --skip-bad-images and --set."
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -17,39 +17,115 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from manylabel.config import Config
+from manylabel.config import Config, default_name
 from manylabel.pixels import resize_pixels, to_pixels
 from manylabel.preprocess import InputSpec
 
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels of the stage."""
 
-class AugmentConfig(Config):
-    """How training images are varied; evaluation sees the whole image, squashed."""
 
-    name: Literal["none", "flip", "crop", "paper"] = "paper"
-    """`none`; `flip`: mirrored half the time; `crop`: flip, and a crop of `smallest_crop` to 1
-    of each side; `paper`: squashed to 8/7 of the input size, a crop with width and height each
-    one of 5 lengths at one of 5 places, resized, mirrored half the time."""
-    smallest_crop: float = Field(default=0.6, gt=0, le=1)
-    """`crop` only: the smallest share of a side that is kept."""
+class BaseAugmentConfig(Config):
+    """What the settings of all augmentations have."""
+
+    mirrored: ClassVar[bool] = True
+    """Whether half of the views are mirrored."""
+    stage_scale: ClassVar[float] = 1.0
+    """Height and width of the stage, in those of the model's input."""
+
+    name: Any  # of each augmentation, its own
+    """Which augmentation."""
     randaugment: int = Field(default=0, ge=0, le=30)
     """Magnitude of RandAugment, two operations drawn for each view, after all else; 0: off."""
+
+    def draw_crop(self, width: int, height: int, random: Random) -> Box | None:
+        """What is cut out of a stage of `width` x `height` pixels; None: the whole stage stays."""
+        return None
+
+
+@final
+class NoAugmentConfig(BaseAugmentConfig):
+    """No random views: the whole image, squashed, as evaluation sees it."""
+
+    mirrored: ClassVar[bool] = False
+
+    name: Literal["none"] = "none"
+    """Which augmentation."""
+
+
+@final
+class FlipConfig(BaseAugmentConfig):
+    """The whole image, squashed, and mirrored half the time."""
+
+    name: Literal["flip"] = "flip"
+    """Which augmentation."""
+
+
+@final
+class CropConfig(BaseAugmentConfig):
+    """A crop anywhere in the image, squashed, and mirrored half the time."""
+
+    name: Literal["crop"] = "crop"
+    """Which augmentation."""
+    smallest_crop: float = Field(default=0.6, gt=0, le=1)
+    """The smallest share of each side that is kept; width and height are drawn apart."""
+
+    def draw_crop(self, width: int, height: int, random: Random) -> Box:
+        """A crop of random size at a random place."""
+        crop_width = max(1, round(width * random.uniform(self.smallest_crop, 1)))
+        crop_height = max(1, round(height * random.uniform(self.smallest_crop, 1)))
+        left = round(random.uniform(0, width - crop_width))
+        top = round(random.uniform(0, height - crop_height))
+        return left, top, crop_width, crop_height
+
+
+@final
+class PaperAugmentConfig(BaseAugmentConfig):
+    """SRN's views: a crop of one of 5 widths, 5 heights and 5 places, mirrored half the time.
+
+    The image is squashed to 8/7 of the input size, cropped, and resized to the input size.
+
+    Source: SRN's augmentation as recalled from the paper's section 4 (not confirmed): resize to
+    256x256, crop with sides from {256, 224, 192, 168, 128} at a corner or the centre, resize to
+    224x224; whether it mirrors is not known.
+    """
+
+    SIDES: ClassVar = (1.0, 224 / 256, 192 / 256, 168 / 256, 128 / 256)
+    PLACES: ClassVar = ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5))
+
+    stage_scale: ClassVar[float] = 256 / 224
+
+    name: Literal["paper"] = "paper"
+    """Which augmentation."""
+
+    def draw_crop(self, width: int, height: int, random: Random) -> Box:
+        """A crop with one of the paper's widths and heights at one of its places."""
+        crop_width = round(width * random.choice(self.SIDES))
+        crop_height = round(height * random.choice(self.SIDES))
+        across, down = random.choice(self.PLACES)
+        left, top = round(across * (width - crop_width)), round(down * (height - crop_height))
+        return left, top, crop_width, crop_height
+
+
+AugmentConfig = Annotated[
+    NoAugmentConfig | FlipConfig | CropConfig | PaperAugmentConfig,
+    Field(discriminator="name"),
+    default_name("paper"),
+]
+"""How training images are varied, told apart by `name`; evaluation sees the whole image."""
 
 
 @final
 class Augment:
     """Training views of images.
 
-    Source: SRN's augmentation as recalled from the paper's section 4 (not confirmed): resize to
-    256x256, crop with sides from {256, 224, 192, 168, 128} at a corner or the centre, resize to
-    224x224; whether it mirrors is not known. RandAugment: Cubuk et al. 2020, as torchvision has
-    it, magnitudes of 31 bins; what it uncovers is black.
+    Source: each augmentation's is with its settings. RandAugment: Cubuk et al. 2020, as torchvision
+    has it, magnitudes of 31 bins; what it uncovers is black.
     """
-
-    PAPER_SIDES = (1.0, 224 / 256, 192 / 256, 168 / 256, 128 / 256)
 
     def __init__(self, config: AugmentConfig, spec: InputSpec) -> None:
         self.config, self.spec = config, spec
-        grow = 256 / 224 if config.name == "paper" else 1.0
+        grow = config.stage_scale
         size = {"height": round(spec.height * grow), "width": round(spec.width * grow)}
         self.stage_spec: InputSpec = spec.model_copy(update=size)
         """The size and the interpolation of the deterministic part."""
@@ -62,35 +138,17 @@ class Augment:
     def vary(self, staged: Tensor, random: Random) -> Tensor:
         """A random view at the model's input size, uint8 [3, height, width]; may be `staged`."""
         view = self._cropped(staged, random)
-        if self.config.name != "none" and random.random() < 0.5:
+        if self.config.mirrored and random.random() < 0.5:
             view = view.flip(2)
         return view if self._distort is None else self._distorted(view, random)
 
     def _cropped(self, staged: Tensor, random: Random) -> Tensor:
-        if self.config.name not in ("crop", "paper"):
+        box = self.config.draw_crop(self.stage_spec.width, self.stage_spec.height, random)
+        if box is None:
             return staged
-        draw = self._paper_box if self.config.name == "paper" else self._crop_box
-        left, top, width, height = draw(random)
+        left, top, width, height = box
         cropped = staged[:, top : top + height, left : left + width]
         return resize_pixels(cropped, self.spec.height, self.spec.width, self.spec.resize)
-
-    def _paper_box(self, random: Random) -> tuple[int, int, int, int]:
-        """Left, top, width and height in pixels of the stage."""
-        width, height = self.stage_spec.width, self.stage_spec.height
-        crop_width = round(width * random.choice(self.PAPER_SIDES))
-        crop_height = round(height * random.choice(self.PAPER_SIDES))
-        across, down = random.choice(((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)))
-        left, top = round(across * (width - crop_width)), round(down * (height - crop_height))
-        return left, top, crop_width, crop_height
-
-    def _crop_box(self, random: Random) -> tuple[int, int, int, int]:
-        """Left, top, width and height in pixels of the stage."""
-        width, height = self.stage_spec.width, self.stage_spec.height
-        crop_width = max(1, round(width * random.uniform(self.config.smallest_crop, 1)))
-        crop_height = max(1, round(height * random.uniform(self.config.smallest_crop, 1)))
-        left = round(random.uniform(0, width - crop_width))
-        top = round(random.uniform(0, height - crop_height))
-        return left, top, crop_width, crop_height
 
     def _distorted(self, view: Tensor, random: Random) -> Tensor:
         """`view` after RandAugment, which draws from a generator that others draw from too."""

@@ -16,7 +16,14 @@ from manylabel.data.records import Records
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment
 from manylabel.feed.cache import ImageCache
-from manylabel.feed.sampling import SamplerConfig, epoch_length, epoch_order, mix, repeats
+from manylabel.feed.sampling import (
+    SamplerConfig,
+    UniformConfig,
+    epoch_length,
+    epoch_order,
+    mix,
+    repeats,
+)
 from manylabel.images import load_rgb
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
@@ -75,7 +82,7 @@ class EpochSampler(Sampler[Draw]):
     def __init__(
         self,
         targets: NDArray[np.int8],
-        config: SamplerConfig = SamplerConfig(),  # noqa: B008 (it is frozen)
+        config: SamplerConfig = UniformConfig(),  # noqa: B008 (it is frozen)
         *,
         seed: int,
         epoch: int,

@@ -7,27 +7,91 @@ length is the same in every epoch.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from manylabel.config import Config
+from manylabel.config import Config, default_name
 from manylabel.labels import PRESENT
 
 
-class SamplerConfig(Config):
-    """How often an epoch shows each training image."""
+@final
+class UniformConfig(Config):
+    """An epoch shows each training image once, as the paper's does."""
 
-    name: Literal["uniform", "repeat-factor", "inverse-frequency"] = "uniform"
-    """`uniform` (the paper's): once; `repeat-factor`: images of rare labels more often (LVIS);
-    `inverse-frequency`: as many draws as images, with replacement, rare labels more likely."""
+    name: Literal["uniform"] = "uniform"
+    """Which sampler."""
+
+    def length(self, targets: NDArray[np.int8]) -> int:
+        """Images of each epoch."""
+        return len(targets)
+
+    def order(self, targets: NDArray[np.int8], *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Every image once, in a random order."""
+        import torch
+
+        # torch's: the order that runs have had since before there were other samplers.
+        generator = torch.Generator().manual_seed(mix(seed, epoch))
+        return torch.randperm(len(targets), generator=generator).numpy()
+
+
+@final
+class RepeatFactorConfig(Config):
+    """An epoch shows images of rare labels more than once (LVIS).
+
+    An image is shown as often as its repeat factor says. The fraction of the factor is the chance
+    of once more, drawn anew each epoch.
+    """
+
+    name: Literal["repeat-factor"] = "repeat-factor"
+    """Which sampler."""
     threshold: float = Field(default=1e-3, gt=0, le=1)
-    """`repeat-factor` only: images of labels that fewer than this share of images have are
-    repeated; LVIS's value."""
+    """Images of labels that fewer than this share of images have are repeated; LVIS's value."""
+
+    def length(self, targets: NDArray[np.int8]) -> int:
+        """Images of each epoch; those that come twice count twice."""
+        whole, extra = _whole_and_extra(repeat_factors(targets, self.threshold))
+        return int(whole.sum()) + round(extra.sum())
+
+    def order(self, targets: NDArray[np.int8], *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Every image as often as its repeat factor says, in a random order."""
+        rng = np.random.default_rng(mix(seed, epoch))
+        counts = _rounded(repeat_factors(targets, self.threshold), rng)
+        return rng.permutation(np.repeat(np.arange(len(targets)), counts))
+
+
+@final
+class InverseFrequencyConfig(Config):
+    """An epoch draws as many images as there are, with replacement, rare labels more likely.
+
+    Each place of the epoch is drawn by itself, and an image may be missing from an epoch.
+    """
+
+    name: Literal["inverse-frequency"] = "inverse-frequency"
+    """Which sampler."""
     power: float = Field(default=0.5, gt=0)
-    """`inverse-frequency` only: a label's weight is its share of images to the minus this."""
+    """A label's weight is its share of images to the minus this."""
+
+    def length(self, targets: NDArray[np.int8]) -> int:
+        """Images of each epoch."""
+        return len(targets)
+
+    def order(self, targets: NDArray[np.int8], *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """As many draws as images."""
+        rng = np.random.default_rng(mix(seed, epoch))
+        reach = np.cumsum(draw_weights(targets, self.power))
+        places = rng.random(len(targets)) * reach[-1]
+        return np.searchsorted(reach, places, side="right").astype(np.int64)
+
+
+SamplerConfig = Annotated[
+    UniformConfig | RepeatFactorConfig | InverseFrequencyConfig,
+    Field(discriminator="name"),
+    default_name("uniform"),
+]
+"""How often an epoch shows each training image, told apart by `name`."""
 
 
 def epoch_order(
@@ -35,33 +99,18 @@ def epoch_order(
 ) -> NDArray[np.int64]:
     """The images of an epoch in order, int64 [L], positions in `targets`; L is `epoch_length`.
 
-    Under `repeat-factor` an image is shown as often as its repeat factor says, the fraction being
-    the chance of once more, drawn anew each epoch. Under `inverse-frequency` each of the L places
-    is drawn by itself, and an image may be missing from an epoch.
-
     Args:
         config: How.
         targets: int8 [N, C] in {1, 0, -1}; unknown counts as not present.
         seed: The run's.
         epoch: Counted over the whole run.
     """
-    if config.name == "uniform":
-        return _shuffled(len(targets), seed, epoch)
-    rng = np.random.default_rng(mix(seed, epoch))
-    if config.name == "inverse-frequency":
-        reach = np.cumsum(draw_weights(targets, config.power))
-        places = rng.random(len(targets)) * reach[-1]
-        return np.searchsorted(reach, places, side="right").astype(np.int64)
-    counts = _rounded(repeat_factors(targets, config.threshold), rng)
-    return rng.permutation(np.repeat(np.arange(len(targets)), counts))
+    return config.order(targets, seed=seed, epoch=epoch)
 
 
 def epoch_length(config: SamplerConfig, targets: NDArray[np.int8]) -> int:
     """How many images each epoch shows; those that come twice count twice."""
-    if config.name != "repeat-factor":
-        return len(targets)
-    whole, extra = _whole_and_extra(repeat_factors(targets, config.threshold))
-    return int(whole.sum()) + round(extra.sum())
+    return config.length(targets)
 
 
 def repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -147,11 +196,3 @@ def _whole_and_extra(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     whole = np.floor(factors)
     return whole.astype(np.int64), factors - whole
-
-
-def _shuffled(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    import torch
-
-    # torch's: the order that runs have had since before there were other samplers.
-    generator = torch.Generator().manual_seed(mix(seed, epoch))
-    return torch.randperm(size, generator=generator).numpy()

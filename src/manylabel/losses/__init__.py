@@ -13,23 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
-from manylabel.config import Config
+from manylabel.config import Config, default_name
 from manylabel.losses.asymmetric import Asymmetric, AsymmetricConfig
 from manylabel.losses.bce import BCE, BCEConfig
 from manylabel.losses.counts import LabelCounts
 from manylabel.losses.distribution_balanced import DistributionBalanced, DistributionBalancedConfig
 from manylabel.losses.focal import Focal, FocalConfig
-from manylabel.losses.partial import UnknownConfig
+from manylabel.losses.partial import (
+    EntropyConfig,
+    ExpectedPositivesConfig,
+    IgnoreConfig,
+    NegativeConfig,
+    SmoothedNegativeConfig,
+    UnknownConfig,
+    WeakNegativeConfig,
+)
 from manylabel.losses.two_way import TwoWay, TwoWayConfig
-
-
-def _with_default_name(table: Any) -> Any:
-    """A table without a name means cross-entropy: old recipes give no name."""
-    return {"name": "bce", **table} if isinstance(table, dict) else table
-
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits [N, C] and targets [N, C] in {1, 0, -1} to a scalar in 32 bits or more."""
@@ -46,9 +48,9 @@ LOSSES: Final[dict[str, tuple[type[Config], Callable[[Any, LabelCounts | None], 
 LossConfig = Annotated[
     BCEConfig | AsymmetricConfig | FocalConfig | TwoWayConfig | DistributionBalancedConfig,
     Field(discriminator="name"),
-    BeforeValidator(_with_default_name),
+    default_name("bce"),
 ]
-"""The settings of any loss; `name` says which."""
+"""The settings of any loss, told apart by `name`; a table without a name is cross-entropy's."""
 
 __all__ = [
     "BCE",
@@ -58,12 +60,18 @@ __all__ = [
     "BCEConfig",
     "DistributionBalanced",
     "DistributionBalancedConfig",
+    "EntropyConfig",
+    "ExpectedPositivesConfig",
     "Focal",
     "FocalConfig",
+    "IgnoreConfig",
     "LabelCounts",
     "Loss",
     "LossConfig",
+    "NegativeConfig",
+    "SmoothedNegativeConfig",
     "TwoWay",
     "TwoWayConfig",
     "UnknownConfig",
+    "WeakNegativeConfig",
 ]

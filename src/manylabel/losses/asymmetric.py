@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.losses.counts import LabelCounts
 from manylabel.losses.focusing import focusing
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 class AsymmetricConfig(Config):
@@ -33,7 +33,7 @@ class AsymmetricConfig(Config):
     same."""
     reduction: Reduction = "sum_over_labels"
     """The reduction over labels, as for `bce`. Over images it is the mean."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """How unknown targets count."""
 
 

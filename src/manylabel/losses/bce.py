@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.errors import ConfigError
 from manylabel.losses.counts import LabelCounts, as_tensor_like, need_counts
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 def _with_one_error(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -50,7 +50,7 @@ class BCEConfig(Config):
     """`sum_over_labels`: the sum over labels and the mean over images, as in the authors' Caffe;
     the paper's learning rates are for this. `mean_over_labels`: also divided by the number of
     labels C; the same learning rate is then C times too small."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """How unknown targets count."""
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.losses.counts import LabelCounts, as_tensor_like, need_counts
 from manylabel.losses.focusing import focusing
-from manylabel.losses.partial import PartialLoss, Reduction, UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
 
 
 class DistributionBalancedConfig(Config):
@@ -37,7 +37,7 @@ class DistributionBalancedConfig(Config):
     """Focusing, as in `focal`; the authors' results are best with it. 0: none."""
     reduction: Reduction = "sum_over_labels"
     """The reduction over labels, as for `bce`. Over images it is the mean."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """How unknown targets count: any option except `smoothed-negative`."""
 
     @field_validator("unknown")

@@ -24,15 +24,16 @@ C, which is `mean_over_labels` here. `sum_over_labels` is C times as much, inclu
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Final, Literal, final
+from typing import Annotated, Any, Literal, final
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from manylabel.config import Config
+from manylabel.config import Config, default_name
 from manylabel.labels import PRESENT, UNKNOWN
 
 Reduction = Literal["sum_over_labels", "mean_over_labels"]
@@ -41,40 +42,132 @@ Reduction = Literal["sum_over_labels", "mean_over_labels"]
 EntryLoss = Callable[[Tensor, Tensor], Tensor]
 """From logits and targets in {1, 0}, [N, C] in 32 bits or more, to the loss of each entry."""
 
-_ENTROPY_WEIGHT: Final = 0.1
+
+class BaseUnknownConfig(Config):
+    """What the settings of all treatments of unknown targets have."""
+
+    name: Any  # of each treatment, its own
+    """Which treatment; see docs/unknown-labels.md."""
+
+    @abstractmethod
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """Each entry's loss [N, C].
+
+        Args:
+            entry: The loss of entries whose targets are known.
+            logits: [N, C], in 32 bits or more.
+            targets: [N, C] in {1, 0, -1}.
+        """
+
+    def penalty(self, logits: Tensor) -> Tensor | None:
+        """What a batch costs beside its entries; None: nothing."""
+        return None
 
 
-class UnknownConfig(Config):
-    """How unknown targets (-1) count in training."""
+@final
+class IgnoreConfig(BaseUnknownConfig):
+    """Unknown targets have neither loss nor gradient."""
 
-    name: Literal[
-        "ignore",
-        "negative",
-        "weak-negative",
-        "smoothed-negative",
-        "expected-positives",
-        "entropy",
-    ] = "ignore"
-    """`ignore`: no loss and no gradient. `negative`: as absent. `weak-negative`: as absent, with a
-    small weight. `smoothed-negative`: as absent, and all targets are smoothed.
-    `expected-positives`: only the mean number of positives in a batch is kept near `positives`.
-    `entropy`: scores near 0 and 1 are penalised. See docs/unknown-labels.md."""
+    name: Literal["ignore"] = "ignore"
+    """Which treatment; see docs/unknown-labels.md."""
+
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """0 for unknown targets."""
+        losses = _as_absent(entry, logits, targets)
+        return torch.where(targets == UNKNOWN, torch.zeros_like(losses), losses)
+
+
+@final
+class NegativeConfig(BaseUnknownConfig):
+    """Unknown targets count as absent."""
+
+    name: Literal["negative"] = "negative"
+    """Which treatment; see docs/unknown-labels.md."""
+
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of absent targets for unknown ones."""
+        return _as_absent(entry, logits, targets)
+
+
+@final
+class WeakNegativeConfig(BaseUnknownConfig):
+    """Unknown targets count as absent, with a small weight."""
+
+    name: Literal["weak-negative"] = "weak-negative"
+    """Which treatment; see docs/unknown-labels.md."""
     weight: float | None = Field(default=None, gt=0)
-    """How much unknown targets count. If it is not set: `weak-negative` takes 1 / (C - 1) for C
-    labels; `entropy` takes 0.1, the authors' value for MS-COCO and NUS-WIDE (VOC: 0.2);
-    `expected-positives` takes 1."""
-    smoothing: float = Field(default=0.1, gt=0, lt=0.5)
-    """For `smoothed-negative` only: targets are 1 - this and this instead of 1 and 0."""
-    positives: float | None = Field(default=None, gt=0)
-    """For `expected-positives` only, which needs it: the mean number of labels of an image."""
+    """How much unknown targets count; unset: 1 / (C - 1) of C labels."""
 
-    @model_validator(mode="after")
-    def _check(self) -> UnknownConfig:
-        if self.name == "expected-positives" and self.positives is None:
-            raise ValueError(
-                "'expected-positives' needs 'positives', the mean number of labels of an image"
-            )
-        return self
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """A share of the loss of absent targets for unknown ones."""
+        losses = _as_absent(entry, logits, targets)
+        weight = 1 / max(1, logits.shape[1] - 1) if self.weight is None else self.weight
+        return torch.where(targets == UNKNOWN, weight * losses, losses)
+
+
+@final
+class SmoothedNegativeConfig(BaseUnknownConfig):
+    """Unknown targets count as absent, and all targets are smoothed."""
+
+    name: Literal["smoothed-negative"] = "smoothed-negative"
+    """Which treatment; see docs/unknown-labels.md."""
+    smoothing: float = Field(default=0.1, gt=0, lt=0.5)
+    """Targets are 1 - this and this rather than 1 and 0."""
+
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of smoothed targets."""
+        present = (targets == PRESENT).to(logits.dtype)
+        losses, opposite = entry(logits, present), entry(logits, 1 - present)
+        return (1 - self.smoothing) * losses + self.smoothing * opposite
+
+
+@final
+class ExpectedPositivesConfig(BaseUnknownConfig):
+    """A batch's mean number of positives is held near `positives`."""
+
+    name: Literal["expected-positives"] = "expected-positives"
+    """Which treatment; see docs/unknown-labels.md."""
+    positives: float = Field(gt=0)
+    """The labels that an image has on average."""
+    weight: float = Field(default=1.0, gt=0)
+    """How much the number of positives counts."""
+
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """0 for unknown targets."""
+        return IgnoreConfig().entries(entry, logits, targets)
+
+    def penalty(self, logits: Tensor) -> Tensor:
+        """How far the expected number of positives is from what it should be, squared, over C."""
+        found = torch.sigmoid(logits).sum(1).mean()
+        return self.weight * (found - self.positives).square() / logits.shape[1]
+
+
+@final
+class EntropyConfig(BaseUnknownConfig):
+    """Scores of unknown targets are kept from becoming sure."""
+
+    name: Literal["entropy"] = "entropy"
+    """Which treatment; see docs/unknown-labels.md."""
+    weight: float = Field(default=0.1, gt=0)
+    """How much unknown targets count; 0.1 is the authors' for MS-COCO and NUS-WIDE (VOC: 0.2)."""
+
+    def entries(self, entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+        """The negative entropy of the score for unknown targets."""
+        losses = _as_absent(entry, logits, targets)
+        return torch.where(targets == UNKNOWN, -self.weight * entropy(logits), losses)
+
+
+UnknownConfig = Annotated[
+    IgnoreConfig
+    | NegativeConfig
+    | WeakNegativeConfig
+    | SmoothedNegativeConfig
+    | ExpectedPositivesConfig
+    | EntropyConfig,
+    Field(discriminator="name"),
+    default_name("ignore"),
+]
+"""What unknown targets (-1) do in training, told apart by `name`."""
 
 
 @final
@@ -93,37 +186,16 @@ class PartialLoss:
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of logits [N, C] and targets [N, C] in {1, 0, -1}."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss = self._entries(logits, targets).sum(1).mean()
-        if self._unknown.name == "expected-positives":
-            loss = loss + self._positives_penalty(logits)
+        loss = self._unknown.entries(self._entry, logits, targets).sum(1).mean()
+        penalty = self._unknown.penalty(logits)
+        if penalty is not None:
+            loss = loss + penalty
         return loss / logits.shape[1] if self._reduction == "mean_over_labels" else loss
 
-    def _entries(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each entry, [N, C]."""
-        present = (targets == PRESENT).to(logits.dtype)
-        losses = self._entry(logits, present)
-        match self._unknown.name:
-            case "ignore" | "expected-positives":
-                unknown = torch.zeros_like(losses)
-            case "negative":
-                return losses
-            case "weak-negative":
-                unknown = self._weight(1 / max(1, logits.shape[1] - 1)) * losses
-            case "smoothed-negative":
-                smoothing = self._unknown.smoothing
-                return (1 - smoothing) * losses + smoothing * self._entry(logits, 1 - present)
-            case "entropy":
-                unknown = -self._weight(_ENTROPY_WEIGHT) * entropy(logits)
-        return torch.where(targets == UNKNOWN, unknown, losses)
 
-    def _positives_penalty(self, logits: Tensor) -> Tensor:
-        """The squared error of the expected number of positives, times the weight, over C."""
-        assert self._unknown.positives is not None
-        found = torch.sigmoid(logits).sum(1).mean()
-        return self._weight(1.0) * (found - self._unknown.positives).square() / logits.shape[1]
-
-    def _weight(self, default: float) -> float:
-        return default if self._unknown.weight is None else self._unknown.weight
+def _as_absent(entry: EntryLoss, logits: Tensor, targets: Tensor) -> Tensor:
+    """Each entry's loss [N, C], where unknown targets are taken as absent ones."""
+    return entry(logits, (targets == PRESENT).to(logits.dtype))
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from manylabel.config import Config
 from manylabel.labels import ABSENT, PRESENT
 from manylabel.losses.counts import LabelCounts
-from manylabel.losses.partial import UnknownConfig
+from manylabel.losses.partial import IgnoreConfig, UnknownConfig
 
 _LOWEST: Final = -1e30
 """Lower than every logit, but finite."""
@@ -28,7 +28,7 @@ class TwoWayConfig(Config):
     counts."""
     temperature_absent: float = Field(default=1.0, gt=0)
     """How many absent labels count in addition to the highest one."""
-    unknown: UnknownConfig = UnknownConfig()
+    unknown: UnknownConfig = IgnoreConfig()
     """How unknown targets count: `ignore` or `negative`. The other options change the loss of
     single entries, and this loss has none."""
 

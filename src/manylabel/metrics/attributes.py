@@ -70,12 +70,12 @@ def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasure
     Source:
         The paper of `mean_accuracy`.
     """
-    decided, targets = check_decided(decided, targets)
+    decisions, targets = check_decided(decided, targets)
     known = targets != UNKNOWN
     images = known.any(axis=1)
-    decided, present = (decided & known)[images], (targets == PRESENT)[images]
-    right = (decided & present).sum(axis=1)
-    precision = mean_or_nan(_share(right, decided.sum(axis=1)))
+    decisions, present = (decisions & known)[images], (targets == PRESENT)[images]
+    right = (decisions & present).sum(axis=1)
+    precision = mean_or_nan(_share(right, decisions.sum(axis=1)))
     recall = mean_or_nan(_share(right, present.sum(axis=1)))
     total = precision + recall
     return InstanceMeasures(

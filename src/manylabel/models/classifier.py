@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from manylabel.config import Config
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig
-from manylabel.models.heads import HEADS, AnyHeadConfig, Head, SRNConfig
+from manylabel.models.heads import HEADS, AnyHeadConfig, Head
 from manylabel.models.heads.base import HeadOutput
 from manylabel.models.heads.steps import StepPlan
 from manylabel.preprocess import InputSpec
@@ -20,7 +20,7 @@ class ModelConfig(Config):
 
     backbone: BackboneConfig = BackboneConfig()
     """The backbone."""
-    head: AnyHeadConfig = SRNConfig()
+    head: AnyHeadConfig
     """The head."""
 
 

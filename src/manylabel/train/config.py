@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from manylabel.config import Config, override, parse, read_toml
+from manylabel.config import Config, parse
 from manylabel.data.read import DataSource
 from manylabel.errors import ConfigError
-from manylabel.feed.augment import AugmentConfig
-from manylabel.feed.sampling import SamplerConfig
+from manylabel.feed.augment import AugmentConfig, PaperAugmentConfig
+from manylabel.feed.sampling import SamplerConfig, UniformConfig
 from manylabel.losses import BCEConfig, LossConfig
 from manylabel.models.backbones import (
     BackboneConfig,
@@ -24,44 +24,8 @@ from manylabel.models.classifier import ModelConfig
 from manylabel.models.heads import HEADS, AnyHeadConfig, LinearConfig
 from manylabel.models.heads.steps import StepPlan
 from manylabel.preprocess import InputSpec
-from manylabel.train.mixing import MixingConfig
-
-
-class ScheduleConfig(Config):
-    """How the learning rate changes during a step."""
-
-    name: Literal["constant", "plateau", "milestones", "cosine", "one-cycle"] = "constant"
-    """`plateau`: multiplied by `factor` when the validation loss saturates; `milestones`:
-    multiplied by `factor` after the epochs listed; `cosine`: to zero over the step; `one-cycle`:
-    up over 30 % of the step, then to zero."""
-    factor: float = Field(default=0.1, gt=0, lt=1)
-    """`plateau` and `milestones` only."""
-    patience: int = Field(default=2, ge=0)
-    """`plateau` only: epochs without a lower validation loss before the rate falls."""
-    smallest: float = Field(default=1e-5, gt=0)
-    """`plateau` only: the rate falls no further than this."""
-    epochs: tuple[int, ...] = ()
-    """`milestones` only: epochs of the step, counted from 1, after which the rate falls."""
-
-
-class OptimConfig(Config):
-    """The optimiser; each step begins with a new one."""
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    """`sgd` is the paper's."""
-    lr: float = Field(default=1e-3, gt=0)
-    """The initial learning rate; the highest one under `one-cycle`."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """`sgd` only."""
-    weight_decay: float = Field(default=5e-4, ge=0)
-    """On everything that is trained. What is frozen does not decay."""
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """The learning rate of each layer of the backbone is this times that of the layer above it;
-    the head has `lr`. 1: the whole net has `lr`. Around 0.7 suits pre-trained transformers."""
-    clip_norm: float | None = Field(default=None, gt=0)
-    """Gradients are scaled down to this norm; unset: never."""
-    schedule: ScheduleConfig = ScheduleConfig()
-    """How the rate changes during a step."""
+from manylabel.train.mixing import MixingConfig, NoMixingConfig
+from manylabel.train.optim import OptimConfig, SGDConfig
 
 
 class StepConfig(Config):
@@ -89,13 +53,16 @@ class RunConfig(Config):
     """Seeds weights, order and random views."""
     data: DataSource | None = None
     """The data set; `--data` on the command line."""
+    skip_bad_images: bool = False
+    """Leave out images that cannot be used, and count them; `--skip-bad-images` sets it. Without
+    it, one such image is an error before training begins."""
     input: InputSpec = InputSpec()
     """The model's input; what is not given is what the backbone's weights were trained with."""
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = PaperAugmentConfig()
     """Random views of training images."""
-    mixing: MixingConfig = MixingConfig()
+    mixing: MixingConfig = NoMixingConfig()
     """Two training images mixed into one."""
-    sampler: SamplerConfig = SamplerConfig()
+    sampler: SamplerConfig = UniformConfig()
     """How often an epoch shows each training image."""
     backbone: BackboneConfig = BackboneConfig()
     """The backbone."""
@@ -103,7 +70,7 @@ class RunConfig(Config):
     """The head."""
     loss: LossConfig = BCEConfig()
     """The loss of each branch; a step adds up those of its branches."""
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig = SGDConfig()
     """The optimiser of steps that name none."""
     steps: tuple[StepConfig, ...] = Field(min_length=1)
     """SRN has four, other heads one."""
@@ -139,21 +106,43 @@ class RunConfig(Config):
                 )
             _check_freezing(step, self.plan_of(step.kind).trains)
         self._check_stages()
+        self._check_validation()
+        if self.cache_folder is not None and not self.cache:
+            raise ValueError("cache_folder is where cache = true keeps images, and cache is false")
         if self.features == "cached":
-            if any("backbone" in self.parts_of(step) for step in self.steps):
-                raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
-            if self.augment.name not in ("none", "flip"):
-                raise ValueError("features = 'cached' goes with augment 'none' or 'flip' only")
-            if self.augment.randaugment:
-                raise ValueError("features = 'cached' goes without augment.randaugment")
-            if self.cache:
-                raise ValueError("features = 'cached' keeps maps, not images: leave out cache")
-            if self.mixing.name != "none":
-                raise ValueError(
-                    f"features = 'cached' keeps the maps of single images; mixing "
-                    f"'{self.mixing.name}' needs features = 'live'"
-                )
+            self._check_cached_features()
         return self
+
+    def _check_validation(self) -> None:
+        """Whether each step is validated as often as its settings need."""
+        every = self.validate_every
+        for step in self.steps:
+            schedule = self.optim_of(step).schedule
+            if schedule.moves_after == "validation" and every != 1:
+                raise ValueError(
+                    f"the schedule '{schedule.name}' needs a validation loss in every epoch: "
+                    "validate_every = 1"
+                )
+            if self.keep == "best" and not 0 < every <= step.epochs:
+                raise ValueError(
+                    f"keep = 'best' chooses among validated epochs, and the step '{step.kind}' has "
+                    f"none: it has {step.epochs} epochs, and validate_every is {every}"
+                )
+
+    def _check_cached_features(self) -> None:
+        if any("backbone" in self.parts_of(step) for step in self.steps):
+            raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
+        if self.augment.name not in ("none", "flip"):
+            raise ValueError("features = 'cached' goes with augment 'none' or 'flip' only")
+        if self.augment.randaugment:
+            raise ValueError("features = 'cached' goes without augment.randaugment")
+        if self.cache:
+            raise ValueError("features = 'cached' keeps maps, not images: leave out cache")
+        if self.mixing.name != "none":
+            raise ValueError(
+                f"features = 'cached' keeps the maps of single images; mixing "
+                f"'{self.mixing.name}' needs features = 'live'"
+            )
 
     def _check_stages(self) -> None:
         """Ask the backbone for its stages, if need be, before a run gets to the step in question.
@@ -200,15 +189,6 @@ def _check_freezing(step: StepConfig, trained: tuple[str, ...]) -> None:
         raise ValueError(
             f"step '{step.kind}' does not train the backbone: leave out its freeze_stages"
         )
-
-
-def load_recipe(path: Path, settings: tuple[str, ...] = ()) -> RunConfig:
-    """The run that a recipe and `--set` overrides describe, all defaults filled in.
-
-    Raises:
-        ConfigError: The recipe is missing, is no TOML, or holds a key or value that does not fit.
-    """
-    return resolve(override(read_toml(path), settings), where=str(path))
 
 
 def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:

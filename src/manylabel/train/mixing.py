@@ -14,31 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Literal, TypeVar, final
+from typing import Annotated, Final, Literal, TypeVar, final
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from manylabel.config import Config
+from manylabel.config import Config, default_name
 from manylabel.feed.sampling import mix
 
 Output = TypeVar("Output")
 
-_ALPHA: Final = {"mixup": 0.2, "cutmix": 1.0}
 _STREAM: Final = 1
 """Keeps these draws apart from those of order and views, which are seeded by the same numbers."""
-
-
-class MixingConfig(Config):
-    """Mixing two training images into one; off in every recipe of a paper."""
-
-    name: Literal["none", "mixup", "cutmix", "either"] = "none"
-    """`mixup`: the weighted mean of two images. `cutmix`: a box of one image is laid over the
-    other. `either`: each batch one of the two, half the time. All need live features."""
-    alpha: float | None = Field(default=None, gt=0)
-    """The share of an image is drawn from Beta(alpha, alpha): near 0 or 1 for a small alpha, near
-    a half for a large one. Unset: 0.2 for `mixup`, 1 for `cutmix`."""
 
 
 @final
@@ -99,6 +87,75 @@ class Mixture:
         return torch.tensor(self.partners, device=like.device)
 
 
+@final
+class NoMixingConfig(Config):
+    """Training images as they are, as in every recipe of a paper."""
+
+    name: Literal["none"] = "none"
+    """Which mixing."""
+
+    def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
+        """No mixture."""
+        return Mixture()
+
+
+@final
+class MixUpConfig(Config):
+    """The weighted mean of two images. Needs live features."""
+
+    name: Literal["mixup"] = "mixup"
+    """Which mixing."""
+    alpha: float = Field(default=0.2, gt=0)
+    """The share of an image is drawn from Beta(alpha, alpha): near 0 or 1 for a small alpha, near
+    a half for a large one."""
+
+    def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
+        """A mixture of whole images."""
+        kept = random.betavariate(self.alpha, self.alpha)
+        return Mixture(kept, _draw_partners(random, images))
+
+
+@final
+class CutMixConfig(Config):
+    """A box of one image is laid over the other. Needs live features."""
+
+    name: Literal["cutmix"] = "cutmix"
+    """Which mixing."""
+    alpha: float = Field(default=1.0, gt=0)
+    """The share of an image is drawn from Beta(alpha, alpha), as for `mixup`."""
+
+    def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
+        """A mixture by a box."""
+        kept = random.betavariate(self.alpha, self.alpha)
+        partners = _draw_partners(random, images)
+        box = _draw_box(random, size, share=1 - kept)
+        return Mixture(1 - box.area / (size[0] * size[1]), partners, box)
+
+
+@final
+class EitherConfig(Config):
+    """Each batch is mixed by `mixup` or by `cutmix`, at random. Needs live features."""
+
+    name: Literal["either"] = "either"
+    """Which mixing."""
+    alpha: float | None = Field(default=None, gt=0)
+    """The alpha of both; unset: each has its own default."""
+
+    def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
+        """A mixture by one of the two."""
+        kind = random.choice((MixUpConfig, CutMixConfig))
+        config = kind() if self.alpha is None else kind(alpha=self.alpha)
+        return config.draw(random, images=images, size=size)
+
+
+MixingConfig = Annotated[
+    NoMixingConfig | MixUpConfig | CutMixConfig | EitherConfig,
+    Field(discriminator="name"),
+    default_name("none"),
+]
+"""Mixing two training images into one, told apart by `name`. It needs live features."""
+
+
 def draw_mixture(
     config: MixingConfig, *, images: int, size: tuple[int, int], seed: int, epoch: int, batch: int
 ) -> Mixture:
@@ -112,17 +169,11 @@ def draw_mixture(
         epoch: Counted over the whole run.
         batch: The batch's position in the epoch, from 0.
     """
-    if config.name == "none":
-        return Mixture()
-    random = Random(mix(seed, epoch, batch, _STREAM))
-    kind = random.choice(("mixup", "cutmix")) if config.name == "either" else config.name
-    alpha = _ALPHA[kind] if config.alpha is None else config.alpha
-    kept = random.betavariate(alpha, alpha)
-    partners = tuple(random.sample(range(images), images))
-    if kind == "mixup":
-        return Mixture(kept, partners)
-    box = _draw_box(random, size, share=1 - kept)
-    return Mixture(1 - box.area / (size[0] * size[1]), partners, box)
+    return config.draw(Random(mix(seed, epoch, batch, _STREAM)), images=images, size=size)
+
+
+def _draw_partners(random: Random, images: int) -> tuple[int, ...]:
+    return tuple(random.sample(range(images), images))
 
 
 def _draw_box(random: Random, size: tuple[int, int], *, share: float) -> PixelBox:

@@ -1,26 +1,77 @@
-"""Optimisers and learning-rate schedules from a recipe."""
+"""Optimisers, their settings, and the learning rates that they train with."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, final
+from typing import Annotated, Any, Literal, final
 
+from pydantic import Field
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LRScheduler,
-    MultiStepLR,
-    OneCycleLR,
-    ReduceLROnPlateau,
-)
 
+from manylabel.config import Config, default_name
 from manylabel.errors import ConfigError
 from manylabel.models.classifier import Classifier
-from manylabel.train.config import OptimConfig
+from manylabel.train.schedules import ConstantConfig, ScheduleConfig
 
 Group = dict[str, Any]
 """Parameters (`params`) of one learning rate (`lr`), as torch's optimisers take them."""
+
+Parameters = Iterable[nn.Parameter] | list[Group]
+"""Parameters of one learning rate, or `parameter_groups`."""
+
+
+class BaseOptimConfig(Config):
+    """What the settings of all optimisers have."""
+
+    name: Any  # of each optimiser, its own
+    """Which optimiser."""
+    lr: float = Field(default=1e-3, gt=0)
+    """The initial learning rate; the highest one under `one-cycle`."""
+    weight_decay: float = Field(default=5e-4, ge=0)
+    """On everything that is trained. What is frozen does not decay."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of each layer of the backbone is this times that of the layer above it;
+    the head has `lr`. 1: the whole net has `lr`. Around 0.7 suits pre-trained transformers."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Gradients are scaled down to this norm; unset: never."""
+    schedule: ScheduleConfig = ConstantConfig()
+    """How the rate changes during a step."""
+
+    @abstractmethod
+    def build(self, parameters: Parameters) -> Optimizer:
+        """A new optimiser over `parameters`, which are all that will ever decay."""
+
+
+@final
+class SGDConfig(BaseOptimConfig):
+    """Stochastic gradient descent with momentum, the paper's; each step begins with a new one."""
+
+    name: Literal["sgd"] = "sgd"
+    """Which optimiser."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """How much of the last update goes into the next."""
+
+    def build(self, parameters: Parameters) -> Optimizer:
+        """A new SGD over `parameters`, which are all that will ever decay."""
+        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+@final
+class AdamWConfig(BaseOptimConfig):
+    """AdamW, whose weight decay is apart from the gradient; each step begins with a new one."""
+
+    name: Literal["adamw"] = "adamw"
+    """Which optimiser."""
+
+    def build(self, parameters: Parameters) -> Optimizer:
+        """A new AdamW over `parameters`, which are all that will ever decay."""
+        return AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+
+OptimConfig = Annotated[SGDConfig | AdamWConfig, Field(discriminator="name"), default_name("sgd")]
+"""The settings of any optimiser, told apart by `name`."""
 
 
 def parameter_groups(config: OptimConfig, classifier: Classifier) -> list[Group]:
@@ -45,23 +96,9 @@ def parameter_groups(config: OptimConfig, classifier: Classifier) -> list[Group]
     ]
 
 
-def build_optimizer(
-    config: OptimConfig, parameters: Iterable[nn.Parameter] | list[Group]
-) -> Optimizer:
-    """A new optimiser over `parameters`, which are all that will ever decay.
-
-    Args:
-        config: Its settings.
-        parameters: All of one learning rate, or `parameter_groups`.
-    """
-    if config.name == "adamw":
-        return AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    return SGD(
-        parameters,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+def build_optimizer(config: OptimConfig, parameters: Parameters) -> Optimizer:
+    """A new optimiser over `parameters`, which are all that will ever decay."""
+    return config.build(parameters)
 
 
 @final
@@ -71,59 +108,40 @@ class Schedule:
     The rates of all groups keep their proportions.
 
     Raises:
-        ConfigError: `plateau` without a validation split to look at.
+        ConfigError: The schedule moves by the validation loss, and there is none in every epoch.
     """
 
     def __init__(
         self, config: OptimConfig, optimizer: Optimizer, *, iterations: int, validated: bool
     ) -> None:
-        schedule = config.schedule
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
-        self._by_iteration: LRScheduler | None = None
-        self._by_epoch: LRScheduler | None = None
-        self._by_loss: ReduceLROnPlateau | None = None
-        if schedule.name == "one-cycle":
-            self._by_iteration = OneCycleLR(optimizer, rates, total_steps=iterations + 1)
-        elif schedule.name == "cosine":
-            self._by_iteration = CosineAnnealingLR(optimizer, iterations)
-        elif schedule.name == "milestones":
-            self._by_epoch = MultiStepLR(optimizer, list(schedule.epochs), schedule.factor)
-        elif schedule.name == "plateau":
-            if not validated:
-                raise ConfigError(
-                    "The schedule 'plateau' needs a validation loss in every epoch.",
-                    where="optim.schedule.name",
-                    fix="Give a data set with a val split and validate_every = 1, or take another "
-                    "schedule.",
-                )
-            self._by_loss = ReduceLROnPlateau(
-                optimizer,
-                factor=schedule.factor,
-                patience=schedule.patience,
-                min_lr=[schedule.smallest * rate / config.lr for rate in rates],
+        self._moves_after = config.schedule.moves_after
+        if self._moves_after == "validation" and not validated:
+            raise ConfigError(
+                f"The schedule '{config.schedule.name}' needs a validation loss in every epoch.",
+                where="optim.schedule.name",
+                fix="Give a data set with a val split and validate_every = 1, or take another "
+                "schedule.",
             )
+        # Any: of torch's schedulers, one alone takes a loss to move by.
+        self._scheduler: Any = config.schedule.build(optimizer, lr=config.lr, iterations=iterations)
 
     def after_iteration(self) -> None:
         """Move on after an update of the weights."""
-        if self._by_iteration is not None:
-            self._by_iteration.step()
+        if self._moves_after == "iteration":
+            self._scheduler.step()
 
     def after_epoch(self, validation_loss: float | None) -> None:
         """Move on after an epoch."""
-        if self._by_epoch is not None:
-            self._by_epoch.step()
-        if self._by_loss is not None and validation_loss is not None:
-            self._by_loss.step(validation_loss)
+        if self._moves_after == "epoch":
+            self._scheduler.step()
+        elif self._moves_after == "validation" and validation_loss is not None:
+            self._scheduler.step(validation_loss)
 
     def state_dict(self) -> dict[str, object]:
         """All that a later `load_state_dict` needs to go on."""
-        return self._active.state_dict() if self._active is not None else {}
+        return {} if self._scheduler is None else self._scheduler.state_dict()
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Go on from a saved state of the same schedule."""
-        if self._active is not None:
-            self._active.load_state_dict(state)
-
-    @property
-    def _active(self) -> LRScheduler | ReduceLROnPlateau | None:
-        return self._by_iteration or self._by_epoch or self._by_loss
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state)

@@ -13,14 +13,33 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from manylabel.config import parse
+from manylabel.config import Config, parse
 from manylabel.errors import ConfigError
-from manylabel.feed.augment import Augment, AugmentConfig
+from manylabel.feed.augment import (
+    Augment,
+    AugmentConfig,
+    CropConfig,
+    FlipConfig,
+    NoAugmentConfig,
+    PaperAugmentConfig,
+)
 from manylabel.images import rgb_pixels
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
-NAMES = ("none", "flip", "crop", "paper")
+CONFIGS = {
+    "none": NoAugmentConfig,
+    "flip": FlipConfig,
+    "crop": CropConfig,
+    "paper": PaperAugmentConfig,
+}
+NAMES = tuple(CONFIGS)
+
+
+class Recipe(Config):
+    """A recipe with this table alone."""
+
+    augment: AugmentConfig = PaperAugmentConfig()
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -29,7 +48,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def paper(spec: InputSpec) -> Augment:
-    return Augment(AugmentConfig(name="paper"), spec)
+    return Augment(PaperAugmentConfig(), spec)
 
 
 def as_bytes(pixels: Tensor) -> bytes:
@@ -103,7 +122,7 @@ def test_paper_squashes_to_256_for_an_input_of_224() -> None:
 def test_a_view_has_the_inputs_size(name: str) -> None:
     inputs, images = [(32, 32), (48, 80), (77, 51)], [(20, 20), (301, 17), (64, 128)]
     for (height, width), size in product(inputs, images):
-        augment = Augment(AugmentConfig(name=name), InputSpec(height=height, width=width))
+        augment = Augment(CONFIGS[name](), InputSpec(height=height, width=width))
         staged = augment.stage(rgb_pixels(noise(*size)))
         views = [augment.vary(staged, Random(seed)) for seed in range(40)]
         with case(height=height, width=width, size=size):
@@ -116,7 +135,7 @@ def test_a_view_has_the_inputs_size(name: str) -> None:
 @pytest.mark.parametrize("randaugment", [0, 9])
 def test_what_is_varied_stays_as_it_was(name: str, randaugment: int) -> None:
     """It may be a cache's."""
-    config = AugmentConfig(name=name, randaugment=randaugment)
+    config = CONFIGS[name](randaugment=randaugment)
     augment = Augment(config, InputSpec(height=48, width=64))
     staged = augment.stage(rgb_pixels(noise(90, 70)))
     before = staged.clone()
@@ -131,7 +150,7 @@ def test_views_are_mirrored_half_the_time_and_never_upside_down(name: str) -> No
     spec, draws = InputSpec(height=40, width=56), 400
     red, green = np.meshgrid(np.linspace(0, 255, 90), np.linspace(0, 255, 70))
     image = Image.fromarray(np.stack([red, green, 0 * red], axis=2).round().astype(np.uint8))
-    augment = Augment(AugmentConfig(name=name), spec)
+    augment = Augment(CONFIGS[name](), spec)
     staged, mirrored = augment.stage(rgb_pixels(image)), 0
     for seed in range(draws):
         red, green, _ = augment.vary(staged, Random(seed)).numpy().astype(int)
@@ -148,7 +167,7 @@ def test_views_are_mirrored_half_the_time_and_never_upside_down(name: str) -> No
 @pytest.mark.parametrize("size", [(20, 31), (64, 48), (300, 200)])
 def test_none_is_what_evaluation_sees(resize: str, size: tuple[int, int]) -> None:
     spec, image = InputSpec(height=48, width=64, resize=resize), noise(*size)
-    augment = Augment(AugmentConfig(name="none"), spec)
+    augment = Augment(NoAugmentConfig(), spec)
     view = augment.vary(augment.stage(rgb_pixels(image)), Random(0))
     assert torch.equal(view, to_pixels(image, spec))
 
@@ -156,7 +175,7 @@ def test_none_is_what_evaluation_sees(resize: str, size: tuple[int, int]) -> Non
 @pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
 def test_flip_is_what_evaluation_sees_or_its_mirror_image(resize: str) -> None:
     spec, image = InputSpec(height=48, width=64, resize=resize), noise(100, 90)
-    augment = Augment(AugmentConfig(name="flip"), spec)
+    augment = Augment(FlipConfig(), spec)
     staged = augment.stage(rgb_pixels(image))
     seen = {as_bytes(augment.vary(staged, Random(seed))) for seed in range(40)}
     whole = to_pixels(image, spec)
@@ -187,7 +206,7 @@ def crops(augment: Augment, draws: int) -> np.ndarray:
 
 @pytest.mark.parametrize("smallest", [0.6, 0.3])
 def test_crop_keeps_the_declared_share_of_each_side(smallest: float) -> None:
-    config, draws = AugmentConfig(name="crop", smallest_crop=smallest), 300
+    config, draws = CropConfig(smallest_crop=smallest), 300
     edges = crops(Augment(config, InputSpec(height=40, width=32)), draws)
     kept = edges[:, 2:] - edges[:, :2]
     pixel = 1 / np.array([32, 40])
@@ -205,9 +224,7 @@ def test_crop_keeps_the_declared_share_of_each_side(smallest: float) -> None:
 
 def test_crop_of_everything_is_a_flip() -> None:
     spec, pixels = InputSpec(height=48, width=64), rgb_pixels(noise(100, 90))
-    whole, flip = (
-        Augment(AugmentConfig(name=name, smallest_crop=1), spec) for name in ("crop", "flip")
-    )
+    whole, flip = Augment(CropConfig(smallest_crop=1), spec), Augment(FlipConfig(), spec)
     seen, expected = (
         {as_bytes(augment.vary(augment.stage(pixels), Random(seed))) for seed in range(40)}
         for augment in (whole, flip)
@@ -217,7 +234,7 @@ def test_crop_of_everything_is_a_flip() -> None:
 
 @pytest.mark.parametrize("name", ["crop", "paper"])
 def test_the_smallest_stage_can_be_cropped(name: str) -> None:
-    config = AugmentConfig(name=name, smallest_crop=0.001)
+    config = CropConfig(smallest_crop=0.001) if name == "crop" else PaperAugmentConfig()
     augment = Augment(config, InputSpec(height=16, width=16))
     staged = augment.stage(rgb_pixels(noise(3, 2)))
     for seed in range(200):
@@ -229,8 +246,8 @@ def test_the_smallest_stage_can_be_cropped(name: str) -> None:
 
 def test_randaugment_is_torchvisions_drawn_by_the_views_own_generator() -> None:
     spec, pixels = InputSpec(height=48, width=64), rgb_pixels(noise(48, 64))
-    ours = Augment(AugmentConfig(name="crop", randaugment=12), spec)
-    plain = Augment(AugmentConfig(name="crop"), spec)
+    ours = Augment(CropConfig(randaugment=12), spec)
+    plain = Augment(CropConfig(), spec)
     theirs = v2.RandAugment(num_ops=2, magnitude=12)
     staged, changed = ours.stage(pixels), 0
     for seed in range(40):
@@ -246,7 +263,7 @@ def test_randaugment_is_torchvisions_drawn_by_the_views_own_generator() -> None:
 
 
 def test_randaugment_leaves_all_global_generators_as_they_were() -> None:
-    augment = Augment(AugmentConfig(name="none", randaugment=9), InputSpec(height=48, width=64))
+    augment = Augment(NoAugmentConfig(randaugment=9), InputSpec(height=48, width=64))
     staged = augment.stage(rgb_pixels(noise(48, 64)))
     states = torch.get_rng_state(), python_random.getstate(), str(np.random.get_state())
     first, second = (augment.vary(staged, Random(3)) for _ in range(2))
@@ -262,12 +279,18 @@ def test_randaugment_leaves_all_global_generators_as_they_were() -> None:
     ("tables", "key"),
     [
         ({"name": "cutout"}, "name"),
-        ({"smallest_crop": 0}, "smallest_crop"),
+        ({"name": "crop", "smallest_crop": 0}, "smallest_crop"),
+        ({"name": "flip", "smallest_crop": 0.5}, "smallest_crop"),
         ({"randaugment": 31}, "randaugment"),
         ({"randaugment": -1}, "randaugment"),
         ({"smal": 1}, "smal"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tables: dict, key: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{key}'"):
-        parse(AugmentConfig, tables, where="recipe.toml")
+    with pytest.raises(ConfigError, match=rf"'augment\.{key}'"):
+        parse(Recipe, {"augment": tables}, where="recipe.toml")
+
+
+def test_a_table_without_a_name_is_the_papers() -> None:
+    recipe = parse(Recipe, {"augment": {"randaugment": 3}}, where="recipe.toml")
+    assert recipe.augment == PaperAugmentConfig(randaugment=3)

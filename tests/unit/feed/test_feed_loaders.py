@@ -12,7 +12,13 @@ from torch.utils.data import Dataset, Sampler
 
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
-from manylabel.feed.augment import Augment, AugmentConfig
+from manylabel.feed.augment import (
+    Augment,
+    CropConfig,
+    FlipConfig,
+    NoAugmentConfig,
+    PaperAugmentConfig,
+)
 from manylabel.feed.cache import ImageCache, build_cache, plan_cache
 from manylabel.feed.loaders import (
     Batch,
@@ -46,8 +52,14 @@ def records(tmp_path: Path, make_image: Callable[..., Path]) -> Records:
     return Records(LabelSpace(["cat", "dog", "owl"]), items, "seven images")
 
 
+AUGMENTATIONS = {
+    config.name: config
+    for config in (NoAugmentConfig(), FlipConfig(), CropConfig(), PaperAugmentConfig())
+}
+
+
 def dataset(records: Records, name: str | None = "paper", **settings: object) -> ImageDataset:
-    augment = Augment(AugmentConfig(name=name), SPEC) if name else None
+    augment = Augment(AUGMENTATIONS[name], SPEC) if name else None
     return ImageDataset(records, SPEC, augment=augment, **settings)
 
 
@@ -329,7 +341,7 @@ def test_a_batch_is_its_samples(records: Records, name: str | None) -> None:
 @pytest.fixture
 def cached(records: Records, tmp_path: Path) -> Callable[..., ImageDataset]:
     def make(name: str | None, seed: int = 0) -> ImageDataset:
-        augment = Augment(AugmentConfig(name=name), SPEC) if name else None
+        augment = Augment(AUGMENTATIONS[name], SPEC) if name else None
         plan = plan_cache(records, stage_of(SPEC, augment), tmp_path / "cache")
         build_cache(plan, workers=2)
         return dataset(records, name, seed=seed, cache=ImageCache(plan))

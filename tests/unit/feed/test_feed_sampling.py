@@ -8,10 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manylabel.config import parse
+from manylabel.config import Config, parse
 from manylabel.errors import ConfigError
 from manylabel.feed.sampling import (
+    InverseFrequencyConfig,
+    RepeatFactorConfig,
     SamplerConfig,
+    UniformConfig,
     draw_weights,
     epoch_length,
     epoch_order,
@@ -39,8 +42,8 @@ TARGETS[86:90, 1] = 1
 TARGETS[0, 2] = 1
 TARGETS[90:, 2] = -1
 
-REPEAT = SamplerConfig(name="repeat-factor", threshold=0.1)
-INVERSE = SamplerConfig(name="inverse-frequency")
+REPEAT = RepeatFactorConfig(threshold=0.1)
+INVERSE = InverseFrequencyConfig()
 
 
 def slow_factors(targets, threshold):
@@ -85,7 +88,7 @@ def test_factors_by_hand():
     assert set(factors[1:86]) == set(factors[90:]) == {1.0}
 
 
-@pytest.mark.parametrize("config", [SamplerConfig(), REPEAT, INVERSE], ids=lambda c: c.name)
+@pytest.mark.parametrize("config", [UniformConfig(), REPEAT, INVERSE], ids=lambda c: c.name)
 def test_an_order_is_a_value_of_seed_and_epoch(config):
     first = epoch_order(config, TARGETS, seed=1, epoch=2)
     assert first.dtype == np.int64
@@ -94,7 +97,7 @@ def test_an_order_is_a_value_of_seed_and_epoch(config):
         assert first.tolist() != epoch_order(config, TARGETS, **other).tolist()
 
 
-@pytest.mark.parametrize("config", [SamplerConfig(), REPEAT, INVERSE], ids=lambda c: c.name)
+@pytest.mark.parametrize("config", [UniformConfig(), REPEAT, INVERSE], ids=lambda c: c.name)
 def test_every_epoch_is_equally_long(config):
     lengths = {len(epoch_order(config, TARGETS, seed=0, epoch=epoch)) for epoch in range(50)}
     assert lengths == {epoch_length(config, TARGETS)}
@@ -104,14 +107,14 @@ def test_uniform_is_a_permutation_by_torch_from_a_hash():
     """Runs that were trained without a sampler keep their order."""
     number = int.from_bytes(hashlib.blake2b(b"3,4", digest_size=8).digest(), "big") >> 1
     expected = torch.randperm(100, generator=torch.Generator().manual_seed(number))
-    assert epoch_order(SamplerConfig(), TARGETS, seed=3, epoch=4).tolist() == expected.tolist()
+    assert epoch_order(UniformConfig(), TARGETS, seed=3, epoch=4).tolist() == expected.tolist()
     assert mix(3, 4) == number
 
 
 @quick
 @given(targets=matrices, threshold=st.floats(0.001, 1), epoch=st.integers(0, 9))
 def test_counts_are_the_factors_rounded_down_or_up(targets, threshold, epoch):
-    config = SamplerConfig(name="repeat-factor", threshold=threshold)
+    config = RepeatFactorConfig(threshold=threshold)
     order = epoch_order(config, targets, seed=0, epoch=epoch)
     factors = np.array(slow_factors(targets, threshold))
     counts = np.bincount(order, minlength=len(targets))
@@ -154,9 +157,27 @@ def test_an_image_that_comes_again_is_counted():
     assert repeats(np.zeros(0, dtype=np.int64)).tolist() == []
 
 
+class Recipe(Config):
+    """A recipe with this table alone."""
+
+    sampler: SamplerConfig = UniformConfig()
+
+
 @pytest.mark.parametrize(
-    ("key", "value"), [("name", "x"), ("threshold", 0), ("threshold", 2), ("power", 0)]
+    ("name", "key", "value"),
+    [
+        ("x", "name", "x"),
+        ("repeat-factor", "threshold", 0),
+        ("repeat-factor", "threshold", 2),
+        ("inverse-frequency", "power", 0),
+        ("inverse-frequency", "threshold", 0.1),
+        ("uniform", "power", 1),
+    ],
 )
-def test_settings_are_checked(key, value):
-    with pytest.raises(ConfigError, match=key):
-        parse(SamplerConfig, {key: value}, where="recipe.toml")
+def test_settings_are_checked(name, key, value):
+    with pytest.raises(ConfigError, match=rf"'sampler\.{key}'"):
+        parse(Recipe, {"sampler": {"name": name, key: value}}, where="recipe.toml")
+
+
+def test_a_table_without_a_name_is_uniform():
+    assert parse(Recipe, {"sampler": {}}, where="recipe.toml").sampler == UniformConfig()

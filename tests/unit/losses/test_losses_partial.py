@@ -12,7 +12,7 @@ from cases import case
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
-from manylabel.losses import LOSSES, UnknownConfig
+from manylabel.losses import LOSSES, BCEConfig, ExpectedPositivesConfig
 from manylabel.losses.partial import EntryLoss, PartialLoss, entropy
 from manylabel.train.config import resolve
 
@@ -194,7 +194,7 @@ def test_expected_positives_moves_scores_towards_the_number(positives, direction
     """Three labels at a score of a half are 1.5 positives: too many, or too few."""
     logits = torch.zeros(2, 3, requires_grad=True)
     unknown = torch.full((2, 3), -1, dtype=torch.int8)
-    config = UnknownConfig(name="expected-positives", positives=positives)
+    config = ExpectedPositivesConfig(positives=positives)
     loss = PartialLoss(squared_error, config, "sum_over_labels")(logits, unknown)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert float(loss.detach()) == pytest.approx(1 / 3)
@@ -225,7 +225,7 @@ def test_it_goes_with_any_loss_of_entries(entry):
         "smoothed-negative": 0.9 * (known + as_absent) + 0.1 * (no[0] + yes[1] + yes[2] + yes[3]),
     }
     for name, value in wanted.items():
-        config = UnknownConfig.model_validate({"name": name})
+        config = BCEConfig.model_validate({"unknown": {"name": name}}).unknown
         found = PartialLoss(entry, config, "sum_over_labels")(logits, targets)
         torch.testing.assert_close(found, value)
 
@@ -238,15 +238,17 @@ def test_a_single_label_has_a_finite_weight():
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        ({"name": "role"}, "'name' does not fit"),
-        ({"name": "expected-positives"}, "needs 'positives'"),
-        ({"name": "entropy", "weight": 0}, "'weight' does not fit"),
-        ({"name": "smoothed-negative", "smoothing": 0.5}, "'smoothing' does not fit"),
+        ({"name": "role"}, "'unknown.name' does not fit"),
+        ({"name": "expected-positives"}, "'unknown.positives' is missing"),
+        ({"name": "entropy", "weight": 0}, "'unknown.weight' does not fit"),
+        ({"name": "smoothed-negative", "smoothing": 0.5}, "'unknown.smoothing' does not fit"),
+        ({"name": "entropy", "smoothing": 0.2}, "Unknown key 'unknown.smoothing'"),
+        ({"weight": 0.2}, "Unknown key 'unknown.weight'"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(given, what):
     with pytest.raises(ConfigError) as error:
-        parse(UnknownConfig, given, where="recipe.toml")
+        parse(BCEConfig, {"unknown": given}, where="recipe.toml")
     assert what in error.value.what
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from manylabel.config import read_toml
 from manylabel.errors import ConfigError
 from manylabel.losses import LOSSES, BCEConfig
-from manylabel.train.config import find_recipe, load_recipe, recipe_folder, resolve
+from manylabel.train.config import find_recipe, recipe_folder, resolve
 
 
 def tables(**loss):
@@ -25,7 +26,7 @@ def test_a_recipe_names_a_loss(name):
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in recipe_folder().glob("*.toml")))
 def test_recipes_that_come_along_train_with_cross_entropy(recipe):
-    assert isinstance(load_recipe(find_recipe(recipe)).loss, BCEConfig)
+    assert isinstance(resolve(read_toml(find_recipe(recipe)), where="recipe").loss, BCEConfig)
 
 
 def test_without_a_table_it_is_cross_entropy():
@@ -40,7 +41,7 @@ def test_without_a_table_it_is_cross_entropy():
         ({"name": "focal", "margin": 1}, "Unknown key 'loss.margin'.", ""),
         ({"name": "bce", "pos_weight": 0}, "'loss.pos_weight' does not fit: give a number", ""),
         ({"name": "asymmetric", "margin": 1}, "'loss.margin' does not fit", ""),
-        ({"name": "asl"}, "'loss' does not fit", ""),
+        ({"name": "asl"}, "'loss.name' does not fit: there is no loss 'asl'.", ""),
         (
             {"name": "two-way", "unknown": {"name": "entropy"}},
             "'loss.unknown' does not fit: 'two-way' ranks",

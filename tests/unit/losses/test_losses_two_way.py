@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
-from manylabel.losses import TwoWay, TwoWayConfig, UnknownConfig
+from manylabel.losses import IgnoreConfig, NegativeConfig, TwoWay, TwoWayConfig
 
 IGNORE, NEGATIVE = (
     TwoWay(TwoWayConfig()),
-    TwoWay(TwoWayConfig(unknown=UnknownConfig(name="negative"))),
+    TwoWay(TwoWayConfig(unknown=NegativeConfig())),
 )
 
 
@@ -46,7 +46,7 @@ def test_equation(hot, cold, unknown):
     config = TwoWayConfig(
         temperature_present=hot,
         temperature_absent=cold,
-        unknown=UnknownConfig.model_validate({"name": unknown}),
+        unknown=IgnoreConfig() if unknown == "ignore" else NegativeConfig(),
     )
     for seed, shape in product(range(4), [(7, 5), (1, 6), (6, 1), (3, 2)]):
         rng = np.random.default_rng(seed)

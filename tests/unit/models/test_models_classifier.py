@@ -52,9 +52,17 @@ def test_a_classifier_is_its_head_over_its_backbone(head):
 
 
 def test_the_defaults_are_the_papers():
-    config = ModelConfig()
+    config = ModelConfig(head=SRNConfig())
     assert config.backbone.name == "resnet101"
     assert config.head == SRNConfig(topology="paper", pool="avg", alpha=0.5, scale_weighted=False)
+
+
+def test_which_head_a_model_has_is_said():
+    """A recipe alone has a default head; a second one would differ from it some day."""
+    with pytest.raises(ConfigError, match="The key 'head' is missing"):
+        parse(ModelConfig, {}, where="recipe.toml")
+    with pytest.raises(ConfigError, match=r"The key 'head\.name' is missing"):
+        parse(ModelConfig, {"head": {"pool": "max"}}, where="recipe.toml")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,9 @@ def test_a_recipes_head_is_told_by_its_name(given, kind):
         ({"name": "linear", "alpha": 0.5}, r"Unknown key 'head\.alpha'"),
         ({"name": "srn", "alpha": 1.5}, r"'head\.alpha' does not fit"),
         ({"name": "srn", "topology": "text"}, r"'head\.topology' does not fit"),
-        ({"name": "nonsense"}, r"'head' does not fit"),
+        ({"name": "nonsense"}, r"'head\.name' does not fit: there is no head 'nonsense'"),
+        ({"name": "srn", "extra_blocks": 1}, r"'head\.extra_blocks' does not fit: it belongs to"),
+        ({"name": "srn-att", "extra_blocks": 0}, r"'head\.extra_blocks' does not fit"),
     ],
 )
 def test_settings_that_do_not_fit(head, said):

@@ -2,12 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.config import to_tables
+from manylabel.config import read_toml, to_tables
 from manylabel.errors import ConfigError
 from manylabel.train.config import (
     RunConfig,
     find_recipe,
-    load_recipe,
     recipe_folder,
     resolve,
 )
@@ -26,14 +25,14 @@ def tables(**changes):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_complete_and_survives_a_round_trip(path):
-    run = load_recipe(path)
+    run = resolve(read_toml(path), where="recipe")
     assert [run.plan_of(step.kind).number for step in run.steps] == [1, 2, 3, 4]
     assert resolve(to_tables(run), where="again") == run
 
 
 @pytest.mark.parametrize("name", ["coco", "nus-wide", "wider-attribute"])
 def test_the_papers_recipes_hold_what_the_paper_says(name):
-    run = load_recipe(recipe_folder() / f"{name}-resnet101-srn.toml")
+    run = resolve(read_toml(recipe_folder() / f"{name}-resnet101-srn.toml"), where="recipe")
     assert (run.optim.name, run.optim.lr) == ("sgd", 1e-3)
     assert (run.optim.momentum, run.optim.weight_decay) == (0.9, 5e-4)
     assert run.optim.schedule.factor == 0.1
@@ -78,12 +77,60 @@ def test_mean_and_std_default_to_those_of_the_backbones_weights():
         ),
         ({"features": "cached"}, "features = 'cached' needs freeze"),
         ({"batch_size": 1}, "'batch_size' does not fit"),
+        ({"optim": {"name": "adamw", "momentum": 0.9}}, "Unknown key 'optim.momentum'"),
+        ({"augment": {"name": "flip", "smallest_crop": 0.5}}, "Unknown key 'augment.smallest_crop"),
+        ({"mixing": {"alpha": 1.0}}, "Unknown key 'mixing.alpha'"),
+        ({"sampler": {"name": "uniform", "power": 1.0}}, "Unknown key 'sampler.power'"),
+        ({"loss": {"unknown": {"positives": 2}}}, "Unknown key 'loss.unknown.positives'"),
+        ({"head": {"name": "linear", "alpha": 0.5}}, "Unknown key 'head.alpha'"),
+        ({"optim": {"schedule": {"name": "milestones"}}}, "'optim.schedule.epochs' is missing"),
+        ({"cache_folder": "kept"}, "cache_folder is where cache = true keeps images"),
+        (
+            {"optim": {"schedule": {"name": "plateau"}}, "validate_every": 2},
+            "the schedule 'plateau' needs a validation loss in every epoch",
+        ),
+        ({"keep": "best", "validate_every": 0}, "the step 'main' has none"),
+        ({"keep": "best", "validate_every": 2}, "the step 'main' has none: it has 1 epochs"),
     ],
 )
 def test_what_does_not_fit_is_named(changes, what):
     with pytest.raises(ConfigError) as error:
         resolve(tables(**changes), where="recipe.toml")
     assert what in error.value.what
+
+
+def test_a_key_that_belongs_elsewhere_says_where():
+    """The optimiser of a step, too, and a table without a name."""
+    cosine = {"lr": 0.1, "schedule": {"name": "cosine", "patience": 3}}
+    steps = [{"kind": "main", "epochs": 1, "optim": cosine}]
+    with pytest.raises(ConfigError) as error:
+        resolve(tables(steps=steps), where="recipe.toml")
+    assert error.value.what == "Unknown key 'steps.0.optim.schedule.patience'."
+    assert error.value.fix == (
+        "It belongs to the schedule 'plateau', and this schedule is 'cosine': leave the key out, "
+        "or change 'steps.0.optim.schedule.name'."
+    )
+    with pytest.raises(ConfigError) as error:
+        resolve(tables(mixing={"alpha": 1.0}), where="recipe.toml")
+    assert "the mixing 'mixup' or 'cutmix' or 'either', and this mixing is 'none'" in (
+        error.value.fix
+    )
+
+
+def test_every_default_is_what_a_table_without_a_name_is():
+    """Each choice writes its default twice: as a field's value, and for tables without a name."""
+    whole = resolve(tables(), where="recipe.toml")
+    without = {"augment": {}, "mixing": {}, "sampler": {}, "loss": {"unknown": {}}}
+    assert resolve(tables(**without, optim={"schedule": {}}), where="recipe.toml") == whole
+    names = (whole.augment.name, whole.mixing.name, whole.sampler.name, whole.loss.name)
+    assert names == ("paper", "none", "uniform", "bce")
+    assert (whole.optim.name, whole.optim.schedule.name) == ("sgd", "constant")
+    assert whole.loss.unknown.name == "ignore"
+
+
+def test_the_best_epoch_is_chosen_where_each_step_is_validated():
+    steps = [{"kind": "main", "epochs": 2}]
+    assert resolve(tables(keep="best", validate_every=2, steps=steps), where="x").keep == "best"
 
 
 def test_a_step_trains_its_parts_less_those_it_freezes():

@@ -15,8 +15,15 @@ from manylabel.models.backbones import BackboneConfig, count_stages
 from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
 from manylabel.models.heads import LinearConfig
 from manylabel.preprocess import InputSpec
-from manylabel.train.config import OptimConfig, RunConfig, ScheduleConfig, resolve
-from manylabel.train.optim import Schedule, build_optimizer, parameter_groups
+from manylabel.train.config import RunConfig, resolve
+from manylabel.train.optim import (
+    AdamWConfig,
+    OptimConfig,
+    Schedule,
+    SGDConfig,
+    build_optimizer,
+    parameter_groups,
+)
 from manylabel.train.steps import train_only
 
 
@@ -69,21 +76,21 @@ def layer_of_test_vit(name: str) -> int:
     return int(block[1]) + 1 if block else 0
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", [SGDConfig, AdamWConfig])
 @pytest.mark.parametrize(
     ("name", "layer_of", "head"),
     [("resnet18", layer_of_resnet18, 9), ("test_vit", layer_of_test_vit, 7)],
 )
 def test_each_layers_rate_is_a_share_of_the_one_above(name, layer_of, head, optimiser):
     classifier = build(name)
-    found = rates(classifier, OptimConfig(name=optimiser, lr=0.1, layer_decay=0.7))
+    found = rates(classifier, optimiser(lr=0.1, layer_decay=0.7))
     assert found.keys() == {name for name, _ in classifier.named_parameters()}
     for parameter, rate in found.items():
         assert rate == pytest.approx(0.1 * 0.7 ** (head - layer_of(parameter))), parameter
 
 
 def test_registers_are_part_of_the_stem():
-    found = rates(build("vit_small_patch16_dinov3", depth=2), OptimConfig(lr=1, layer_decay=0.5))
+    found = rates(build("vit_small_patch16_dinov3", depth=2), SGDConfig(lr=1, layer_decay=0.5))
     for name in ("cls_token", "reg_token", "patch_embed.proj.weight"):
         assert found[f"backbone.model.{name}"] == pytest.approx(0.5**3)
 
@@ -91,13 +98,13 @@ def test_registers_are_part_of_the_stem():
 def test_without_decay_there_is_one_group_of_what_is_trained():
     classifier = build("test_resnet")
     parameters = train_only(classifier, ("backbone", "head.main"))
-    (group,) = parameter_groups(OptimConfig(lr=0.1), classifier)
+    (group,) = parameter_groups(SGDConfig(lr=0.1), classifier)
     assert group["lr"] == 0.1
     assert [id(p) for p in group["params"]] == [id(p) for p in parameters]
 
 
 def test_what_is_held_is_in_no_group_and_changes_no_rate():
-    classifier, optim = build("resnet18"), OptimConfig(lr=0.1, layer_decay=0.7)
+    classifier, optim = build("resnet18"), SGDConfig(lr=0.1, layer_decay=0.7)
     whole = rates(classifier, optim)
     classifier.backbone.freeze(3)
     part = rates(classifier, optim)
@@ -108,8 +115,9 @@ def test_what_is_held_is_in_no_group_and_changes_no_rate():
 @pytest.mark.parametrize("name", ["constant", "cosine", "one-cycle", "milestones", "plateau"])
 def test_schedules_keep_the_rates_in_proportion(name):
     classifier = build("resnet18")
-    schedule = ScheduleConfig(name=name, epochs=(1,), patience=0, smallest=0.05)
-    optim = OptimConfig(lr=0.1, layer_decay=0.7, schedule=schedule)
+    own = {"milestones": {"epochs": [1]}, "plateau": {"patience": 0, "smallest": 0.05}}
+    schedule = {"name": name, **own.get(name, {})}
+    optim = SGDConfig.model_validate({"lr": 0.1, "layer_decay": 0.7, "schedule": schedule})
     optimizer = build_optimizer(optim, parameter_groups(optim, classifier))
     moved = Schedule(optim, optimizer, iterations=12, validated=True)
     seen = []
@@ -139,7 +147,7 @@ def test_held_stages_do_not_move(stages):
     train_only(classifier, ("backbone", "head.main"))
     classifier.backbone.freeze(stages)
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
-    iterate(classifier, OptimConfig(lr=0.1, weight_decay=0.1))
+    iterate(classifier, SGDConfig(lr=0.1, weight_decay=0.1))
     for key, value in classifier.state_dict().items():
         held = stage_of_resnet18(key) <= stages
         assert torch.equal(value, before[key]) is held, key
@@ -241,7 +249,7 @@ def test_gradients_of_held_stages_are_none():
     classifier = build("resnet18")
     train_only(classifier, ("backbone", "head.main"))
     classifier.backbone.freeze(1)
-    iterate(classifier, OptimConfig(lr=0.1))
+    iterate(classifier, SGDConfig(lr=0.1))
     gradients: dict[str, Tensor | None] = {n: p.grad for n, p in classifier.named_parameters()}
     for name, gradient in gradients.items():
         assert (gradient is None) is (stage_of_resnet18(name) <= 1), name

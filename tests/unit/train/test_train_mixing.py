@@ -11,14 +11,28 @@ import torch
 from manylabel.errors import ConfigError
 from manylabel.losses import BCE, BCEConfig
 from manylabel.train.config import recipe_folder, resolve
-from manylabel.train.mixing import MixingConfig, Mixture, PixelBox, draw_mixture
+from manylabel.train.mixing import (
+    CutMixConfig,
+    EitherConfig,
+    Mixture,
+    MixUpConfig,
+    NoMixingConfig,
+    PixelBox,
+    draw_mixture,
+)
 
 SIZE = (12, 20)
 KINDS = ("mixup", "cutmix")
+CONFIGS = {
+    "none": NoMixingConfig,
+    "mixup": MixUpConfig,
+    "cutmix": CutMixConfig,
+    "either": EitherConfig,
+}
 
 
 def drawn(name="either", *, alpha=None, images=8, seed=3, epoch=2, batch=5, size=SIZE):
-    config = MixingConfig.model_validate({"name": name, "alpha": alpha})
+    config = CONFIGS[name]() if alpha is None else CONFIGS[name](alpha=alpha)
     return draw_mixture(config, images=images, size=size, seed=seed, epoch=epoch, batch=batch)
 
 
@@ -203,7 +217,7 @@ def test_cached_features_refuse_it():
     with pytest.raises(ConfigError, match=r"mixing 'cutmix' needs features = 'live'"):
         resolve(tables(features="cached", mixing={"name": "cutmix"}), where="recipe.toml")
     assert resolve(tables(features="cached"), where="recipe.toml").mixing.name == "none"
-    assert resolve(tables(mixing={"name": "cutmix"}), where="recipe.toml").mixing.alpha is None
+    assert resolve(tables(mixing={"name": "cutmix"}), where="recipe.toml").mixing.alpha == 1
 
 
 @pytest.mark.parametrize("path", sorted(recipe_folder().glob("*.toml")), ids=lambda path: path.stem)

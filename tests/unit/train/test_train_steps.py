@@ -28,8 +28,7 @@ from manylabel.models.heads import (
     SRNModernHead,
 )
 from manylabel.preprocess import InputSpec
-from manylabel.train.config import OptimConfig
-from manylabel.train.optim import build_optimizer
+from manylabel.train.optim import AdamWConfig, OptimConfig, SGDConfig, build_optimizer
 from manylabel.train.steps import train_only
 
 LABELS = 4
@@ -37,8 +36,8 @@ STEPS = {**SRNAttHead.steps, **SRNHead.steps}  # SRN has the parts of every kind
 PARTS = ("backbone", "head.main", "head.attention", "head.regularisation")
 # Decay so strong that a held tensor that decayed would show in every bit.
 OPTIMISERS = [
-    OptimConfig(name="sgd", lr=0.05, momentum=0.9, weight_decay=0.1),
-    OptimConfig(name="adamw", lr=0.01, weight_decay=0.1),
+    SGDConfig(lr=0.05, momentum=0.9, weight_decay=0.1),
+    AdamWConfig(lr=0.01, weight_decay=0.1),
 ]
 
 over_kinds = pytest.mark.parametrize("kind", STEPS)

@@ -15,10 +15,10 @@ released one: only its size fits the paper's "about 6 million" further parameter
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, final
+from typing import Annotated, Final, Literal, NamedTuple, final
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,6 +45,22 @@ JOINT_ATTENTION: Final = StepPlan(
 """SRN's joint step for its ablation, which has no spatial regularisation."""
 
 
+_EXTRA_BLOCKS: Final = 2
+
+
+def _belongs_to_released(extra_blocks: int, others: ValidationInfo) -> int:
+    """The number of extra blocks, which the topology `paper` has none of.
+
+    The default passes: it is spelled out in the bundles and resolved recipes of `paper`, too.
+    """
+    if extra_blocks != _EXTRA_BLOCKS and others.data.get("topology") == "paper":
+        raise ValueError("it belongs to the topology 'released', and this topology is 'paper'")
+    return extra_blocks
+
+
+ExtraBlocks = Annotated[int, Field(ge=0), AfterValidator(_belongs_to_released)]
+
+
 class SRNConfig(HeadConfig):
     """SRN's settings; the defaults are the paper's."""
 
@@ -55,7 +71,7 @@ class SRNConfig(HeadConfig):
     further pre-activation bottlenecks before the attention, a two-layer conv1."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
-    extra_blocks: int = Field(default=2, ge=0)
+    extra_blocks: ExtraBlocks = _EXTRA_BLOCKS
     """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
     attention_channels: int = Field(default=512, ge=1)
     """Channels of the attention estimator's hidden layers."""
@@ -84,7 +100,7 @@ class SRNAttConfig(HeadConfig):
     further pre-activation bottlenecks before the attention, a two-layer conv1."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
-    extra_blocks: int = Field(default=2, ge=0)
+    extra_blocks: ExtraBlocks = _EXTRA_BLOCKS
     """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
     attention_channels: int = Field(default=512, ge=1)
     """Channels of the attention estimator's hidden layers."""
