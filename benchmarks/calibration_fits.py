@@ -70,7 +70,7 @@ def logistic(scores: Array, targets: Targets, kind: Kind, solver: str, tol: floa
 
 def ours(scores: Array, targets: Targets, kind: Kind) -> Array:
     """Calibrated scores [N, C] by manylabel."""
-    return np.asarray(fit_calibration(scores, targets, kind).apply(scores), dtype=np.float64)
+    return fit_calibration(scores, targets, kind).apply(scores).astype(np.float64)
 
 
 def separable_slopes() -> dict[str, float]:

@@ -11,14 +11,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Annotated, Any, ClassVar, Literal, final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from manylabel.config import Config, default_name
-from manylabel.pixels import resize_pixels, to_pixels
+from manylabel.pixels import resize_pixels
 from manylabel.preprocess import InputSpec
 
 Box = tuple[int, int, int, int]
@@ -130,10 +128,6 @@ class Augment:
         self.stage_spec: InputSpec = spec.model_copy(update=size)
         """The size and the interpolation of the deterministic part."""
         self._distort = _rand_augment(config.randaugment) if config.randaugment else None
-
-    def stage(self, image: NDArray[np.uint8]) -> Tensor:
-        """The deterministic part: uint8 [H, W, 3] squashed to the stage's size."""
-        return to_pixels(image, self.stage_spec)
 
     def vary(self, staged: Tensor, random: Random) -> Tensor:
         """A random view at the model's input size, uint8 [3, height, width]; may be `staged`."""

@@ -89,7 +89,7 @@ def test_paper_gives_the_declared_views_each_as_often_as_declared(resize: str) -
     assert len(declared) == 2 * (16 * 5 + 8 * 3 + 1)  # a full side leaves less to choose
 
     augment = paper(spec)
-    staged = augment.stage(rgb_pixels(image))
+    staged = to_pixels(rgb_pixels(image), augment.stage_spec)
     seen = Counter(as_bytes(augment.vary(staged, Random(seed))) for seed in range(draws))
 
     assert seen.keys() == declared.keys()
@@ -102,7 +102,7 @@ def test_paper_gives_the_declared_views_each_as_often_as_declared(resize: str) -
 def test_paper_gives_declared_views_at_other_sizes(height: int, width: int) -> None:
     spec, image = InputSpec(height=height, width=width), noise(120, 200)
     declared, augment = declared_views(image, spec), paper(spec)
-    staged = augment.stage(rgb_pixels(image))
+    staged = to_pixels(rgb_pixels(image), augment.stage_spec)
     seen = {as_bytes(augment.vary(staged, Random(seed))) for seed in range(60)}
     assert seen <= declared.keys()
     assert len(seen) > 30
@@ -110,7 +110,7 @@ def test_paper_gives_declared_views_at_other_sizes(height: int, width: int) -> N
 
 def test_paper_squashes_to_256_for_an_input_of_224() -> None:
     image = noise(300, 280)
-    staged = paper(InputSpec(height=224, width=224)).stage(rgb_pixels(image))
+    staged = to_pixels(rgb_pixels(image), paper(InputSpec(height=224, width=224)).stage_spec)
     expected = np.asarray(image.resize((256, 256), Image.Resampling.BILINEAR), dtype=int)
     assert np.abs(staged.permute(1, 2, 0).numpy() - expected).max() <= 1
 
@@ -123,7 +123,7 @@ def test_a_view_has_the_inputs_size(name: str) -> None:
     inputs, images = [(32, 32), (48, 80), (77, 51)], [(20, 20), (301, 17), (64, 128)]
     for (height, width), size in product(inputs, images):
         augment = Augment(CONFIGS[name](), InputSpec(height=height, width=width))
-        staged = augment.stage(rgb_pixels(noise(*size)))
+        staged = to_pixels(rgb_pixels(noise(*size)), augment.stage_spec)
         views = [augment.vary(staged, Random(seed)) for seed in range(40)]
         with case(height=height, width=width, size=size):
             assert {(view.dtype, tuple(view.shape)) for view in views} == {
@@ -137,7 +137,7 @@ def test_what_is_varied_stays_as_it_was(name: str, randaugment: int) -> None:
     """It may be a cache's."""
     config = CONFIGS[name](randaugment=randaugment)
     augment = Augment(config, InputSpec(height=48, width=64))
-    staged = augment.stage(rgb_pixels(noise(90, 70)))
+    staged = to_pixels(rgb_pixels(noise(90, 70)), augment.stage_spec)
     before = staged.clone()
     for seed in range(30):
         augment.vary(staged, Random(seed))
@@ -151,7 +151,7 @@ def test_views_are_mirrored_half_the_time_and_never_upside_down(name: str) -> No
     red, green = np.meshgrid(np.linspace(0, 255, 90), np.linspace(0, 255, 70))
     image = Image.fromarray(np.stack([red, green, 0 * red], axis=2).round().astype(np.uint8))
     augment = Augment(CONFIGS[name](), spec)
-    staged, mirrored = augment.stage(rgb_pixels(image)), 0
+    staged, mirrored = to_pixels(rgb_pixels(image), augment.stage_spec), 0
     for seed in range(draws):
         red, green, _ = augment.vary(staged, Random(seed)).numpy().astype(int)
         assert (np.diff(green, axis=0) >= 0).all()
@@ -168,7 +168,7 @@ def test_views_are_mirrored_half_the_time_and_never_upside_down(name: str) -> No
 def test_none_is_what_evaluation_sees(resize: str, size: tuple[int, int]) -> None:
     spec, image = InputSpec(height=48, width=64, resize=resize), noise(*size)
     augment = Augment(NoAugmentConfig(), spec)
-    view = augment.vary(augment.stage(rgb_pixels(image)), Random(0))
+    view = augment.vary(to_pixels(rgb_pixels(image), augment.stage_spec), Random(0))
     assert torch.equal(view, to_pixels(image, spec))
 
 
@@ -176,7 +176,7 @@ def test_none_is_what_evaluation_sees(resize: str, size: tuple[int, int]) -> Non
 def test_flip_is_what_evaluation_sees_or_its_mirror_image(resize: str) -> None:
     spec, image = InputSpec(height=48, width=64, resize=resize), noise(100, 90)
     augment = Augment(FlipConfig(), spec)
-    staged = augment.stage(rgb_pixels(image))
+    staged = to_pixels(rgb_pixels(image), augment.stage_spec)
     seen = {as_bytes(augment.vary(staged, Random(seed))) for seed in range(40)}
     whole = to_pixels(image, spec)
     assert seen == {as_bytes(whole), as_bytes(whole.flip(2))}
@@ -226,7 +226,10 @@ def test_crop_of_everything_is_a_flip() -> None:
     spec, pixels = InputSpec(height=48, width=64), rgb_pixels(noise(100, 90))
     whole, flip = Augment(CropConfig(smallest_crop=1), spec), Augment(FlipConfig(), spec)
     seen, expected = (
-        {as_bytes(augment.vary(augment.stage(pixels), Random(seed))) for seed in range(40)}
+        {
+            as_bytes(augment.vary(to_pixels(pixels, augment.stage_spec), Random(seed)))
+            for seed in range(40)
+        }
         for augment in (whole, flip)
     )
     assert seen == expected
@@ -236,7 +239,7 @@ def test_crop_of_everything_is_a_flip() -> None:
 def test_the_smallest_stage_can_be_cropped(name: str) -> None:
     config = CropConfig(smallest_crop=0.001) if name == "crop" else PaperAugmentConfig()
     augment = Augment(config, InputSpec(height=16, width=16))
-    staged = augment.stage(rgb_pixels(noise(3, 2)))
+    staged = to_pixels(rgb_pixels(noise(3, 2)), augment.stage_spec)
     for seed in range(200):
         assert augment.vary(staged, Random(seed)).shape == (3, 16, 16)
 
@@ -249,7 +252,7 @@ def test_randaugment_is_torchvisions_drawn_by_the_views_own_generator() -> None:
     ours = Augment(CropConfig(randaugment=12), spec)
     plain = Augment(CropConfig(), spec)
     theirs = v2.RandAugment(num_ops=2, magnitude=12)
-    staged, changed = ours.stage(pixels), 0
+    staged, changed = to_pixels(pixels, ours.stage_spec), 0
     for seed in range(40):
         random = Random(seed)
         view = plain.vary(staged, random)
@@ -264,7 +267,7 @@ def test_randaugment_is_torchvisions_drawn_by_the_views_own_generator() -> None:
 
 def test_randaugment_leaves_all_global_generators_as_they_were() -> None:
     augment = Augment(NoAugmentConfig(randaugment=9), InputSpec(height=48, width=64))
-    staged = augment.stage(rgb_pixels(noise(48, 64)))
+    staged = to_pixels(rgb_pixels(noise(48, 64)), augment.stage_spec)
     states = torch.get_rng_state(), python_random.getstate(), str(np.random.get_state())
     first, second = (augment.vary(staged, Random(3)) for _ in range(2))
     assert torch.equal(first, second)
