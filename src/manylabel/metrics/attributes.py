@@ -70,16 +70,16 @@ def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasure
     Source:
         The paper of `mean_accuracy`.
     """
-    decided, targets = check_decided(decided, targets)
+    decisions, targets = check_decided(decided, targets)
     known = targets != UNKNOWN
     images = known.any(axis=1)
-    decided, present = (decided & known)[images], (targets == PRESENT)[images]
-    right = (decided & present).sum(axis=1)
-    precision = mean_or_nan(_share(right, decided.sum(axis=1)))
+    predicted, present = (decisions & known)[images], (targets == PRESENT)[images]
+    right = (predicted & present).sum(axis=1)
+    precision = mean_or_nan(_share(right, predicted.sum(axis=1)))
     recall = mean_or_nan(_share(right, present.sum(axis=1)))
     total = precision + recall
     return InstanceMeasures(
-        accuracy=mean_or_nan(_share(right, (decided | present).sum(axis=1))),
+        accuracy=mean_or_nan(_share(right, (predicted | present).sum(axis=1))),
         precision=precision,
         recall=recall,
         F1=2 * precision * recall / total if total else 0.0,

@@ -100,12 +100,12 @@ def decisions_by(rule: F1Rule, decided: ArrayLike, targets: ArrayLike) -> Decisi
     Raises:
         DataError: Decisions or targets cannot be used.
     """
-    decided, targets = check_decided(decided, targets)
+    decisions, targets = check_decided(decided, targets)
     if rule.unknown == "left out":
-        decided = decided & (targets != UNKNOWN)
+        decisions = decisions & (targets != UNKNOWN)
     present = targets == PRESENT
     right, predicted, positives = (
-        table.sum(axis=0, dtype=np.int64) for table in (decided & present, decided, present)
+        table.sum(axis=0, dtype=np.int64) for table in (decisions & present, decisions, present)
     )
     precision = ratio(right, predicted, _VALUES[rule.never_predicted])
     recall = ratio(right, positives, _VALUES[rule.without_positive])
