@@ -237,7 +237,7 @@ def test_a_crop_of_nothing_is_told(tmp_path: Path, box: tuple[int, ...], what: s
     path = tmp_path / "photo.jpg"
     path.write_bytes(saved(drawn(40, 30)))
     for read in (open_image, load_rgb):
-        with pytest.raises(ImageError, match=f"there are {what} pixels") as told:
+        with pytest.raises(ImageError, match=f"Only {what} pixels of the box") as told:
             read(Crop(path, *box))
         assert told.value.where.startswith(f"{path}, box ")
 

@@ -73,13 +73,13 @@ def instance_measures(decided: ArrayLike, targets: ArrayLike) -> InstanceMeasure
     decisions, targets = check_decided(decided, targets)
     known = targets != UNKNOWN
     images = known.any(axis=1)
-    decisions, present = (decisions & known)[images], (targets == PRESENT)[images]
-    right = (decisions & present).sum(axis=1)
-    precision = mean_or_nan(_share(right, decisions.sum(axis=1)))
+    predicted, present = (decisions & known)[images], (targets == PRESENT)[images]
+    right = (predicted & present).sum(axis=1)
+    precision = mean_or_nan(_share(right, predicted.sum(axis=1)))
     recall = mean_or_nan(_share(right, present.sum(axis=1)))
     total = precision + recall
     return InstanceMeasures(
-        accuracy=mean_or_nan(_share(right, (decided | present).sum(axis=1))),
+        accuracy=mean_or_nan(_share(right, (predicted | present).sum(axis=1))),
         precision=precision,
         recall=recall,
         F1=2 * precision * recall / total if total else 0.0,

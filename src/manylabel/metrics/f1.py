@@ -104,9 +104,9 @@ def decisions_by(rule: F1Rule, decided: ArrayLike, targets: ArrayLike) -> Decisi
     if rule.unknown == "left out":
         decisions = decisions & (targets != UNKNOWN)
     present = targets == PRESENT
-    right = (decisions & present).sum(axis=0, dtype=np.int64)
-    predicted = decisions.sum(axis=0, dtype=np.int64)
-    positives = present.sum(axis=0, dtype=np.int64)
+    right, predicted, positives = (
+        table.sum(axis=0, dtype=np.int64) for table in (decisions & present, decisions, present)
+    )
     precision = ratio(right, predicted, _VALUES[rule.never_predicted])
     recall = ratio(right, positives, _VALUES[rule.without_positive])
     if rule.without_positive == "skipped":

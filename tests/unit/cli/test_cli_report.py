@@ -57,7 +57,7 @@ def test_two_files_are_held_against_each_other(files):
     assert done.exit_code == 0
     found = payload((files / "pages" / "two.html").read_text("utf-8"))
     assert len(found["models"]) == 2
-    assert len(found["moved"]) == 2
+    assert len(found["differences"]) == 2
 
 
 def test_data_is_another_word_for_targets(files):

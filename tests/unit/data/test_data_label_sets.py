@@ -163,7 +163,7 @@ def test_implication_against_a_slow_transcription(rows, edges):
         ({"only": ["dgo"]}, "no label 'dgo'", "labels.toml, only", "'dog'"),
         ({"order": ["dgo"]}, "no label 'dgo'", "labels.toml, order", "'dog'"),
         ({"drop": ["cat", "dog", "owl"]}, "No label is left", "drop", "fewer"),
-        ({"rename": {"cat": " "}}, "name is empty", "labels.toml", "Name"),
+        ({"rename": {"cat": " "}}, "name is empty", "labels.toml", "Give every label"),
         # What an earlier part took away cannot be named later.
         ({"rename": {"cat": "x"}, "drop": ["cat"]}, "no label 'cat'", "drop", "There are"),
     ],

@@ -172,7 +172,7 @@ def test_a_pattern_lists_all_of_timm_and_says_what_cannot_be_used():
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
-    [(("--backbone", "resnet10l"), "no model 'resnet10l'"), (("nothing*",), "fits 'nothing*'")],
+    [(("--backbone", "resnet10l"), "no model 'resnet10l'"), (("nothing*",), "matches 'nothing*'")],
 )
 def test_what_does_not_exist_is_refused(arguments, what):
     result = CliRunner().invoke(models, ["--backbone", "test_resnet", *arguments])

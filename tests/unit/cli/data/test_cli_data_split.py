@@ -72,7 +72,7 @@ def test_a_file_that_is_missing_is_counted(photos, tmp_path):
     os.remove(tmp_path / "3.jpg")
     os.remove(tmp_path / "5.jpg")
     shown = run(photos, "--out", tmp_path / "split.csv")
-    assert "Files that cannot be read, and were not compared: 2." in shown
+    assert "Files that cannot be read and were not compared: 2." in shown
     assert "Sets of duplicates that are kept in one split: 1, with 2 images." in shown
 
 

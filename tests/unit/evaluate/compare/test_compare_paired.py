@@ -37,7 +37,7 @@ def test_a_better_model_is_told_from_luck(truth):
     found = compare(predictions(truth, 1.0, 1), predictions(truth, 0.4, 2), truth, draws=300)
     assert found.differences["mAP"].low > 0
     assert {row.label for row in found.labels} == {"cat", "dog", "owl"}
-    assert all(row.certain for row in found.labels)
+    assert all(row.excludes_zero for row in found.labels)
     moves = [abs(row.difference.value) for row in found.labels]
     assert moves == sorted(moves, reverse=True)
 

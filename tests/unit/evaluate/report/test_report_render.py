@@ -148,7 +148,7 @@ def test_bad_images_are_left_out_of_both(make_bundle, tmp_path, records):
 
 
 def test_a_large_data_set_has_no_intervals_and_says_so(monkeypatch):
-    monkeypatch.setattr(content, "_ALL_DRAWS", 1000)
+    monkeypatch.setattr(content, "_MAX_WORK", 1000)
     truth, found = hostile()
     page = report_from_predictions([found, found], truth)
     assert page.comparison is None
