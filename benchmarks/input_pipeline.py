@@ -144,10 +144,10 @@ class OtherViews(Dataset[Sample | ImageError]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         """A random view of one record."""
-        record = self.records.items[draw.record]
-        assert isinstance(record.image, Path)
-        pixels = self.view(record.image, Random(draw.record))
-        return Sample(pixels, torch.from_numpy(record.targets), draw.record)
+        place = self.records.images[draw.record]
+        assert isinstance(place, Path)
+        pixels = self.view(place, Random(draw.record))
+        return Sample(pixels, torch.tensor(self.records.targets[draw.record]), draw.record)
 
 
 class Passes(Sampler[Draw]):
@@ -183,7 +183,7 @@ def decoding(paths: list[Path], decode: Callable[[Path], object]) -> Timed:
 def through_loader(
     source: ImageDataset | OtherViews, *, passes: int = 1, workers: int = 0
 ) -> Timed:
-    sampler = Passes(source.records.targets(), passes)
+    sampler = Passes(source.records.targets, passes)
 
     def run() -> None:
         seen = sum(len(b.records) for b in batches(source, sampler, batch_size=32, workers=workers))
@@ -231,7 +231,7 @@ def photo_records(paths: list[Path], *, turns: int) -> Records:
         for turn in range(turns)
         for path in paths
     )
-    return Records(LabelSpace(f"label {i}" for i in range(80)), items, "photos")
+    return Records.of(LabelSpace(f"label {i}" for i in range(80)), items, "photos")
 
 
 def require_alike(paths: list[Path]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 from manylabel.errors import DataError
 
@@ -15,16 +16,22 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(
-            "The file does not exist.", where=str(path), fix="Check the path."
-        ) from None
     except OSError as error:
-        raise DataError(
-            f"The file cannot be read: {error.strerror or error}.",
-            where=str(path),
-            fix="Give a file that can be read.",
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def open_text(path: Path) -> TextIO:
+    """A file's text, UTF-8, to be read line by line; the ends of lines stay as they are.
+
+    A file that is not UTF-8 is found out while it is read, by a UnicodeDecodeError.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+    """
+    try:
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def read_text(path: Path) -> str:
@@ -51,3 +58,13 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     lines = enumerate(read_text(path).split("\n"), start=1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError("The file does not exist.", where=str(path), fix="Check the path.")
+    return DataError(
+        f"The file cannot be read: {error.strerror or error}.",
+        where=str(path),
+        fix="Give a file that can be read.",
+    )

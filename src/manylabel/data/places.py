@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import final
 
@@ -31,6 +32,14 @@ class Places:
         """Files in one folder, each by its key: `folder / key`."""
         base = os.path.join(folder, "")
         return cls(tuple("" if os.path.isabs(key) else base for key in keys), keys)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places]) -> Places:
+        """The places of all parts, one part after the other."""
+        return cls(
+            tuple(chain.from_iterable(part.folders for part in parts)),
+            tuple(chain.from_iterable(part.names for part in parts)),
+        )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,21 +29,17 @@ _Value = TypeVar("_Value")
 _HASHED: Final = 4096
 """Records whose bytes are joined before they are hashed."""
 
-_SPLIT_NAMES: Final[Mapping[str, Split]] = {
+_WORDS: Final[Mapping[str, Split]] = {
     "train": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
 }
+"""What data sets call the splits."""
 
 _NAMES: Final[tuple[Split | None, ...]] = (*SPLITS, None)
 """The names of splits by their numbers; that of `NO_SPLIT`, -1, is the last."""
-
-_BYTES: Final[Mapping[Split | None, int]] = {
-    name: i % 256 for i, name in [*enumerate(SPLITS), (NO_SPLIT, None)]
-}
-"""The numbers of splits as bytes without a sign."""
 
 
 def split_of(name: str) -> Split | None:
@@ -52,7 +49,12 @@ def split_of(name: str) -> Split | None:
         >>> split_of("Validation"), split_of("holiday")
         ('val', None)
     """
-    return _SPLIT_NAMES.get(name.strip().lower())
+    return _WORDS.get(name.strip().lower())
+
+
+def split_code(split: Split | None) -> int:
+    """What stands for a split in a column of splits."""
+    return NO_SPLIT if split is None else SPLITS.index(split)
 
 
 @final
@@ -152,7 +154,7 @@ class Records:
         keys: list[str] = []
         folders: list[str] = []
         names: list[Any] = []
-        targets, splits = bytearray(), bytearray()
+        targets, splits = bytearray(), array("b")
         groups: list[str | None] = []
         boxes: list[tuple[Box, ...]] = []
         masks: list[Path | None] = []
@@ -163,7 +165,7 @@ class Records:
             folders.append(shared.setdefault(folder, folder))
             names.append(name)
             targets += item.targets.tobytes()
-            splits.append(_BYTES[item.split])
+            splits.append(split_code(item.split))
             groups.append(item.group)
             boxes.append(item.boxes)
             masks.append(item.mask)
@@ -217,6 +219,11 @@ class Records:
             boxes=_chosen(self.boxes, rows),
             masks=_chosen(self.masks, rows),
         )
+
+    def select_keys(self, keys: Collection[str]) -> Records:
+        """The records whose key is one of `keys`, in their own order."""
+        positions = [position for position, key in enumerate(self.keys) if key in keys]
+        return self if len(positions) == len(self) else self.select(positions)
 
     def split(self, name: Split) -> Records:
         """The records of one split; an empty data set if there are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, final
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.bundle import BundleInfo
-from manylabel.data.records import Record, Records, Split
+from manylabel.data.records import Records, Split
 from manylabel.data.splits.split import with_splits
 from manylabel.errors import DataError, ImageError
 from manylabel.evaluate.receipt import Receipt, receipt_of
@@ -26,7 +26,7 @@ UNTUNED: Final = 0.5
 
 _HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
 
-_Scored = tuple[Record, NDArray[np.float32] | ImageError]
+_Scored = tuple[int, NDArray[np.float32] | ImageError]
 """An image with its scores [C], or with what is wrong with it."""
 
 
@@ -120,7 +120,7 @@ def evaluate(
         measures=measures,
         scores=scores,
         targets=targets,
-        keys=tuple(good.keys),
+        keys=good.keys,
         data_fingerprint=good.fingerprint(),
         source=good.source,
         receipt=receipt_of(measures, good, thresholds=rule, bundle=predictor.bundle),
@@ -146,12 +146,12 @@ def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Record
             return records.split(name), name
     if trained_on is not None and trained_part(records) == trained_on:
         note = "The model was trained on this data set: what it was not trained on is measured"
-        return take_split(replace(records, notes=(*records.notes, note)), "test"), "test"
+        return take_split(records.with_notes(note), "test"), "test"
     note = (
         "The data set gives no test or val split: all of it is measured. If the model was trained "
         "on it, take --split test, which training draws the same way and leaves alone"
     )
-    return replace(records, notes=(*records.notes, note)), "all"
+    return records.with_notes(note), "all"
 
 
 def take_split(records: Records, name: Split) -> Records:
@@ -163,7 +163,7 @@ def take_split(records: Records, name: Split) -> Records:
     given = records if name in records.split_names() else with_splits(records)
     taken = given.split(name)
     if not len(taken):
-        counts = ", ".join(f"{split} {len(given.split(split)):,}" for split in given.split_names())
+        counts = ", ".join(f"{split} {count:,}" for split, count in given.split_counts().items())
         raise DataError(
             f"The split '{name}' has no image; there are {counts}.",
             where=records.source,
@@ -211,13 +211,13 @@ def _score(
     bad: list[ImageError] = []
     done = 0
     for batch in in_turns(_own_batches(predictor, records)):
-        good = [(record, found) for record, found in batch if not isinstance(found, ImageError)]
+        good = [(i, found) for i, found in batch if not isinstance(found, ImageError)]
         bad += [found for _, found in batch if isinstance(found, ImageError)]
         if good:
             table.add(
-                [record.key for record, _ in good],
+                [records.keys[i] for i, _ in good],
                 np.stack([scores for _, scores in good]),
-                np.stack([record.targets for record, _ in good]),
+                records.targets[[i for i, _ in good]],
             )
         for _ in batch:
             done += 1
@@ -235,11 +235,11 @@ def _own_batches(predictor: Predictor, records: Records) -> Iterator[list[_Score
     """
     size = predictor.batch_size
     starts = processes().share(range(0, len(records), size))
-    own = [record for start in starts for record in records.items[start : start + size]]
-    found = predictor.predict_many((record.key, record.image) for record in own)
+    own = [i for start in starts for i in range(len(records))[start : start + size]]
+    found = predictor.predict_many((records.keys[i], records.images[i]) for i in own)
     results = (
-        (record, result if isinstance(result, ImageError) else result.scores)
-        for record, result in zip(own, found, strict=True)
+        (i, result if isinstance(result, ImageError) else result.scores)
+        for i, result in zip(own, found, strict=True)
     )
     while batch := list(islice(results, size)):
         yield batch

@@ -110,8 +110,8 @@ def plan_cache(records: Records, spec: InputSpec, folder: Path) -> CachePlan:
     """
     about = [_FORMAT, spec.height, spec.width, spec.resize, *map(version, _DECIDE_PIXELS)]
     digest = hashlib.sha256(json.dumps(about).encode())
-    for record in records.items:
-        digest.update(f"\n{record.key}\0{_identity(record.image)}".encode())
+    for key, place in zip(records.keys, records.images, strict=True):
+        digest.update(f"\n{key}\0{_identity(place)}".encode())
     return CachePlan(records, spec, folder / digest.hexdigest()[:32])
 
 
@@ -240,7 +240,7 @@ def _write(plan: CachePlan, chunk: NDArray[np.int64]) -> NDArray[np.int64]:
     """`chunk`, when the images of these positions are on the disk."""
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
-            pixels = to_pixels(load_rgb(plan.records.items[index].image), plan.spec)
+            pixels = to_pixels(load_rgb(plan.records.images[index]), plan.spec)
             file.seek(index * _image_bytes(plan.spec))
             file.write(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()).data)
         file.flush()

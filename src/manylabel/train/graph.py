@@ -18,7 +18,7 @@ def fill_graph(head: Head, config: HeadConfig, records: Records) -> None:
     if not isinstance(config, MLGCNConfig):
         return
     assert isinstance(head, MLGCNHead)
-    targets = records.split("train").targets()
+    targets = records.split("train").targets
     graph = label_graph(targets, tau=config.tau, neighbour_weight=config.neighbour_weight)
     head.set_graph(torch.from_numpy(graph))
     if config.vector_file is not None:

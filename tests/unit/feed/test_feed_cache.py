@@ -46,7 +46,7 @@ def drawn(folder: Path, make_image: Callable[..., Path]) -> Records:
         ending = ("png", "jpg")[i % 2]
         path = make_image(folder / f"{i}.{ending}", seed=i, size=(40 + i % 7, 30 + i % 5))
         items.append(Record(f"{i}.{ending}", path, np.zeros(1, dtype=np.int8)))
-    return Records(LabelSpace(["cat"]), tuple(items), "drawn images")
+    return Records.of(LabelSpace(["cat"]), tuple(items), "drawn images")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def plan(records: Records, tmp_path: Path) -> CachePlan:
 def require_exact(found: ImageCache, records: Records) -> None:
     """Every image has the bits that an uncached one has."""
     assert len(found) == len(records)
-    for index, record in enumerate(records.items):
+    for index, record in enumerate(records):
         expected = to_pixels(open_image(record.image), SPEC)
         assert torch.equal(found[index], expected), record.key
 
@@ -88,12 +88,12 @@ def test_building_again_decodes_nothing(plan: CachePlan, monkeypatch: pytest.Mon
 
 
 def test_crops_are_cached_apart(records: Records, tmp_path: Path) -> None:
-    first = records.items[0]
+    first = records[0]
     image = first.image
     assert isinstance(image, Path)
     crops = [Crop(image, 0, 0, 20, 20), Crop(image, 10, 5, 30, 25)]
     items = tuple(replace(first, key=f"{i}", image=crop) for i, crop in enumerate(crops))
-    people = replace(records, items=items)
+    people = Records.of(records.labels, items, records.source, records.notes)
     plan = plan_cache(people, SPEC, tmp_path / "cache")
     build_cache(plan, workers=1)
     require_exact(ImageCache(plan), people)
@@ -107,7 +107,7 @@ def folder_of(records: Records, spec: InputSpec = SPEC) -> Path:
 
 
 def test_the_same_is_the_same_cache(records: Records) -> None:
-    other_targets = tuple(replace(r, targets=np.ones(1, dtype=np.int8)) for r in records.items)
+    other_targets = tuple(replace(r, targets=np.ones(1, dtype=np.int8)) for r in records)
     same = folder_of(records)
     assert same.parent == Path("somewhere")
     assert folder_of(replace(records, items=other_targets, source="elsewhere")) == same
@@ -115,10 +115,12 @@ def test_the_same_is_the_same_cache(records: Records) -> None:
 
 
 def test_another_list_or_size_is_another_cache(records: Records) -> None:
-    items = records.items
+    items = records
     lists = [items, items[1:], items[::-1], (*items, items[0]), (replace(items[0], key="0"),)]
     sizes = [{"height": 21}, {"width": 35}, {"resize": "bicubic"}, {"height": 36, "width": 20}]
-    folders = [folder_of(replace(records, items=each)) for each in lists]
+    folders = [
+        folder_of(Records.of(records.labels, each, records.source, records.notes)) for each in lists
+    ]
     folders += [folder_of(records, SPEC.model_copy(update=size)) for size in sizes]
     assert len(set(folders)) == len(lists) + len(sizes)
 
@@ -225,7 +227,7 @@ def test_rebuilding_leaves_readers_what_they_have_open(plan: CachePlan, records:
 def test_a_bad_image_is_told_and_the_rest_is_kept(
     plan: CachePlan, records: Records, make_image: Callable[..., Path]
 ) -> None:
-    path = records.items[-1].image
+    path = records[-1].image
     assert isinstance(path, Path)
     whole = path.read_bytes()
     path.write_bytes(whole[:60])
@@ -246,7 +248,7 @@ def test_a_bad_image_is_told_and_the_rest_is_kept(
 
 
 def test_a_missing_image_is_told_when_the_cache_is_planned(records: Records) -> None:
-    path = records.items[4].image
+    path = records[4].image
     assert isinstance(path, Path)
     path.unlink()
     with pytest.raises(ImageError, match="cannot be read: No such file") as told:
@@ -332,7 +334,7 @@ BUILDER = """
     folder, hang_from = Path(sys.argv[1]), int(sys.argv[2])
     paths = sorted((folder / "images").iterdir(), key=lambda path: int(path.stem))
     items = tuple(Record(path.name, path, np.zeros(1, dtype=np.int8)) for path in paths)
-    records = Records(LabelSpace(["cat"]), items, "drawn images")
+    records = Records.of(LabelSpace(["cat"]), items, "drawn images")
     load, opened = cache.load_rgb, 0
 
     def slowly(place):

@@ -19,14 +19,14 @@ def records(tmp_path):
     items[3].image.write_bytes(b"")
     items[5].image.write_bytes(items[5].image.read_bytes()[:40])
     items[8].image.unlink()
-    return Records(LabelSpace(["x"]), tuple(items), "photos.csv", ("read",))
+    return Records.of(LabelSpace(["x"]), tuple(items), "photos.csv", ("read",))
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_bad_images_in_order_with_progress(records, workers):
     done = []
     bad = find_bad_images(records, workers=workers, on_progress=done.append)
-    assert [error.where for error in bad] == [str(records.items[i].image) for i in (3, 5, 8)]
+    assert [error.where for error in bad] == [str(records[i].image) for i in (3, 5, 8)]
     assert "empty" in bad[0].what
     assert done == list(range(1, 11))
 
@@ -42,7 +42,7 @@ def test_bad_images_stop_a_run_with_their_reasons(records):
 
 
 def test_only_the_first_five_are_listed(records):
-    for item in records.items:
+    for item in records:
         item.image.write_bytes(b"")
     with pytest.raises(DataError) as caught:
         require_good_images(records, workers=2)
@@ -52,7 +52,7 @@ def test_only_the_first_five_are_listed(records):
 
 def test_without_the_bad_all_is_good(records):
     good = without(records, find_bad_images(records, workers=2))
-    assert good.keys == [f"{i}.png" for i in (0, 1, 2, 4, 6, 7, 9)]
+    assert list(good.keys) == [f"{i}.png" for i in (0, 1, 2, 4, 6, 7, 9)]
     assert good.notes == ("read", "Images that cannot be decoded, left out: 3")
     require_good_images(good, workers=2)
     assert without(good, []) is good

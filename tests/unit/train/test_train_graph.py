@@ -33,7 +33,7 @@ def make_records() -> Records:
         for split, targets in parts.items()
         for i, row in enumerate(targets)
     ]
-    return Records(LabelSpace(["cat", "dog", "owl"]), tuple(items), "drawn")
+    return Records.of(LabelSpace(["cat", "dog", "owl"]), tuple(items), "drawn")
 
 
 def test_the_graph_is_that_of_the_train_split():

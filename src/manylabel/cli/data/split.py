@@ -164,9 +164,8 @@ def _equal_files(records: Records) -> tuple[list[list[str]], list[str]]:
     Crops of one file are such a set.
     """
     keys: dict[Path | Stored, list[str]] = defaultdict(list)
-    for record in records.items:
-        place = record.image
-        keys[place.image if isinstance(place, Crop) else place].append(record.key)
+    for key, place in zip(records.keys, records.images, strict=True):
+        keys[place.image if isinstance(place, Crop) else place].append(key)
     sizes = {place: _size(place) for place in keys}
     counts = Counter(sizes.values())
     # A file of a size that no other has need not be read, if the sizes of all are known.

@@ -165,7 +165,7 @@ class _Case(NamedTuple):
 
 
 def _case(records: Records, first: list[int], second: list[int], sign: str) -> _Case:
-    a, b = [records.items[i] for i in first], [records.items[i] for i in second]
+    a, b = [records[i] for i in first], [records[i] for i in second]
     torn = _in_two_splits(a, b)
     pair, differ = _in_dispute(a, b)
     x, y = torn or pair or (a[0], b[-1])

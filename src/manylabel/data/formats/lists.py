@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import final
@@ -18,7 +18,7 @@ from manylabel.errors import DataError
 from manylabel.files import read_bytes, read_lines
 from manylabel.labels import LabelSpace
 
-_TRIED = 20
+FIRST_IMAGES = 20
 """Images that are looked for in each folder that could be the images'."""
 
 
@@ -33,7 +33,7 @@ def choose_folder(places: Sequence[Path], keys: Sequence[str], file: Path) -> Pa
     Raises:
         DataError: None of the folders has any.
     """
-    first = keys[:_TRIED]
+    first = keys[:FIRST_IMAGES]
     hits = [sum(os.path.isfile(place / key) for key in first) for place in places]
     if not any(hits):
         tried = ", ".join(dict.fromkeys(map(str, places)))
@@ -73,8 +73,8 @@ class Listing:
 
 def join(
     listings: Sequence[Listing], group: Callable[[str], str | None] = lambda key: None
-) -> tuple[tuple[Record, ...], int]:
-    """The records of all listings, and how many lines only repeat an earlier one.
+) -> Iterator[Record]:
+    """The records of all listings; a line that only repeats an earlier one gives none.
 
     Args:
         listings: Of equal labels.
@@ -84,7 +84,6 @@ def join(
         DataError: An image is listed twice, in two splits or with other labels.
     """
     first: dict[str, tuple[Listing, int]] = {}
-    items: list[Record] = []
     for listing in listings:
         for i, (key, image, split, targets) in enumerate(
             zip(listing.keys, listing.images, listing.splits, listing.targets, strict=True)
@@ -93,8 +92,12 @@ def join(
                 _require_repeat(first[key], (listing, i))
                 continue
             first[key] = (listing, i)
-            items.append(Record(key, image, targets, split, group=group(key)))
-    return tuple(items), sum(len(listing.keys) for listing in listings) - len(items)
+            yield Record(key, image, targets, split, group=group(key))
+
+
+def count_lines(listings: Iterable[Listing]) -> int:
+    """How many lines name an image."""
+    return sum(len(listing.keys) for listing in listings)
 
 
 def _require_repeat(earlier: tuple[Listing, int], later: tuple[Listing, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -156,34 +156,34 @@ def split_or_none(cell: str | None, where: Callable[[], str]) -> Split | None:
 
 
 def merge_rows(
-    records: Sequence[Record], places: Sequence[int], where: Callable[[int, int], str]
-) -> tuple[Record, ...]:
-    """The records, those of one key only once.
+    rows: int, record_of: Callable[[int], Record], where: Callable[[int, int], str]
+) -> Iterator[Record]:
+    """The records of a table's rows, those of one key only once.
 
     Args:
-        records: One a row.
-        places: The rows' numbers.
-        where: What two rows with these numbers are called in messages.
+        rows: How many rows there are.
+        record_of: The record of a row, by its position; asked again where a key comes again, so
+            that no record has to be kept.
+        where: What two rows at these positions are called in messages.
 
     Raises:
         DataError: Two rows of one key differ.
     """
-    first: dict[str, tuple[int, Record]] = {}
-    for place, record in zip(places, records, strict=True):
-        known, earlier = first.setdefault(record.key, (place, record))
-        differing = _difference(earlier, record)
-        if differing:
+    first: dict[str, int] = {}
+    for row in range(rows):
+        record = record_of(row)
+        known = first.setdefault(record.key, row)
+        if known == row:
+            yield record
+        elif differing := _difference(record_of(known), record):
             raise DataError(
                 f"The image {record.key!r} stands in two rows with different {differing}.",
-                where=where(known, place),
+                where=where(known, row),
                 fix="Keep the row that is right.",
             )
-    return tuple(record for _, record in first.values())
 
 
 def _difference(one: Record, other: Record) -> str | None:
-    if one is other:
-        return None
     if not np.array_equal(one.targets, other.targets):
         return "labels"
     parts = {"split": "splits", "group": "groups", "mask": "masks", "boxes": "boxes"}

@@ -65,7 +65,7 @@ def read_coco(
                 fix="Give every split the same list of categories.",
             )
     _require_apart(parts)
-    items = tuple(record for part in parts for record in part.records)
+    items = [record for part in parts for record in part.records]
     if not items:
         raise DataError(
             "No image has an object, and such images are dropped.",
@@ -74,7 +74,7 @@ def read_coco(
         )
     splits = ", ".join(f"{part.split or 'none'} from {part.file.name}" for part in parts)
     notes = (f"Splits: {splits}", *(f"{what}: {count:,}" for what, count in counts.items()))
-    return Records(labels, items, str(path), notes)
+    return Records.of(labels, items, str(path), notes)
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,15 @@ def read_huggingface(
         raise DataError("The data set has no rows.", where=str(path), fix="Give one with images.")
     labels = _labels(parts[0].dataset.features, table, columns, str(path))
     splits = _splits(parts, table, columns, path)
-    places = [place for part in parts for place in _places(part, columns, path)]
-    items = tuple(
+    places = (place for part in parts for place in _places(part, columns, path))
+    items = (
         Record(key, image, targets, split)
         for (key, image), targets, split in zip(places, labels.targets, splits, strict=True)
     )
-    _require_apart(items, path)
+    records = Records.of(labels.space, items, str(path))
+    _require_apart(records.keys, path)
     notes = (f"Images in column {columns.image!r}", _split_note(parts, columns), *labels.notes)
-    return Records(labels.space, items, str(path), notes)
+    return records.with_notes(*notes)
 
 
 @final
@@ -330,13 +331,13 @@ def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, P
         yield key, root / key
 
 
-def _require_apart(items: Sequence[Record], path: Path) -> None:
+def _require_apart(keys: Sequence[str], path: Path) -> None:
     """No image stands in two rows, which only those that are named by a path can."""
     first: dict[str, int] = {}
-    for row, record in enumerate(items, start=1):
-        if first.setdefault(record.key, row) != row:
+    for row, key in enumerate(keys, start=1):
+        if first.setdefault(key, row) != row:
             raise DataError(
-                f"The image {record.key!r} stands in two rows.",
-                where=f"{path}, rows {first[record.key]} and {row}",
+                f"The image {key!r} stands in two rows.",
+                where=f"{path}, rows {first[key]} and {row}",
                 fix="Remove one of them.",
             )

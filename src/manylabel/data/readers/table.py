@@ -12,12 +12,13 @@ In the second form 1 is present, 0 absent, and -1 or nothing unknown.
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from manylabel.data.formats.tabular import (
 )
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError
-from manylabel.files import read_text
+from manylabel.files import open_text, read_text
 from manylabel.images import EXTENSIONS
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 
@@ -51,6 +52,11 @@ _TARGETS: Final = {
     "-1.0": UNKNOWN,
 }
 _MEANT_AS_TARGETS: Final = frozenset({"true", "false", "yes", "no"})
+
+_EMPTY: Final = -2
+_MEANT: Final = 2
+_NO_TARGET: Final = 3
+"""Codes of cells that are no target: empty ones, such as are meant as targets, and others."""
 
 
 def find_table(path: Path) -> Path | None:
@@ -101,28 +107,22 @@ def read_table(
         DataError: The table is missing, empty, without a header or malformed; a column that was
             named is not there; a value is no target or no split; rows contradict one another.
     """
-    table = _load(path)
-    columns = choose_columns(
-        table.header, str(path), image=image_column, label=label_column, split=split_column
-    )
-    if columns.label is None:
-        labels = _from_label_columns(table, columns.taken())
+    table = _load(path, image_column, label_column, split_column)
+    if table.columns.label is None:
+        labels = _from_label_columns(table)
     else:
-        labels = _from_one_column(table, columns.label, label_delimiter)
+        labels = _from_one_column(table, table.columns.label, label_delimiter)
     root = path.parent if images is None else images
-    records = [
-        _record(table, row, columns, root, targets)
-        for row, targets in zip(table.rows, labels.targets, strict=True)
-    ]
     items = merge_rows(
-        records,
-        [row.line for row in table.rows],
-        lambda one, two: f"{path}, lines {one} and {two}",
+        len(table.lines),
+        lambda row: _record(table, row, root, labels.targets[row]),
+        lambda one, two: f"{path}, lines {table.lines[one]} and {table.lines[two]}",
     )
-    notes = _told(table, columns, labels)
-    if len(items) < len(records):
-        notes.append(f"Rows that repeat another, merged with it: {len(records) - len(items):,}")
-    return Records(labels.space, items, str(path), tuple(notes))
+    records = Records.of(labels.space, items, str(path))
+    notes = _told(table, labels)
+    if repeated := len(table.lines) - len(records):
+        notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
+    return records.with_notes(*notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,178 +133,241 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Table:
+    """A table of N rows in columns, so that a million rows fit into memory.
+
+    Args:
+        path: The file.
+        header: The headers.
+        columns: Which of them are no single label's.
+        lines: The line that each row begins on.
+        texts: The cells of each of `columns`, by its position.
+        others: Positions of the other columns; none where one column holds all labels.
+        codes: int8 [N, K], what the cells of `others` say: a target, or one of the codes above.
+    """
+
     path: Path
     header: list[str]
-    rows: list[_Row]
+    columns: Columns
+    lines: Sequence[int]
+    texts: Mapping[int, list[str]]
+    others: list[int]
+    codes: NDArray[np.int8]
 
     def at(self, line: int, column: int | None = None) -> str:
         """Where a cell stands, for messages."""
         name = "" if column is None else f", column {self.header[column]!r}"
         return f"{self.path}, line {line}{name}"
 
+    def text(self, row: int, column: int | None) -> str | None:
+        """A cell of one of `columns`; None where it is empty or there is no such column."""
+        return None if column is None else self.texts[column][row] or None
 
-def _load(path: Path) -> _Table:
-    text = read_text(path)
-    parsed = _parse(text, _separator(path, text), path)
-    if not parsed:
+
+class _Codes(dict[str, int]):
+    """The code of a cell of a column that may be a label's."""
+
+    def __missing__(self, cell: str) -> int:
+        stripped = cell.strip()
+        if stripped != cell:
+            return self[stripped]
+        return _MEANT if cell.lower() in _MEANT_AS_TARGETS else _NO_TARGET
+
+
+def _load(
+    path: Path, image_column: str | None, label_column: str | None, split_column: str | None
+) -> _Table:
+    rows = _rows(path)
+    first = next(rows, None)
+    if first is None:
         raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
-    header, *rows = parsed
-    table = _Table(path, header.cells, rows)
-    _check_header(table, header.line)
-    if not rows:
+    header = _Row(first.line, [name.strip() for name in first.cells])
+    _check_header(header, path)
+    columns = choose_columns(
+        header.cells, str(path), image=image_column, label=label_column, split=split_column
+    )
+    taken, lines, codes = columns.taken(), array("q"), array("b")
+    others = [i for i in range(len(header.cells)) if i not in taken and columns.label is None]
+    texts: dict[int, list[str]] = {i: [] for i in taken}
+    shared: dict[str, str] = {}
+    code_of = _Codes(_TARGETS | {"": _EMPTY}).__getitem__
+    for line, cells in ((row.line, row.cells) for row in rows):
+        _check_length(cells, header.cells, f"{path}, line {line}")
+        lines.append(line)
+        for i, column in texts.items():
+            cell = cells[i].strip()
+            unique = i in (columns.image, columns.key)
+            column.append(cell if unique else shared.setdefault(cell, cell))
+        codes.extend([code_of(cells[i]) for i in others])
+    if not lines:
         raise DataError(
             "The table has a header and no rows.", where=str(path), fix="Add a row for each image."
         )
-    for row in rows:
-        if len(row.cells) != len(table.header):
+    matrix = np.frombuffer(codes, dtype=np.int8).reshape(len(lines), len(others))
+    return _Table(path, header.cells, columns, lines, texts, others, matrix)
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """The rows that hold anything, read as they are asked for, cells as they are.
+
+    A row's line is the one that it begins on.
+    """
+    line = 1
+    with open_text(path) as file:
+        try:
+            separator = _separator(path, file)
+            file.seek(0)
+            # Strict: otherwise a quote that is never closed swallows the rest of the file.
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield _Row(line, cells)
+                line = reader.line_num + 1
+        except csv.Error as error:
             raise DataError(
-                f"The row has {len(row.cells)} cells and the header {len(table.header)}.",
-                where=table.at(row.line),
-                fix="Give each row a cell for each column; quote a cell that holds a separator.",
-            )
-    return table
+                f"The row cannot be read: {error}.",
+                where=f"{path}, line {line}",
+                fix="Close every quote, and double a quote that belongs to a cell.",
+            ) from None
+        except UnicodeDecodeError:
+            read_text(path)  # says which byte it is
+            raise
 
 
-def _separator(path: Path, text: str) -> str:
+def _separator(path: Path, file: TextIO) -> str:
+    """What separates the cells: of the marks outside of quotes, the header's most frequent one."""
     if path.suffix.lower() == ".tsv":
         return "\t"
-    header = text.strip().partition("\n")[0]
-    if '"' in header:  # separators, and ends of lines, can be parts of quoted names
-        header = re.sub('"[^"]*"', "", text.strip()).partition("\n")[0]
+    header, quotes = "", 0
+    for line in file:
+        header += line
+        quotes += line.count('"')
+        if header.strip() and quotes % 2 == 0:  # else the row goes on in the next line
+            break
+    header = re.sub('"[^"]*"', "", header)
     return max(",;\t", key=header.count)
 
 
-def _parse(text: str, separator: str, path: Path) -> list[_Row]:
-    """The rows that hold anything, cells stripped; a row's line is the one that it begins on."""
-    # Strict: otherwise a quote that is never closed swallows the rest of the file as one cell.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows = []
-    line = 1
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                rows.append(_Row(line, stripped))
-            line = reader.line_num + 1
-    except csv.Error as error:
+def _check_length(cells: Sequence[str], header: Sequence[str], where: str) -> None:
+    if len(cells) != len(header):
         raise DataError(
-            f"The row cannot be read: {error}.",
-            where=f"{path}, line {line}",
-            fix="Close every quote, and double a quote that belongs to a cell.",
-        ) from None
-    return rows
+            f"The row has {len(cells)} cells and the header {len(header)}.",
+            where=where,
+            fix="Give each row a cell for each column; quote a cell that holds a separator.",
+        )
 
 
-def _check_header(table: _Table, line: int) -> None:
-    if any(PurePosixPath(name).suffix.lower() in EXTENSIONS for name in table.header):
+def _check_header(header: _Row, path: Path) -> None:
+    where = f"{path}, line {header.line}"
+    if any(PurePosixPath(name).suffix.lower() in EXTENSIONS for name in header.cells):
         raise DataError(
             "The table has no header: its first row names an image.",
-            where=table.at(line),
+            where=where,
             fix="Add a first line that names the columns, for instance image,labels.",
         )
-    named = [name for name in table.header if name]
+    named = [name for name in header.cells if name]
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         raise DataError(
             f"Columns have the same name: {', '.join(twice)}.",
-            where=table.at(line),
+            where=where,
             fix="Rename or remove one of each.",
         )
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """What the label columns say: targets [N, C] follow the rows."""
+    """What the label columns say: targets int8 [N, C] follow the rows."""
 
     space: LabelSpace
-    targets: Sequence[NDArray[np.int8]]
+    targets: NDArray[np.int8]
     columns: set[int]
     notes: list[str]
 
 
 def _from_one_column(table: _Table, column: int, delimiter: str | None) -> _Labels:
-    cells = [row.cells[column] for row in table.rows]
+    cells = table.texts[column]
     mark = guess_delimiter(cells) if delimiter is None else delimiter
-    lists = [split_labels(cell, mark) for cell in cells]
+    lists = {cell: split_labels(cell, mark) for cell in cells}
     where = f"{table.path}, column {table.header[column]!r}"
-    space = LabelSpace(sorted({name for names in lists for name in names}), where=where)
+    space = LabelSpace(sorted({name for names in lists.values() for name in names}), where=where)
+    position = {cell: i for i, cell in enumerate(lists)}
+    distinct = np.empty((len(lists), len(space)), dtype=np.int8)
+    for row, names in enumerate(lists.values()):
+        distinct[row] = space.encode(names)
     shown = "one a row" if mark is None else f"separated by {mark!r}"
     notes = [f"Labels are read from column {table.header[column]!r}, {shown}"]
-    bare = sum(not names for names in lists)
+    bare = sum(not lists[cell] for cell in cells)
     if bare:
         notes.append(f"Rows without a label, all labels absent: {bare:,}")
-    return _Labels(space, [space.encode(names) for names in lists], {column}, notes)
+    return _Labels(space, distinct[[position[cell] for cell in cells]], {column}, notes)
 
 
-def _from_label_columns(table: _Table, taken: set[int]) -> _Labels:
-    columns = [i for i in range(len(table.header)) if i not in taken and _is_label(table, i)]
-    if not columns:
+def _from_label_columns(table: _Table) -> _Labels:
+    chosen = [j for j, column in enumerate(table.others) if _is_label(table, j, column)]
+    if not chosen:
         raise DataError(
             f"No labels were found in the columns {listed(table.header)}.",
             where=str(table.path),
             fix="Name all labels of an image in a column 'labels' (or say which it is with "
             "label_column), or give each label a column of 1, 0 and -1.",
         )
+    columns = [table.others[j] for j in chosen]
     space = LabelSpace((table.header[i] for i in columns), where=str(table.path))
-    targets = [
-        np.array([_target(table, row, i) for i in columns], dtype=np.int8) for row in table.rows
-    ]
+    targets = np.ascontiguousarray(table.codes[:, chosen])
+    if targets.max() > PRESENT:
+        raise _no_target(table, columns, targets)
+    targets[targets == _EMPTY] = UNKNOWN
     notes = [f"Each of {len(columns)} columns is a label: 1 present, 0 absent, -1 or empty unknown"]
     return _Labels(space, targets, set(columns), notes)
 
 
-def _is_label(table: _Table, column: int) -> bool:
+def _is_label(table: _Table, position: int, column: int) -> bool:
     """Whether a column is meant as a label's: then a cell that is no target is a mistake."""
-    cells = [row.cells[column].lower() for row in table.rows if row.cells[column]]
-    meant = sum(cell in _TARGETS or cell in _MEANT_AS_TARGETS for cell in cells)
-    return bool(table.header[column]) and bool(cells) and 2 * meant >= len(cells)
+    codes = table.codes[:, position]
+    filled = np.count_nonzero(codes != _EMPTY)
+    meant = filled - np.count_nonzero(codes == _NO_TARGET)
+    return bool(table.header[column] and filled and 2 * meant >= filled)
 
 
-def _target(table: _Table, row: _Row, column: int) -> int:
-    cell = row.cells[column]
-    if cell not in _TARGETS:
-        raise DataError(
-            f"{cell!r} is no target.",
-            where=table.at(row.line, column),
-            fix="Write 1 for present, 0 for absent, -1 or nothing for unknown; "
-            "remove the column if it is no label.",
-        )
-    return _TARGETS[cell]
-
-
-def _record(
-    table: _Table, row: _Row, columns: Columns, root: Path, targets: NDArray[np.int8]
-) -> Record:
-    image = row.cells[columns.image]
-    if not image:
-        raise DataError(
-            "The row names no image.",
-            where=table.at(row.line, columns.image),
-            fix="Give the image's path or remove the row.",
-        )
-    name = path_key(image)
-    mask = _optional(row, columns.mask)
-    return Record(
-        key=_optional(row, columns.key) or name,
-        image=root / name,
-        targets=targets,
-        split=split_or_none(
-            _optional(row, columns.split), lambda: table.at(row.line, columns.split)
-        ),
-        mask=None if mask is None else table.path.parent / path_key(mask),
-        group=_optional(row, columns.group),
+def _no_target(table: _Table, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
+    """The error that names the first cell that is no target; it is looked up in the file."""
+    row, position = np.argwhere(targets > PRESENT)[0].tolist()
+    column = columns[position]
+    found = next(islice(_rows(table.path), row + 1, None)).cells[column].strip()
+    return DataError(
+        f"{found!r} is no target.",
+        where=table.at(table.lines[row], column),
+        fix="Write 1 for present, 0 for absent, -1 or nothing for unknown; "
+        "remove the column if it is no label.",
     )
 
 
-def _optional(row: _Row, column: int | None) -> str | None:
-    return None if column is None else row.cells[column] or None
+def _record(table: _Table, row: int, root: Path, targets: NDArray[np.int8]) -> Record:
+    columns, line = table.columns, table.lines[row]
+    image, mask = table.text(row, columns.image), table.text(row, columns.mask)
+    if image is None:
+        raise DataError(
+            "The row names no image.",
+            where=table.at(line, columns.image),
+            fix="Give the image's path or remove the row.",
+        )
+    name = path_key(image)
+    split = table.text(row, columns.split)
+    return Record(
+        key=table.text(row, columns.key) or name,
+        image=root / name,
+        targets=targets,
+        split=split_or_none(split, lambda: table.at(line, columns.split)),
+        mask=None if mask is None else table.path.parent / path_key(mask),
+        group=table.text(row, columns.group),
+    )
 
 
-def _told(table: _Table, columns: Columns, labels: _Labels) -> list[str]:
+def _told(table: _Table, labels: _Labels) -> list[str]:
     """Notes on what each column was taken for."""
-    known = columns.taken() | labels.columns
+    known = table.columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
-    notes = [columns.told(table.header), *labels.notes]
+    notes = [table.columns.told(table.header), *labels.notes]
     if ignored:
         notes.append(f"Columns that are ignored: {', '.join(ignored)}")
     return notes

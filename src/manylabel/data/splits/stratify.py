@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,16 +142,12 @@ def stratified(
             where=records.source,
             fix="Give images, or keep fewer splits.",
         )
-    chosen = stratify(records.targets()[drawn], shares, groups=units[drawn], seed=seed)
+    chosen = stratify(records.targets[drawn], shares, groups=units[drawn], seed=seed)
     splits[drawn] = np.array([SPLITS.index(name) for name in shares])[chosen]
     _require_filled(records, shares, splits, len(np.unique(units[drawn])))
-    items = tuple(
-        replace(record, split=SPLITS[split])
-        for record, split in zip(records.items, splits.tolist(), strict=True)
-    )
-    result = replace(records, items=items)
+    result = records.with_splits(splits.astype(np.int8))
     notes = [*_told(records, result, keep, seed), *_told_together(records, sets, units, splits)]
-    return replace(result, notes=(*records.notes, *notes))
+    return result.with_notes(*notes)
 
 
 def _require_apart(
@@ -176,14 +171,13 @@ def _require_apart(
 
 def _groups(records: Records) -> NDArray[np.int64]:
     """The first position of each record's group, [N]; of a record without one its own."""
+    own = np.arange(len(records), dtype=np.int64)
+    if records.groups is None:
+        return own
     first: dict[str, int] = {}
-    return np.array(
-        [
-            i if record.group is None else first.setdefault(record.group, i)
-            for i, record in enumerate(records.items)
-        ],
-        dtype=np.int64,
-    )
+    pairs = zip(own.tolist(), records.groups, strict=True)
+    firsts = [i if group is None else first.setdefault(group, i) for i, group in pairs]
+    return np.array(firsts, dtype=np.int64)
 
 
 def _kept(records: Records, keep: Collection[Split], units: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -191,15 +185,11 @@ def _kept(records: Records, keep: Collection[Split], units: NDArray[np.int64]) -
 
     What has kept members in several splits joins the last of them: rather test than train.
     """
-    given = np.array([_position(record.split) for record in records.items], dtype=np.int64)
-    given[~np.isin(given, [_position(name) for name in keep])] = -1
+    given = records.splits.astype(np.int64)
+    given[~np.isin(given, [SPLITS.index(name) for name in keep])] = -1
     of_unit = np.full(int(units.max(initial=-1)) + 1, -1, dtype=np.int64)
     np.maximum.at(of_unit, units, given)
     return np.where(given >= 0, given, of_unit[units])
-
-
-def _position(split: Split | None) -> int:
-    return -1 if split is None else SPLITS.index(split)
 
 
 def _require_filled(
@@ -227,7 +217,8 @@ def _told(records: Records, result: Records, keep: Collection[Split], seed: int)
         notes.append(f"Kept as the data set gives them: {_counted(records, kept)}")
     if replaced:
         notes.append(f"Splits of the data set that are not kept: {_counted(records, replaced)}")
-    joined = sum(len(result.split(name)) - len(records.split(name)) for name in kept)
+    before, after = records.split_counts(), result.split_counts()
+    joined = sum(after[name] - before[name] for name in kept)
     if joined:
         notes.append(
             f"Images that join a kept split, where others of their group or their duplicates "
@@ -242,7 +233,7 @@ def _told_together(
     units: NDArray[np.int64],
     splits: NDArray[np.int64],
 ) -> list[str]:
-    groups = {record.group for record in records.items} - {None}
+    groups = set(records.groups or ()) - {None}
     of_units = np.unique(units * len(SPLITS) + splits) // len(SPLITS)
     torn = np.count_nonzero(np.unique(of_units, return_counts=True)[1] > 1)
     notes = []
@@ -259,4 +250,5 @@ def _told_together(
 
 
 def _counted(records: Records, names: Iterable[Split]) -> str:
-    return ", ".join(f"{name} {len(records.split(name)):,}" for name in names)
+    counts = records.split_counts()
+    return ", ".join(f"{name} {counts[name]:,}" for name in names)

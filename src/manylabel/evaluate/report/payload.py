@@ -22,7 +22,7 @@ MOST_PLOTS: Final = 1000
 
 def payload(page: Page) -> dict[str, Any]:
     """Everything that the script takes: labels, counts, curves, bins; None where undefined."""
-    targets = page.truth.targets()
+    targets = page.truth.targets
     points = points_for(len(page.truth.labels) * len(page.models))
     return {
         "labels": list(page.truth.labels),

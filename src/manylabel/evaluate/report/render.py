@@ -51,7 +51,7 @@ def write_page(path: Path, page: Page, *, picture_bytes: int = BUDGET) -> Path:
 def render_page(page: Page, *, picture_bytes: int = BUDGET) -> str:
     """A report of predictions as HTML."""
     last = page.models[-1]
-    pictures = Pictures(page.truth.items, last.overlay, budget=picture_bytes)
+    pictures = Pictures(page.truth.images, last.overlay, budget=picture_bytes)
     suspects, missing = _suspects(page)
     return (
         environment()
@@ -107,7 +107,7 @@ def _flat(receipt: Receipt) -> dict[str, str]:
 
 def _calibration(model: ScoredModel, page: Page) -> dict[str, float]:
     """The four figures of a model's calibration: of the labels on average, and of all pairs."""
-    targets = page.truth.targets()
+    targets = page.truth.targets
     errors, squares = class_wise_ece(model.scores, targets), brier(model.scores, targets)
     bins = reliability(model.scores, targets).pooled()
     return {
@@ -124,7 +124,7 @@ def _mean(values: Any) -> float:
 
 def _together(page: Page) -> dict[str, Any]:
     """The heat maps by title, the labels of their rows, and where each model is furthest off."""
-    targets = page.truth.targets()
+    targets = page.truth.targets
     found = [together(model.decided, targets) for model in page.models]
     names = [page.truth.labels[i] for i in found[0].labels]
     titles = ["Predicted"] if len(found) == 1 else [f"Predicted by {x}" for x in LETTERS]
@@ -139,7 +139,7 @@ def _together(page: Page) -> dict[str, Any]:
 
 def _mistakes(page: Page, pictures: Pictures) -> list[dict[str, Any]]:
     """Both kinds of mistakes of the last model, drawn in turns so that both have pictures."""
-    model, targets = page.models[-1], page.truth.targets()
+    model, targets = page.models[-1], page.truth.targets
     wrong = false_positives(model.scores, model.decided, targets)
     missed = false_negatives(model.scores, model.decided, targets)
     drawn: tuple[list[Shown], list[Shown]] = ([], [])
@@ -162,7 +162,7 @@ def _of_suspect(page: Page, pictures: Pictures, suspect: Suspect) -> Shown:
 
 
 def _shown(page: Page, pictures: Pictures, image: int, label: int, score: float) -> Shown:
-    record, names = page.truth.items[image], page.truth.labels
+    record, names = page.truth[image], page.truth.labels
     present = names.decode(record.targets)
     more = f" and {len(present) - _TRUE_LABELS} more" if len(present) > _TRUE_LABELS else ""
     return Shown(
@@ -178,7 +178,7 @@ def _shown(page: Page, pictures: Pictures, image: int, label: int, score: float)
 def _suspects(page: Page) -> tuple[Suspects, MissingExtraError | None]:
     """What cleanlab suspects; without it nothing, and what is missing."""
     try:
-        return suspected_errors(page.models[-1].scores, page.truth.targets()), None
+        return suspected_errors(page.models[-1].scores, page.truth.targets), None
     except MissingExtraError as error:
         return Suspects((), 0, 0), error
 

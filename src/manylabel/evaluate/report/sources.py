@@ -48,16 +48,14 @@ def page_of_bundles(
             skip_bad=skip_bad,
             on_progress=None if on_progress is None else lambda n, b=before: on_progress(b + n),
         )
-        good = set(found.keys)
-        items = tuple(item for item in truth.items if item.key in good)
-        truth = replace(truth, items=items, notes=found.notes)
+        truth = replace(truth.select_keys(set(found.keys)), notes=found.notes)
         columns = [predictor.labels.index(label) for label in truth.labels]
         drawn = overlay(predictor, columns) if overlay else None
         info = predictor.bundle.info
         scored.append(_of_bundle(name, found, truth, columns, (info.at_least, info.at_most), drawn))
         if (info.at_least, info.at_most) != (0, None):
             note = f"{name}: what is decided at a threshold moved here knows no limit of labels"
-            truth = replace(truth, notes=(*truth.notes, note))
+            truth = truth.with_notes(note)
     title = " and ".join(name for name, _ in models)
     return make_page(title, truth, tuple(scored), notes=truth.notes)
 
@@ -75,7 +73,7 @@ def page_of_predictions(found: Sequence[Predictions], truth: Records) -> Page:
     scored: list[ScoredModel] = []
     for each in found:
         kept, _ = matched(each, truth)
-        measures = measure(kept.scores, truth.targets(), truth.labels)
+        measures = measure(kept.scores, truth.targets, truth.labels)
         receipt = receipt_of(
             measures, truth, thresholds="the profile's own", predictions=kept.source
         )
@@ -98,7 +96,7 @@ def _of_bundle(
     own = np.array([row.threshold for row in found.measures.per_label])
     measures = measure(
         scores,
-        truth.targets(),
+        truth.targets,
         truth.labels,
         thresholds=own[columns],
         at_least=limits[0],
