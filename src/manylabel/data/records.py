@@ -244,7 +244,7 @@ class Records:
 
     def with_notes(self, *notes: str) -> Records:
         """The same records, with more notes after those that are there."""
-        return self._same_truth(replace(self, notes=(*self.notes, *notes)))
+        return self._same_truth(replace(self, notes=(*self.notes, *notes))) if notes else self
 
     def with_splits(self, splits: NDArray[np.int8]) -> Records:
         """The same records in other splits, int8 [N]: positions in `SPLITS`, or `NO_SPLIT`."""

@@ -107,15 +107,15 @@ def folder_of(records: Records, spec: InputSpec = SPEC) -> Path:
 
 
 def test_the_same_is_the_same_cache(records: Records) -> None:
-    other_targets = tuple(replace(r, targets=np.ones(1, dtype=np.int8)) for r in records)
+    ones = np.ones_like(records.targets)
     same = folder_of(records)
     assert same.parent == Path("somewhere")
-    assert folder_of(replace(records, items=other_targets, source="elsewhere")) == same
+    assert folder_of(replace(records, targets=ones, source="elsewhere")) == same
     assert folder_of(records, SPEC.model_copy(update={"mean": (0.1, 0.2, 0.3)})) == same
 
 
 def test_another_list_or_size_is_another_cache(records: Records) -> None:
-    items = records
+    items = tuple(records)
     lists = [items, items[1:], items[::-1], (*items, items[0]), (replace(items[0], key="0"),)]
     sizes = [{"height": 21}, {"width": 35}, {"resize": "bicubic"}, {"height": 36, "width": 20}]
     folders = [
@@ -325,7 +325,7 @@ BUILDER = """
     from pathlib import Path
     import numpy as np
     import torch
-    from manylabel.data import cache
+    from manylabel.feed import cache
     from manylabel.data.records import Record, Records
     from manylabel.labels import LabelSpace
     from manylabel.preprocess import InputSpec

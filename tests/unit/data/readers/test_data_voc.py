@@ -108,7 +108,7 @@ def test_an_image_of_another_kind_and_one_that_is_missing(voc):
     root = voc()
     (root / "JPEGImages" / "000.jpg").rename(root / "JPEGImages" / "000.png")
     (root / "JPEGImages" / "001.jpg").unlink()
-    assert read_voc(root).keys[:2] == ["000.png", "001.jpg"]
+    assert read_voc(root).keys[:2] == ("000.png", "001.jpg")
 
 
 def test_two_images_for_one_annotation(voc):
