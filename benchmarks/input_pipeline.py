@@ -33,7 +33,7 @@ from benchmarks.common import arguments, processor, time_interleaved, versions, 
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment, AugmentConfig
-from manylabel.feed.cache import ImageCache, build_cache, plan_cache
+from manylabel.feed.cache import ImageCache, fill_cache, plan_cache
 from manylabel.feed.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.images import load_rgb
 from manylabel.labels import LabelSpace
@@ -212,7 +212,7 @@ def contenders(paths: list[Path], folder: Path) -> dict[str, Timed]:
         augment = Augment(config, SPEC)
         live = ImageDataset(photos, SPEC, augment=augment)
         plan = plan_cache(many, augment.stage_spec, folder)
-        build_cache(plan, workers=2)
+        fill_cache(plan, workers=2)
         cached = ImageDataset(many, SPEC, augment=augment, cache=ImageCache(plan))
         found |= {
             f"manylabel_{config.name}": through_loader(live),

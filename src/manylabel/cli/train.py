@@ -90,7 +90,7 @@ def train(
     config = _recipe(path, data, values, settings)
     with Reporter() as reporter:
         assert config.data is not None
-        records = load_records(config.data, reporter, skip_bad=skip_bad_images)
+        records = load_records(config.data, reporter, skip_bad=skip_bad_images, config=config)
         reporter.say(records.summary())
         reporter.say(_chosen(path, config))
         outcome = run(config, records, folder, reporter, resume=resume is not None)

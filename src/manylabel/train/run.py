@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +22,11 @@ from manylabel.data.splits.split import check_trainable, with_splits
 from manylabel.errors import CheckpointError, ConfigError, DataError, ImageError, RunError
 from manylabel.evaluate.receipt import package_versions
 from manylabel.feed.augment import Augment
-from manylabel.feed.cache import ImageCache, build_cache, default_folder, plan_cache
-from manylabel.feed.loaders import ImageDataset, Sample, stage_of
-from manylabel.feed.verify import find_bad_images, require_good_images, without
+from manylabel.feed.loaders import ImageDataset, Sample
+from manylabel.feed.verify import refusal, without
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
-from manylabel.preprocess import InputSpec
+from manylabel.train.caching import cached_images, find_unusable, processors
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, compute_features
@@ -43,8 +41,21 @@ RECIPE: Final = "recipe.toml"
 LOG: Final = "log.jsonl"
 
 
-def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = False) -> Records:
+def load_records(
+    source: DataSource,
+    reporter: Reporter,
+    *,
+    skip_bad: bool = False,
+    config: RunConfig | None = None,
+) -> Records:
     """The records of a data set, fit to train on: split, every image opened once.
+
+    Args:
+        source: Where the data set lies.
+        reporter: Reports the progress.
+        skip_bad: Leave out images that cannot be used.
+        config: The recipe of the run; if it keeps its images, they are kept while they are
+            checked.
 
     Raises:
         DataError: The data set cannot be read, has labels that train never shows, or images that
@@ -52,18 +63,10 @@ def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = Fal
     """
     records = with_splits(read(source))
     check_trainable(records)
-    reporter.begin("opening every image once", len(records))
-    workers = _processors()
-
-    def advance(_: int) -> None:
-        reporter.advance(1)
-
-    if skip_bad:
-        bad = find_bad_images(records, workers=workers, on_progress=advance)
-        records = without(records, bad)
-    else:
-        require_good_images(records, workers=workers, on_progress=advance)
-    reporter.end()
+    bad = find_unusable(config, records, reporter, skip_bad=skip_bad)
+    if bad and not skip_bad:
+        raise refusal(records, bad)
+    records = without(records, bad)
     check_trainable(records)
     return records
 
@@ -224,13 +227,14 @@ def require_free(folder: Path) -> None:
 
 
 def _require_enough(records: Records) -> None:
-    if (images := len(records.split("train"))) < 2:
+    counts = records.split_counts()
+    if (images := counts.get("train", 0)) < 2:
         raise DataError(
             f"The train split has {images} images, too few to train on: it takes two at least.",
             where=records.source,
             fix="Put more images into the split 'train'.",
         )
-    if not {"val", "test"} & set(records.split_names()):
+    if not {"val", "test"} & counts.keys():
         raise DataError(
             "No image is left to measure on: there is neither a val nor a test split.",
             where=records.source,
@@ -300,29 +304,8 @@ def _live(
     augment = Augment(config.augment, config.input) if name == "train" else None
     cache = None
     if config.cache:
-        spec = stage_of(config.input, augment)
-        cache = _cached(part, name, spec, config.cache_folder or default_folder(), reporter)
+        cache = cached_images(config, part, name, reporter)
     return ImageDataset(part, config.input, augment=augment, seed=config.seed, cache=cache)
-
-
-def _cached(
-    part: Records, name: Split, spec: InputSpec, folder: Path, reporter: Reporter
-) -> ImageCache:
-    plan = plan_cache(part, spec, folder)
-    if not plan.is_whole():
-        reporter.say(
-            f"Keeping the {len(part):,} images of {name} at {spec.width}x{spec.height} pixels: "
-            f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
-        )
-        reporter.begin(f"images of {name}, once", len(part))
-        build_cache(
-            plan,
-            workers=_processors(),
-            on_progress=reporter.advance,
-            on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
-        )
-        reporter.end()
-    return ImageCache(plan)
 
 
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:
@@ -348,9 +331,4 @@ def _step_folder(folder: Path, job: Job, number: int) -> Path:
 
 
 def _workers(config: RunConfig) -> int:
-    return _processors() - 1 if config.workers is None else config.workers
-
-
-def _processors() -> int:
-    """Processors that this process may use; more than nine have nothing to do here."""
-    return max(1, min(9, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))
+    return processors() - 1 if config.workers is None else config.workers

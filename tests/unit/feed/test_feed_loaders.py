@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment, AugmentConfig
-from manylabel.feed.cache import ImageCache, build_cache, plan_cache
+from manylabel.feed.cache import ImageCache, fill_cache, plan_cache
 from manylabel.feed.loaders import (
     Batch,
     Draw,
@@ -308,7 +308,7 @@ def cached(records: Records, tmp_path: Path) -> Callable[..., ImageDataset]:
     def make(name: str | None, seed: int = 0) -> ImageDataset:
         augment = Augment(AugmentConfig(name=name), SPEC) if name else None
         plan = plan_cache(records, stage_of(SPEC, augment), tmp_path / "cache")
-        build_cache(plan, workers=2)
+        fill_cache(plan, workers=2)
         return dataset(records, name, seed=seed, cache=ImageCache(plan))
 
     return make
