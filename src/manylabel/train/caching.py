@@ -17,7 +17,7 @@ from manylabel.train.logs import Reporter
 def find_unusable(
     config: RunConfig | None, records: Records, reporter: Reporter, *, skip_bad: bool
 ) -> list[ImageError]:
-    """The images that cannot be used, in the records' order; each image is opened once.
+    """The images that cannot be used, in order; each image is opened once.
 
     Where the run keeps its images, building the caches is the check, so that no image is decoded
     for the check alone. Where bad images are to be skipped, they have to be known before: which
