@@ -37,19 +37,6 @@ def find_bad_images(
     return bad
 
 
-def require_good_images(
-    records: Records, *, workers: int, on_progress: Callable[[int], None] | None = None
-) -> None:
-    """Returns if every image can be decoded.
-
-    Raises:
-        DataError: Some cannot; says how many, and the first few with their reasons.
-    """
-    bad = find_bad_images(records, workers=workers, on_progress=on_progress)
-    if bad:
-        raise refusal(records, bad)
-
-
 def refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
     """The error that says how many images are `bad` of how many, and lists the first few."""
     shown = [f"\n    {error.where}: {error.what}" for error in bad[:_SHOWN]]

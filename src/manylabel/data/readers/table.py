@@ -11,21 +11,16 @@ In the second form 1 is present, 0 absent, and -1 or nothing unknown.
 
 from __future__ import annotations
 
-import csv
-import re
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import Final, TextIO
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.tabular import (
-    Columns,
-    choose_columns,
     guess_delimiter,
     listed,
     merge_rows,
@@ -33,30 +28,18 @@ from manylabel.data.formats.tabular import (
     split_labels,
     split_or_none,
 )
+from manylabel.data.formats.text_table import (
+    EMPTY,
+    NO_TARGET,
+    TextTable,
+    load_table,
+    read_rows,
+)
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError
-from manylabel.files import open_text, read_text
-from manylabel.images import EXTENSIONS
-from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 _ENDINGS: Final = (".csv", ".tsv")
-
-_TARGETS: Final = {
-    "1": PRESENT,
-    "0": ABSENT,
-    "-1": UNKNOWN,
-    "": UNKNOWN,
-    # pandas writes whole numbers so once a column has a gap.
-    "1.0": PRESENT,
-    "0.0": ABSENT,
-    "-1.0": UNKNOWN,
-}
-_MEANT_AS_TARGETS: Final = frozenset({"true", "false", "yes", "no"})
-
-_EMPTY: Final = -2
-_MEANT: Final = 2
-_NO_TARGET: Final = 3
-"""Codes of cells that are no target: empty ones, such as are meant as targets, and others."""
 
 
 def find_table(path: Path) -> Path | None:
@@ -107,7 +90,7 @@ def read_table(
         DataError: The table is missing, empty, without a header or malformed; a column that was
             named is not there; a value is no target or no split; rows contradict one another.
     """
-    table = _load(path, image_column, label_column, split_column)
+    table = load_table(path, image_column, label_column, split_column)
     if table.columns.label is None:
         labels = _from_label_columns(table)
     else:
@@ -125,155 +108,6 @@ def read_table(
     return records.with_notes(*notes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    cells: list[str]
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of N rows in columns, so that a million rows fit into memory.
-
-    Args:
-        path: The file.
-        header: The headers.
-        columns: Which of them are no single label's.
-        lines: The line that each row begins on.
-        texts: The cells of each of `columns`, by its position.
-        others: Positions of the other columns; none where one column holds all labels.
-        codes: int8 [N, K], what the cells of `others` say: a target, or one of the codes above.
-    """
-
-    path: Path
-    header: list[str]
-    columns: Columns
-    lines: Sequence[int]
-    texts: Mapping[int, list[str]]
-    others: list[int]
-    codes: NDArray[np.int8]
-
-    def at(self, line: int, column: int | None = None) -> str:
-        """Where a cell stands, for messages."""
-        name = "" if column is None else f", column {self.header[column]!r}"
-        return f"{self.path}, line {line}{name}"
-
-    def text(self, row: int, column: int | None) -> str | None:
-        """A cell of one of `columns`; None where it is empty or there is no such column."""
-        return None if column is None else self.texts[column][row] or None
-
-
-class _Codes(dict[str, int]):
-    """The code of a cell of a column that may be a label's."""
-
-    def __missing__(self, cell: str) -> int:
-        stripped = cell.strip()
-        if stripped != cell:
-            return self[stripped]
-        return _MEANT if cell.lower() in _MEANT_AS_TARGETS else _NO_TARGET
-
-
-def _load(
-    path: Path, image_column: str | None, label_column: str | None, split_column: str | None
-) -> _Table:
-    rows = _rows(path)
-    first = next(rows, None)
-    if first is None:
-        raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
-    header = _Row(first.line, [name.strip() for name in first.cells])
-    _check_header(header, path)
-    columns = choose_columns(
-        header.cells, str(path), image=image_column, label=label_column, split=split_column
-    )
-    taken, lines, codes = columns.taken(), array("q"), array("b")
-    others = [i for i in range(len(header.cells)) if i not in taken and columns.label is None]
-    texts: dict[int, list[str]] = {i: [] for i in taken}
-    shared: dict[str, str] = {}
-    code_of = _Codes(_TARGETS | {"": _EMPTY}).__getitem__
-    for line, cells in ((row.line, row.cells) for row in rows):
-        _check_length(cells, header.cells, f"{path}, line {line}")
-        lines.append(line)
-        for i, column in texts.items():
-            cell = cells[i].strip()
-            unique = i in (columns.image, columns.key)
-            column.append(cell if unique else shared.setdefault(cell, cell))
-        codes.extend([code_of(cells[i]) for i in others])
-    if not lines:
-        raise DataError(
-            "The table has a header and no rows.", where=str(path), fix="Add a row for each image."
-        )
-    matrix = np.frombuffer(codes, dtype=np.int8).reshape(len(lines), len(others))
-    return _Table(path, header.cells, columns, lines, texts, others, matrix)
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    """The rows that hold anything, read as they are asked for, cells as they are.
-
-    A row's line is the one that it begins on.
-    """
-    line = 1
-    with open_text(path) as file:
-        try:
-            separator = _separator(path, file)
-            file.seek(0)
-            # Strict: otherwise a quote that is never closed swallows the rest of the file.
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield _Row(line, cells)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(
-                f"The row cannot be read: {error}.",
-                where=f"{path}, line {line}",
-                fix="Close every quote, and double a quote that belongs to a cell.",
-            ) from None
-        except UnicodeDecodeError:
-            read_text(path)  # says which byte it is
-            raise
-
-
-def _separator(path: Path, file: TextIO) -> str:
-    """What separates the cells: of the marks outside of quotes, the header's most frequent one."""
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    header, quotes = "", 0
-    for line in file:
-        header += line
-        quotes += line.count('"')
-        if header.strip() and quotes % 2 == 0:  # else the row goes on in the next line
-            break
-    header = re.sub('"[^"]*"', "", header)
-    return max(",;\t", key=header.count)
-
-
-def _check_length(cells: Sequence[str], header: Sequence[str], where: str) -> None:
-    if len(cells) != len(header):
-        raise DataError(
-            f"The row has {len(cells)} cells and the header {len(header)}.",
-            where=where,
-            fix="Give each row a cell for each column; quote a cell that holds a separator.",
-        )
-
-
-def _check_header(header: _Row, path: Path) -> None:
-    where = f"{path}, line {header.line}"
-    if any(PurePosixPath(name).suffix.lower() in EXTENSIONS for name in header.cells):
-        raise DataError(
-            "The table has no header: its first row names an image.",
-            where=where,
-            fix="Add a first line that names the columns, for instance image,labels.",
-        )
-    named = [name for name in header.cells if name]
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"Columns have the same name: {', '.join(twice)}.",
-            where=where,
-            fix="Rename or remove one of each.",
-        )
-
-
 @dataclass(frozen=True)
 class _Labels:
     """What the label columns say: targets int8 [N, C] follow the rows."""
@@ -284,7 +118,7 @@ class _Labels:
     notes: list[str]
 
 
-def _from_one_column(table: _Table, column: int, delimiter: str | None) -> _Labels:
+def _from_one_column(table: TextTable, column: int, delimiter: str | None) -> _Labels:
     cells = table.texts[column]
     mark = guess_delimiter(cells) if delimiter is None else delimiter
     lists = {cell: split_labels(cell, mark) for cell in cells}
@@ -302,7 +136,7 @@ def _from_one_column(table: _Table, column: int, delimiter: str | None) -> _Labe
     return _Labels(space, distinct[[position[cell] for cell in cells]], {column}, notes)
 
 
-def _from_label_columns(table: _Table) -> _Labels:
+def _from_label_columns(table: TextTable) -> _Labels:
     chosen = [j for j, column in enumerate(table.others) if _is_label(table, j, column)]
     if not chosen:
         raise DataError(
@@ -316,24 +150,24 @@ def _from_label_columns(table: _Table) -> _Labels:
     targets = np.ascontiguousarray(table.codes[:, chosen])
     if targets.max() > PRESENT:
         raise _no_target(table, columns, targets)
-    targets[targets == _EMPTY] = UNKNOWN
+    targets[targets == EMPTY] = UNKNOWN
     notes = [f"Each of {len(columns)} columns is a label: 1 present, 0 absent, -1 or empty unknown"]
     return _Labels(space, targets, set(columns), notes)
 
 
-def _is_label(table: _Table, position: int, column: int) -> bool:
+def _is_label(table: TextTable, position: int, column: int) -> bool:
     """Whether a column is meant as a label's: then a cell that is no target is a mistake."""
     codes = table.codes[:, position]
-    filled = np.count_nonzero(codes != _EMPTY)
-    meant = filled - np.count_nonzero(codes == _NO_TARGET)
+    filled = np.count_nonzero(codes != EMPTY)
+    meant = filled - np.count_nonzero(codes == NO_TARGET)
     return bool(table.header[column] and filled and 2 * meant >= filled)
 
 
-def _no_target(table: _Table, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
+def _no_target(table: TextTable, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
     """The error that names the first cell that is no target; it is looked up in the file."""
     row, position = np.argwhere(targets > PRESENT)[0].tolist()
     column = columns[position]
-    found = next(islice(_rows(table.path), row + 1, None)).cells[column].strip()
+    found = next(islice(read_rows(table.path), row + 1, None)).cells[column].strip()
     return DataError(
         f"{found!r} is no target.",
         where=table.at(table.lines[row], column),
@@ -342,7 +176,7 @@ def _no_target(table: _Table, columns: Sequence[int], targets: NDArray[np.int8])
     )
 
 
-def _record(table: _Table, row: int, root: Path, targets: NDArray[np.int8]) -> Record:
+def _record(table: TextTable, row: int, root: Path, targets: NDArray[np.int8]) -> Record:
     columns, line = table.columns, table.lines[row]
     image, mask = table.text(row, columns.image), table.text(row, columns.mask)
     if image is None:
@@ -363,7 +197,7 @@ def _record(table: _Table, row: int, root: Path, targets: NDArray[np.int8]) -> R
     )
 
 
-def _told(table: _Table, labels: _Labels) -> list[str]:
+def _told(table: TextTable, labels: _Labels) -> list[str]:
     """Notes on what each column was taken for."""
     known = table.columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
