@@ -99,6 +99,15 @@ def test_the_caches_are_the_check_of_the_images(
         load_records(DataSource(path=folder), reporter(io.StringIO()))
     assert str(told.value) == str(expected.value)
     assert "2 of 88 images cannot be used" in told.value.what
+    frozen = recipe(
+        features="cached",
+        augment={"name": "flip"},
+        steps=[{"kind": "main", "epochs": 1, "freeze": ["backbone"]}],
+    )
+    unseen = load_records(DataSource(path=folder), reporter(io.StringIO()), config=frozen)
+    with pytest.raises(DataError) as told:
+        run(frozen, unseen, tmp_path / "frozen", reporter(io.StringIO()))
+    assert str(told.value) == str(expected.value)
     good = load_records(
         DataSource(path=folder), reporter(io.StringIO()), skip_bad=True, config=config
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
@@ -20,8 +22,9 @@ def find_unusable(
     """The images that cannot be used, in order; each image is opened once.
 
     Where the run keeps its images, building the caches is the check, so that no image is decoded
-    for the check alone. Where bad images are to be skipped, they have to be known before: which
-    images a cache holds is part of what it is.
+    for the check alone; where it keeps the maps of a frozen backbone, computing these is, and
+    `refuse_all` then says what is wrong. Where bad images are to be skipped, they have to be known
+    before: which images are kept is part of what a run is.
 
     Args:
         config: The recipe; None checks the images without keeping any.
@@ -29,6 +32,8 @@ def find_unusable(
         reporter: Reports the progress.
         skip_bad: The run goes on without the bad images.
     """
+    if config is not None and config.features == "cached" and not skip_bad:
+        return []
     if config is not None and config.cache and not skip_bad:
         bad: list[ImageError] = []
         for name in records.split_names():
@@ -38,6 +43,20 @@ def find_unusable(
     bad = find_bad_images(records, workers=processors(), on_progress=lambda _: reporter.advance(1))
     reporter.end()
     return bad
+
+
+@contextmanager
+def refuse_all(records: Records) -> Iterator[None]:
+    """Where an image that cannot be used is met, say of all of `records` which cannot.
+
+    Raises:
+        DataError: There is such an image.
+    """
+    try:
+        yield
+    except ImageError as met:
+        bad = find_bad_images(records, workers=processors())
+        raise refusal(records, bad or [met]) from None
 
 
 def cached_images(config: RunConfig, part: Records, name: Split, reporter: Reporter) -> ImageCache:

@@ -26,7 +26,7 @@ from manylabel.feed.loaders import ImageDataset, Sample
 from manylabel.feed.verify import refusal, without
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
-from manylabel.train.caching import cached_images, find_unusable, processors
+from manylabel.train.caching import cached_images, find_unusable, processors, refuse_all
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, compute_features
@@ -167,22 +167,23 @@ def cache_features(
     """The feature maps of every split, for runs with `features = "cached"` to share.
 
     Raises:
-        ImageError: An image that cannot be used.
+        DataError: Images that cannot be used.
     """
     cached: dict[Split, CachedFeatures] = {}
     for name in records.split_names():
         part = records.split(name)
         reporter.begin(f"feature maps of {name}", len(part))
-        cached[name] = compute_features(
-            backbone,
-            part,
-            config.input,
-            mirrored=name == "train" and config.augment.name == "flip",
-            device=device,
-            batch_size=config.batch_size,
-            workers=_workers(config),
-            on_batch=reporter.advance,
-        )
+        with refuse_all(records):
+            cached[name] = compute_features(
+                backbone,
+                part,
+                config.input,
+                mirrored=name == "train" and config.augment.name == "flip",
+                device=device,
+                batch_size=config.batch_size,
+                workers=_workers(config),
+                on_batch=reporter.advance,
+            )
         reporter.end()
     return cached
 
