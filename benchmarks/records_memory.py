@@ -67,12 +67,15 @@ def main() -> None:
 
 
 def _measure(kind: str, work: Path, images: int, labels: int) -> dict[str, float]:
-    """The figures of one kind of data set, read in a process of its own."""
+    """The figures of one kind of data set, invented and read in processes of their own."""
+    context = multiprocessing.get_context("spawn")
     folder = work / f"{kind}-{images}-{labels}"
     if not folder.exists():
         folder.mkdir(parents=True)
-        KINDS[kind](folder, images, labels)
-    context = multiprocessing.get_context("spawn")
+        inventing = context.Process(target=KINDS[kind], args=(folder, images, labels))
+        inventing.start()
+        inventing.join()
+        assert inventing.exitcode == 0, f"{folder} is not whole"
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_follow, args=(folder, there))
     process.start()
