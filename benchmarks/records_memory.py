@@ -6,7 +6,8 @@ python -m benchmarks.records_memory --images 100000 --kinds openimages
 Each kind of data set is invented once and then read in a process of its own, so that one reading
 does not hide in the memory of another. No image is opened. The peak is that of the whole process,
 with Python and the imported packages (`start`); `held` is what the process takes once the data set
-is read and nothing else is left.
+is read and nothing else is left. Seconds are those of the processor, so that neighbours on the
+machine do not count.
 """
 
 from __future__ import annotations
@@ -90,9 +91,9 @@ def _follow(folder: Path, answer: Connection) -> None:
     figures: dict[str, float] = {"start_MB": _peak()}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
+        start = time.process_time()
         result = work()
-        figures[f"{name}_s"] = time.perf_counter() - start
+        figures[f"{name}_s"] = time.process_time() - start
         return result
 
     file = folder / "table.csv"
