@@ -207,7 +207,9 @@ class Records:
         Args:
             positions: Whole numbers from 0; or bool [N], True for what is kept.
         """
-        chosen = np.arange(len(self))[np.asarray(positions, dtype=None if len(positions) else int)]
+        # NumPy takes an empty list for floats, which are no positions.
+        wanted = np.asarray(positions) if len(positions) else np.zeros(0, dtype=np.intp)
+        chosen = np.arange(len(self))[wanted]
         rows = chosen.tolist()
         return replace(
             self,
