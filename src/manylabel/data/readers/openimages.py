@@ -84,13 +84,11 @@ def read_openimages(path: Path, *, images: Path | None = None) -> Records:
     kept = [part.images_with(columns) for part in parts]
     _require_fits(sum(map(len, kept)), len(wanted), path)
     names, undescribed = name_labels(root, wanted)
-    targets = np.full((sum(map(len, kept)), len(wanted)), UNKNOWN, dtype=np.int8)
-    keys: list[tuple[str, ...]] = []
-    contradicted, first = 0, 0
-    for part, rows in zip(parts, kept, strict=True):
-        contradicted += part.fill(targets[first : first + len(rows)], rows, columns)
-        first += len(rows)
-        keys.append(tuple(f"{part.ids[i]}.jpg" for i in rows.tolist()))
+    targets, contradicted = _fill_targets(parts, kept, columns, len(wanted))
+    keys = [
+        tuple(f"{part.ids[i]}.jpg" for i in rows.tolist())
+        for part, rows in zip(parts, kept, strict=True)
+    ]
     left_out = sum(len(part.ids) for part in parts) - len(targets)
     machine = files_in(root, "*annotations-machine-imagelabels*.csv")
     notes = (
@@ -141,6 +139,21 @@ def _require_fits(images: int, labels: int, path: Path) -> None:
             fix="Write the labels that are wanted into a file classes-trainable.txt, one LabelName "
             "a line, or take the rows of fewer images.",
         )
+
+
+def _fill_targets(
+    parts: Sequence[Part],
+    kept: Sequence[NDArray[np.int32]],
+    columns: NDArray[np.int64],
+    num_labels: int,
+) -> tuple[NDArray[np.int8], int]:
+    """The targets [N, C] of the kept images, and the number that were verified both ways."""
+    targets = np.full((sum(map(len, kept)), num_labels), UNKNOWN, dtype=np.int8)
+    contradicted, first = 0, 0
+    for part, rows in zip(parts, kept, strict=True):
+        contradicted += part.fill(targets[first : first + len(rows)], rows, columns)
+        first += len(rows)
+    return targets, contradicted
 
 
 def _places(part: Part, keys: tuple[str, ...], root: Path, images: Path | None) -> Places:

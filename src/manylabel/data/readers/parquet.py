@@ -89,33 +89,35 @@ def read_parquet(
     columns = choose_columns(
         table.column_names, str(path), image=image_column, label=label_column, split=split_column
     )
-    found = (
-        labels_in_columns(table, columns.taken(), str(path))
-        if columns.label is None
-        else labels_in_column(
-            table,
-            columns.label,
-            str(path),
-            delimiter=label_delimiter,
-            declared=_said_labels(table.schema.metadata, path),
-        )
-    )
+    labels = _labels(table, columns, path, label_delimiter)
     root = path.parent if images is None else images
-    record_of = _rows(table, columns, found, path, root)
+    record_of = _rows(table, columns, labels, path, root)
     items = merge_rows(
         table.num_rows, record_of, lambda one, two: f"{path}, rows {one + 1} and {two + 1}"
     )
-    records = Records.of(found.space, items, str(path))
+    records = Records.of(labels.space, items, str(path))
     first = texts(table.column(columns.image).slice(0, FIRST_IMAGES), str(path))
     choose_folder([root], [path_key(image) for image in first if image], path)
-    notes = [columns.describe(table.column_names), *found.notes]
-    used = columns.taken() | found.columns | {boxes_column(table)}
+    notes = [columns.describe(table.column_names), *labels.notes]
+    used = columns.taken() | labels.columns | {boxes_column(table)}
     ignored = [repr(name) for i, name in enumerate(table.column_names) if i not in used]
     if ignored:
         notes.append(f"Columns that are ignored: {', '.join(ignored)}")
     if repeated := table.num_rows - len(records):
         notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
     return records.with_notes(*notes)
+
+
+def _labels(table: Any, columns: Columns, path: Path, delimiter: str | None) -> ArrowLabels:
+    if columns.label is None:
+        return labels_in_columns(table, columns.taken(), str(path))
+    return labels_in_column(
+        table,
+        columns.label,
+        str(path),
+        delimiter=delimiter,
+        declared=_said_labels(table.schema.metadata, path),
+    )
 
 
 def _load(path: Path) -> Any:
@@ -172,7 +174,7 @@ def _said_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str
 def _rows(
     table: Any, columns: Columns, labels: ArrowLabels, path: Path, root: Path
 ) -> Callable[[int], Record]:
-    """What gives the record of a row, by its position."""
+    """A function that gives the record of a row from its position."""
 
     def cells(column: int | None) -> list[str | None]:
         if column is None:
