@@ -1,4 +1,4 @@
-"""Where the images of a data set lie, kept small: a file is two texts, not a `Path` each."""
+"""The places of the images of a data set, in little memory: a file is two strings, not a `Path`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from manylabel.images import Crop, Place, Stored
 @final
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of N images; a file becomes a `Path` when it is asked for.
+    """The places of N images. A file becomes a `Path` when it is asked for.
 
     Args:
-        folders: What each file's path begins with, up to its name; the same text object for all
-            files of one folder. Empty for an image that is no file of its own.
-        names: The rest of each file's path, which most often is the record's key itself; or the
-            place of an image that is no file of its own.
+        folders: The first part of the path of each file. Files of one folder share one string.
+            It is empty for an image that is not a file of its own.
+        names: The rest of the path of each file, which is usually the key of the record; or the
+            place of an image that is not a file of its own.
     """
 
     folders: tuple[str, ...]
@@ -29,13 +29,13 @@ class Places:
 
     @classmethod
     def below(cls, folder: Path, keys: tuple[str, ...]) -> Places:
-        """Files in one folder, each by its key: `folder / key`."""
+        """Files in one folder: the path of each is `folder / key`."""
         base = os.path.join(folder, "")
         return cls(tuple("" if os.path.isabs(key) else base for key in keys), keys)
 
     @classmethod
     def joined(cls, parts: Sequence[Places]) -> Places:
-        """The places of all parts, one part after the other."""
+        """The places of all parts, one part after another."""
         return cls(
             tuple(chain.from_iterable(part.folders for part in parts)),
             tuple(chain.from_iterable(part.names for part in parts)),
@@ -53,18 +53,20 @@ class Places:
         return (self[position] for position in range(len(self)))
 
     def select(self, positions: Sequence[int]) -> Places:
-        """The places at some positions, in their order."""
+        """The places at some positions, in the order of the positions."""
         return Places(
             tuple(self.folders[i] for i in positions), tuple(self.names[i] for i in positions)
         )
 
 
 def divide(place: Place, key: str) -> tuple[str, str | Stored | Crop]:
-    """What `Places` keeps of one place: folder and name of a file, the place itself of others.
+    """The two parts that `Places` keeps of a place: the first part of a path, and its rest.
+
+    Of an image that is not a file of its own, the second part is the place itself.
 
     Args:
-        place: Where the image lies.
-        key: The record's key; its text is used again where the path ends with it.
+        place: The place of the image.
+        key: The key of the record. If the path ends with it, this string is kept as the rest.
     """
     if not isinstance(place, Path):
         return "", place

@@ -1,4 +1,4 @@
-"""Records: what every reader yields and everything else takes."""
+"""Records: what every reader gives and everything else takes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 
 NO_SPLIT: Final = -1
-"""Stands in a column of splits for a record that the data set puts into none."""
+"""The number in a column of splits for a record without a split."""
 
 _Value = TypeVar("_Value")
 
 _HASHED: Final = 4096
-"""Records whose bytes are joined before they are hashed."""
+"""The number of records that are hashed at once."""
 
 _WORDS: Final[Mapping[str, Split]] = {
     "train": "train",
@@ -36,14 +36,17 @@ _WORDS: Final[Mapping[str, Split]] = {
     "validation": "val",
     "test": "test",
 }
-"""What data sets call the splits."""
+"""The names that data sets use for the splits."""
 
 _NAMES: Final[tuple[Split | None, ...]] = (*SPLITS, None)
-"""The names of splits by their numbers; that of `NO_SPLIT`, -1, is the last."""
+"""The names of splits by their numbers. The last one is for `NO_SPLIT`, which is -1."""
+
+_NO_SPLITS: Final = np.array(NO_SPLIT, dtype=np.int8)
+"""One number that stands for a whole column without splits."""
 
 
 def split_of(name: str) -> Split | None:
-    """The split that a word in a column, a file name or a folder name stands for, if any.
+    """The split that a word names, or None. The word is from a column, a file or a folder.
 
     Example:
         >>> split_of("Validation"), split_of("holiday")
@@ -53,7 +56,7 @@ def split_of(name: str) -> Split | None:
 
 
 def split_code(split: Split | None) -> int:
-    """What stands for a split in a column of splits."""
+    """The number of a split in a column of splits."""
     return NO_SPLIT if split is None else SPLITS.index(split)
 
 
@@ -62,8 +65,8 @@ def split_code(split: Split | None) -> int:
 class Box:
     """One object: its label and its place in the upright image.
 
-    `left`, `top`, `right`, `bottom` are fractions of width and height, 0..1, so that they hold
-    at any size the image is squashed to.
+    `left`, `top`, `right`, `bottom` are fractions of width and height, 0..1. So they are right for
+    any size to which the image is resized.
     """
 
     label: str
@@ -76,16 +79,16 @@ class Box:
 @final
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image with its truth: what readers yield, and the view of one row of `Records`.
+    """One image with its truth: one row of `Records`.
 
     Args:
         key: Unique in the data set and stable between machines: the path as the data set gives it.
-        image: Where it lies: a file, a part of one, or a crop of either.
+        image: The place of the image: a file, a part of one, or a crop of either.
         targets: int8 [C]: 1 present, 0 absent, -1 unknown.
-        split: "train", "val", "test", or None where the data set does not say.
-        boxes: Objects, where the data set has them.
-        mask: A file of per-pixel classes, where the data set has one.
-        group: Records of one group (a person, a scene, a video) belong into one split.
+        split: "train", "val", "test", or None if the data set does not say.
+        boxes: Objects, if the data set has them.
+        mask: A file of per-pixel classes, if the data set has one.
+        group: Records of one group (a person, a scene, a video) belong in one split.
     """
 
     key: str
@@ -100,29 +103,30 @@ class Record:
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Records:
-    """A data set of N images in columns: its labels, its records, and what its reader understood.
+    """A data set of N images and C labels, in columns.
 
-    A column that the data set does not have is None and takes no memory. Nothing is ever changed:
-    every method gives new records, which share what is the same.
+    A column without a value is None and needs no memory. Records are never changed: every method
+    gives new records, which share the columns that stay the same.
 
     Args:
-        labels: The label space; the columns of `targets` follow it.
-        keys: N keys, in the data set's order.
-        images: N places.
-        targets: int8 [N, C]: 1 present, 0 absent, -1 unknown. Cannot be written to.
-        splits: int8 [N], positions in `SPLITS`, or `NO_SPLIT`; one number stands for all records.
+        labels: The label space. The columns of `targets` are in its order.
+        keys: N keys, in the order of the data set.
+        images: The places of the N images.
+        targets: int8 [N, C]: 1 present, 0 absent, -1 unknown. The array is read-only.
+        splits: int8 [N], read-only: positions in `SPLITS`, or `NO_SPLIT`. A single number is
+            taken for all records.
         groups: N groups, or None.
         boxes: The boxes of N images, or None.
         masks: N files of per-pixel classes, or None.
-        source: Where it was read from, for messages.
-        notes: What the reader decided, dropped or noticed, a sentence each; shown to the user.
+        source: What it was read from, for messages.
+        notes: What the reader decided, dropped or noticed, one sentence each. Users see them.
     """
 
     labels: LabelSpace
     keys: tuple[str, ...]
     images: Places
     targets: NDArray[np.int8]
-    splits: NDArray[np.int8] = field(default_factory=lambda: np.array(NO_SPLIT, dtype=np.int8))
+    splits: NDArray[np.int8] = field(default_factory=lambda: _NO_SPLITS)
     groups: tuple[str | None, ...] | None = None
     boxes: tuple[tuple[Box, ...], ...] | None = None
     masks: tuple[Path | None, ...] | None = None
@@ -131,25 +135,28 @@ class Records:
 
     def __post_init__(self) -> None:
         assert self.targets.dtype == self.splits.dtype == np.int8
-        # `broadcast_to` gives arrays that cannot be written to.
-        targets = np.broadcast_to(self.targets, (len(self.keys), len(self.labels)))
-        splits = np.broadcast_to(self.splits, (len(self.keys),))
+        # `broadcast_to` gives read-only arrays.
+        targets = np.broadcast_to(self.targets, (len(self), len(self.labels)))
+        splits = self.splits if (self.splits != NO_SPLIT).any() else _NO_SPLITS
         object.__setattr__(self, "targets", targets)
-        object.__setattr__(self, "splits", splits)
+        object.__setattr__(self, "splits", np.broadcast_to(splits, (len(self),)))
         columns = (self.images, self.groups, self.boxes, self.masks)
         assert all(len(column) == len(self) for column in columns if column is not None)
+        object.__setattr__(self, "groups", _none_if_empty(self.groups))
+        object.__setattr__(self, "boxes", _none_if_empty(self.boxes))
+        object.__setattr__(self, "masks", _none_if_empty(self.masks))
 
     @classmethod
     def of(
         cls, labels: LabelSpace, items: Iterable[Record], source: str, notes: Iterable[str] = ()
     ) -> Records:
-        """Records in columns, from one after the other; none of `items` is kept.
+        """Records in columns from single records, of which none is kept.
 
         Args:
-            labels: The label space that the targets of `items` follow.
-            items: The records, in the data set's order.
-            source: Where they were read from, for messages.
-            notes: What the reader decided.
+            labels: The label space of the targets of `items`.
+            items: The records, in the order of the data set.
+            source: What they were read from, for messages.
+            notes: What the reader decided, dropped or noticed.
         """
         keys: list[str] = []
         folders: list[str] = []
@@ -169,16 +176,15 @@ class Records:
             groups.append(item.group)
             boxes.append(item.boxes)
             masks.append(item.mask)
-        codes = np.frombuffer(splits, dtype=np.int8)
         return cls(
             labels=labels,
             keys=tuple(keys),
             images=Places(tuple(folders), tuple(names)),
             targets=np.frombuffer(targets, dtype=np.int8).reshape(len(keys), len(labels)),
-            splits=codes if (codes != NO_SPLIT).any() else np.array(NO_SPLIT, dtype=np.int8),
-            groups=tuple(groups) if any(group is not None for group in groups) else None,
-            boxes=tuple(boxes) if any(boxes) else None,
-            masks=tuple(masks) if any(mask is not None for mask in masks) else None,
+            splits=np.frombuffer(splits, dtype=np.int8),
+            groups=tuple(groups),
+            boxes=tuple(boxes),
+            masks=tuple(masks),
             source=source,
             notes=tuple(notes),
         )
@@ -187,7 +193,7 @@ class Records:
         return len(self.keys)
 
     def __getitem__(self, position: int) -> Record:
-        """One record, made when it is asked for."""
+        """One record. It is made when it is asked for."""
         return Record(
             self.keys[position],
             self.images[position],
@@ -202,12 +208,12 @@ class Records:
         return (self[position] for position in range(len(self)))
 
     def select(self, positions: NDArray[Any] | Sequence[int]) -> Records:
-        """The records at some positions, in their order.
+        """The records at some positions, in the order of the positions.
 
         Args:
-            positions: Whole numbers from 0; or bool [N], True for what is kept.
+            positions: Integers from 0; or bool [N], True for the records that are kept.
         """
-        # NumPy takes an empty list for floats, which are no positions.
+        # NumPy makes floats of an empty list, which are no positions.
         wanted = np.asarray(positions) if len(positions) else np.zeros(0, dtype=np.intp)
         chosen = np.arange(len(self))[wanted]
         rows = chosen.tolist()
@@ -223,7 +229,7 @@ class Records:
         )
 
     def select_keys(self, keys: Collection[str]) -> Records:
-        """The records whose key is one of `keys`, in their own order."""
+        """The records whose key is one of `keys`, in the order of the data set."""
         positions = [position for position, key in enumerate(self.keys) if key in keys]
         return self if len(positions) == len(self) else self.select(positions)
 
@@ -232,7 +238,7 @@ class Records:
         return self.select(self.splits == SPLITS.index(name))
 
     def split_counts(self) -> dict[Split, int]:
-        """How many records each split has that has any, in the order train, val, test."""
+        """The number of records by split, in the order train, val, test; without empty splits."""
         counts = np.bincount(self.splits[self.splits >= 0], minlength=len(SPLITS)).tolist()
         return {name: count for name, count in zip(SPLITS, counts, strict=True) if count}
 
@@ -241,19 +247,19 @@ class Records:
         return list(self.split_counts())
 
     def split_of_each(self) -> list[Split | None]:
-        """The split of each record, by name."""
+        """The name of the split of each record; None for a record without a split."""
         return [_NAMES[code] for code in self.splits.tolist()]
 
     def with_notes(self, *notes: str) -> Records:
-        """The same records, with more notes after those that are there."""
+        """The same records, with `notes` added to their notes."""
         return self._same_truth(replace(self, notes=(*self.notes, *notes))) if notes else self
 
     def with_splits(self, splits: NDArray[np.int8]) -> Records:
-        """The same records in other splits, int8 [N]: positions in `SPLITS`, or `NO_SPLIT`."""
+        """The same records with other splits, int8 [N]: positions in `SPLITS`, or `NO_SPLIT`."""
         return self._same_truth(replace(self, splits=splits))
 
     def relabelled(self, labels: LabelSpace) -> Records:
-        """The same records in the columns of `labels`, matched by name, never by position.
+        """The same records with the columns in the order of `labels`, matched by name.
 
         Raises:
             DataError: The two label sets differ.
@@ -277,9 +283,9 @@ class Records:
         return replace(self, labels=labels, targets=np.ascontiguousarray(self.targets[:, order]))
 
     def fingerprint(self) -> str:
-        """SHA-256 of label names, keys and targets in order: two equal ones are the same test.
+        """SHA-256 of label names, keys and targets, in order. It is computed once.
 
-        It is computed once.
+        Two data sets with the same fingerprint are the same test.
         """
         return self._fingerprint
 
@@ -296,13 +302,13 @@ class Records:
         return digest.hexdigest()
 
     def _same_truth(self, other: Records) -> Records:
-        """`other`, which has the same labels, keys and targets and so the same fingerprint."""
+        """`other`, which has the same labels, keys and targets, and so the same fingerprint."""
         if "_fingerprint" in vars(self):
             vars(other)["_fingerprint"] = self._fingerprint
         return other
 
     def as_dict(self) -> dict[str, Any]:
-        """What was understood, ready for JSON; without the records themselves."""
+        """What was read, ready for JSON; without the records themselves."""
         return {
             "source": self.source,
             "images": len(self),
@@ -316,7 +322,7 @@ class Records:
         }
 
     def summary(self) -> str:
-        """One paragraph: images, labels, positives an image, unknowns, splits, notes."""
+        """One paragraph: images, labels, positives per image, unknowns, splits, notes."""
         positives = int(np.count_nonzero(self.targets == PRESENT))
         unknown = int(np.count_nonzero(self.targets == UNKNOWN))
         counts = ", ".join(f"{name} {count:,}" for name, count in self.split_counts().items())
@@ -328,6 +334,13 @@ class Records:
             parts.append(f"{unknown / self.targets.size:.1%} of targets unknown")
         parts.append(f"splits: {counts}" if counts else "no splits given")
         return ". ".join(["; ".join(parts), *(note.rstrip(".") for note in self.notes)]) + "."
+
+
+def _none_if_empty(column: tuple[_Value, ...] | None) -> tuple[_Value, ...] | None:
+    """None if no record has a value in the column, else the column."""
+    if column is None or all(value in (None, ()) for value in column):
+        return None
+    return column
 
 
 def _chosen(

@@ -63,6 +63,14 @@ def test_columns_that_no_record_has_are_none() -> None:
     assert bare.split_names() == []
 
 
+def test_columns_that_lose_their_values_are_none(records: Records) -> None:
+    rest = records.select([1, 4])
+    assert (rest.groups, rest.boxes, rest.masks) == (None, None, None)
+    assert replace(records, boxes=((),) * 5).boxes is None
+    assert records.select([3]).groups == ("ann",)
+    assert records.select([1]).splits.strides == (0,)
+
+
 @pytest.mark.parametrize(
     "positions",
     [[3, 0, 0], [], [True, False, True, False, True], np.array([4, 1]), range(2), [-1]],
