@@ -1,4 +1,4 @@
-"""The caches of a run's images: built before training, and the check that every image opens."""
+"""The caches of the images of a run. Building them is also the check of the images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from manylabel.train.logs import Reporter
 def find_unusable(
     config: RunConfig | None, records: Records, reporter: Reporter
 ) -> list[ImageError]:
-    """The images that cannot be used, in order; each image is opened once.
+    """The images that cannot be used, in the order of the records; each image is opened once.
 
     If the run keeps its images, building the caches is the check, so that no image is decoded only
     for the check. If it keeps the maps of a frozen backbone, computing these is the check, and
-    `refuse_all` reports the bad images. If bad images are skipped, they must be known before,
-    because a cache is named by the images that it holds.
+    `refuse_all` reports the bad images. If bad images are left out, they must be known before both,
+    because a run and its caches are identified by the images that they use.
 
     Args:
         config: The recipe; None checks the images without keeping any.
@@ -78,7 +78,8 @@ def _fill_all(config: RunConfig, records: Records, reporter: Reporter) -> list[I
     bad: list[ImageError] = []
     for name in records.split_names():
         bad += _fill(_plan(config, records.split(name), name), name, reporter)
-    return bad
+    positions = {str(place): i for i, place in enumerate(records.images)} if bad else {}
+    return sorted(bad, key=lambda error: positions[error.where])
 
 
 def _plan(config: RunConfig, part: Records, name: Split) -> CachePlan:
