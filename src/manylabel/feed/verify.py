@@ -1,7 +1,7 @@
-"""Opens every image before a run does, so that a damaged one is met in the first minute.
+"""Opens every image before a run, so that damaged images are found in the first minute.
 
-The doctor's look at an image is used: it refuses the same images as a decoder does, in the same
-words, in less time.
+The check is the one of the doctor. It refuses the same images as a decoder, with the same errors,
+and takes less time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A CSV or TSV file in columns: texts where they are needed, numbers for the cells of labels."""
+"""A CSV or TSV file in columns: strings where they are needed, numbers for the cells of labels."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from manylabel.images import has_image_ending
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 EMPTY: Final = -2
-_MEANT: Final = 2
+_WORD: Final = 2
 NO_TARGET: Final = 3
-"""Codes of cells that are no target: empty, meant as a target (true, no), and anything else."""
+"""Codes of cells that are not targets: empty, a word such as "true" or "no", anything else."""
 
 _CELLS: Final = {
     "1": PRESENT,
     "0": ABSENT,
     "-1": UNKNOWN,
     "": EMPTY,
-    # pandas writes whole numbers so once a column has a gap.
+    # pandas writes integers like this if a cell of the column is empty.
     "1.0": PRESENT,
     "0.0": ABSENT,
     "-1.0": UNKNOWN,
 }
-_MEANT_AS_TARGETS: Final = frozenset({"true", "false", "yes", "no"})
+_WORDS: Final = frozenset({"true", "false", "yes", "no"})
+"""Words that are not read as targets, but show that a column was written as a label."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of a row, and the line that it begins on."""
+    """The cells of a row, and the line on which it begins."""
 
     line: int
     cells: list[str]
@@ -53,12 +54,12 @@ class TextTable:
 
     Args:
         path: The file.
-        header: The headers.
-        columns: Which of them are no single label's.
-        lines: The line that each row begins on.
+        header: The names of the columns.
+        columns: The columns with a role, such as the column of images.
+        lines: The line on which each row begins.
         texts: The cells of each of `columns`, by its position.
-        others: Positions of the other columns; none where one column holds all labels.
-        codes: int8 [N, K], what the cells of `others` say: a target, or one of the codes above.
+        others: Positions of the K other columns; none if one column holds all labels.
+        codes: int8 [N, K], the cells of `others`: a target, or one of the codes above.
     """
 
     path: Path
@@ -70,23 +71,23 @@ class TextTable:
     codes: NDArray[np.int8]
 
     def at(self, line: int, column: int | None = None) -> str:
-        """Where a cell stands, for messages."""
+        """The place of a cell, for messages."""
         name = "" if column is None else f", column {self.header[column]!r}"
         return f"{self.path}, line {line}{name}"
 
     def text(self, row: int, column: int | None) -> str | None:
-        """A cell of one of `columns`; None where it is empty or there is no such column."""
+        """A cell of one of `columns`; None if it is empty or there is no such column."""
         return None if column is None else self.texts[column][row] or None
 
 
 class _Codes(dict[str, int]):
-    """The code of a cell of a column that may be a label's."""
+    """The code of each cell, for columns that may be labels."""
 
     def __missing__(self, cell: str) -> int:
         stripped = cell.strip()
         if stripped != cell:
             return self[stripped]
-        return _MEANT if cell.lower() in _MEANT_AS_TARGETS else NO_TARGET
+        return _WORD if cell.lower() in _WORDS else NO_TARGET
 
 
 def load_table(
@@ -96,13 +97,13 @@ def load_table(
 
     Args:
         path: The file, UTF-8.
-        image_column: Header of the column of image paths; None: it is found by its name.
-        label_column: Likewise of the column that holds all labels of an image.
-        split_column: Likewise of the column of splits.
+        image_column: The name of the column of image paths; None: a usual name is looked for.
+        label_column: The same for the column that holds all labels of an image.
+        split_column: The same for the column of splits.
 
     Raises:
-        DataError: The file is missing, empty, not UTF-8, malformed, or without header or rows; a
-            column that was named is not there.
+        DataError: The file is missing, empty, not UTF-8, malformed, or without header or rows; or a
+            named column does not exist.
     """
     rows = read_rows(path)
     first = next(rows, None)
@@ -135,7 +136,7 @@ def load_table(
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows that hold anything, read as they are asked for, cells as they are.
+    """The rows that are not empty, read one after another. The cells are not changed.
 
     Raises:
         DataError: The file is missing, not UTF-8 or malformed.
@@ -145,7 +146,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         try:
             separator = _separator(path, file)
             file.seek(0)
-            # Strict: otherwise a quote that is never closed swallows the rest of the file.
+            # Without `strict`, a quote that is never closed takes in the rest of the file.
             reader = csv.reader(file, delimiter=separator, strict=True)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
@@ -158,19 +159,19 @@ def read_rows(path: Path) -> Iterator[Row]:
                 fix="Close every quote, and double a quote that belongs to a cell.",
             ) from None
         except UnicodeDecodeError:
-            read_text(path)  # says which byte it is
+            read_text(path)  # its error names the byte
             raise
 
 
 def _separator(path: Path, file: TextIO) -> str:
-    """What separates the cells: of the marks outside of quotes, the header's most frequent one."""
+    """The separator of cells: the one that occurs most often in the header, outside of quotes."""
     if path.suffix.lower() == ".tsv":
         return "\t"
     header, quotes = "", 0
     for line in file:
         header += line
         quotes += line.count('"')
-        if header.strip() and quotes % 2 == 0:  # else the row goes on in the next line
+        if header.strip() and quotes % 2 == 0:  # otherwise the row goes on in the next line
             break
     header = re.sub('"[^"]*"', "", header)
     return max(",;\t", key=header.count)

@@ -102,7 +102,7 @@ def read_table(
         lambda one, two: f"{path}, lines {table.lines[one]} and {table.lines[two]}",
     )
     records = Records.of(labels.space, items, str(path))
-    notes = _told(table, labels)
+    notes = _describe(table, labels)
     if repeated := len(table.lines) - len(records):
         notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
     return records.with_notes(*notes)
@@ -197,8 +197,8 @@ def _record(table: TextTable, row: int, root: Path, targets: NDArray[np.int8]) -
     )
 
 
-def _told(table: TextTable, labels: _Labels) -> list[str]:
-    """Notes on what each column was taken for."""
+def _describe(table: TextTable, labels: _Labels) -> list[str]:
+    """Notes that say how each column is used."""
     known = table.columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
     notes = [table.columns.describe(table.header), *labels.notes]
