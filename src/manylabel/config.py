@@ -6,6 +6,7 @@ them. This module reads, overrides, checks and writes settings, and formulates t
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -237,14 +238,8 @@ def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigErr
         return ConfigError(f"Unknown key '{name}'.", where=where, fix=_suggestion(place))
     if first["type"] == "missing":
         return ConfigError(f"The key '{name}' is missing.", where=where, fix="Add it.")
-    if first["type"] == "union_tag_not_found":
-        fix = f"Add it; known names: {', '.join(map(_tag, place.inner))}."
-        return ConfigError(f"The key '{name}.name' is missing.", where=where, fix=fix)
-    if first["type"] == "union_tag_invalid":
-        tag, known = str(first.get("ctx", {}).get("tag")), [_tag(inner) for inner in place.inner]
-        fix = _closest(tag, known) or f"Known names: {', '.join(known)}."
-        what = f"'{name}.name' does not fit: there is no {place.keys[-1]} '{tag}'."
-        return ConfigError(what, where=where, fix=fix)
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return _unknown_choice(place, first.get("ctx", {}), where)
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     if not name:
         fix = "Change one of the settings that this names."
@@ -256,6 +251,20 @@ def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigErr
         where=where,
         fix=f"It was given as {shown}; correct it.",
     )
+
+
+def _unknown_choice(place: _Place, context: Mapping[str, Any], where: str) -> ConfigError:
+    """The error for a table that names none of those that it can be, or names none at all."""
+    name = ".".join(place.keys)
+    key = str(context["discriminator"]).strip("'")
+    if "tag" not in context:
+        known = ", ".join(_tag(kind) for kind in place.inner if "name" in kind.model_fields)
+        fix = f"Add it; known names: {known}." if known else "Add it."
+        return ConfigError(f"The key '{name}.{key}' is missing.", where=where, fix=fix)
+    tag, known = str(context["tag"]), re.findall(r"'([^']*)'", context["expected_tags"])
+    what = f"'{name}.{key}' does not fit: there is no {place.keys[-1]} '{tag}'."
+    fix = _closest(tag, known) or f"Known names: {', '.join(known)}."
+    return ConfigError(what, where=where, fix=fix)
 
 
 @final

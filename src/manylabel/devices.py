@@ -8,13 +8,14 @@ from manylabel.errors import ConfigError
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """The device called `name`; `auto` is a GPU if there is one, else the CPU.
+    """The device called `name`; `auto` is a GPU if there is one (CUDA, else MPS), else the CPU.
 
     Raises:
         ConfigError: There is no such device here.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        gpus = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        name = next((gpu for gpu, there in gpus.items() if there), "cpu")
     try:
         device = torch.device(name)
         torch.ones(1, device=device).item()  # a name is no promise: use the device once
@@ -22,6 +23,6 @@ def choose_device(name: str | torch.device) -> torch.device:
         raise ConfigError(
             f"The device '{name}' cannot be used: {str(error).splitlines()[0].rstrip('.')}.",
             where="device",
-            fix="Give auto, cpu, or cuda where there is a GPU.",
+            fix="Give auto, cpu, or cuda or mps where there is such a GPU.",
         ) from None
     return device

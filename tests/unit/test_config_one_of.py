@@ -83,7 +83,7 @@ def test_the_way_to_a_file_and_back(shape: Shape, tmp_path: Path) -> None:
 
 def test_a_table_that_is_added_later_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = override({}, ["shape.name=star", "shape.points=[7, 8]"])
-    with pytest.raises(ConfigError, match="'shape' does not fit"):
+    with pytest.raises(ConfigError, match="there is no shape 'star'"):
         parse(ByTable, tables, where="x")
     monkeypatch.setitem(TABLE, "star", Star)
     found = parse(ByTable, tables, where="x")

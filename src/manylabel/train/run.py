@@ -18,6 +18,7 @@ from manylabel.config import to_tables
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records, Split
 from manylabel.data.splits.split import check_trainable, with_splits
+from manylabel.devices import choose_device
 from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.receipt import package_versions
 from manylabel.feed.verify import refusal, without
@@ -145,14 +146,16 @@ def _require_enough(records: Records) -> None:
 
 
 def _fabric(config: RunConfig) -> Fabric:
-    accelerator = "gpu" if config.device == "cuda" else config.device
+    device = choose_device(processes().device(config.device))
+    devices = 1 if device.index is None else [device.index]
     try:
-        return Fabric(accelerator=accelerator, devices=1, precision=config.precision)
+        return Fabric(accelerator=device.type, devices=devices, precision=config.precision)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"The device '{config.device}' cannot be used: {str(error).splitlines()[0]}",
-            where="device",
-            fix="Leave it at 'auto', or give cpu, cuda or mps.",
+            f"The device '{device}' cannot train with precision '{config.precision}': "
+            f"{str(error).splitlines()[0].rstrip('.')}.",
+            where="device, precision",
+            fix="Give another precision, or device = 'cpu'.",
         ) from None
 
 

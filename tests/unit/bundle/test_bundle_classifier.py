@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 from manylabel import __version__
 from manylabel.bundle.classifier import architecture, load_bundle, save_bundle, self_contained
 from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
-from manylabel.devices import choose_device
-from manylabel.errors import BundleError, ConfigError, RunError
+from manylabel.errors import BundleError, RunError
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
@@ -345,17 +344,3 @@ def test_a_file_in_the_way_is_not_replaced(make_bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="a file"):
         make_bundle(tmp_path / "notes")
     assert (tmp_path / "notes").read_text() == "mine"
-
-
-# Devices
-
-
-def test_auto_is_a_gpu_where_there_is_one() -> None:
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert choose_device("cpu") == torch.device("cpu")
-
-
-@pytest.mark.parametrize("name", ["nope", "cuda:99", "meta", ""])
-def test_a_device_that_cannot_be_used_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"device '{name}' cannot be used"):
-        choose_device(name)
