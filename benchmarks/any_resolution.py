@@ -90,7 +90,7 @@ def _images(records: Records, spec: InputSpec) -> Iterator[Tensor]:
 
 def _mean_ap(logits: Tensor, records: Records) -> float:
     scores = logits.double().sigmoid().numpy()
-    return mean_of_defined(average_precision(scores, records.targets()))
+    return mean_of_defined(average_precision(scores, records.targets))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     records = with_splits(read(DataSource(path=args.data))).split("test")
-    records = Records(records.labels, records.items[: args.images], records.source)
+    records = records.select(range(len(records))[: args.images])
     table: dict[str, dict[str, float]] = {}
     print(f"test mAP in percent, {len(records):,} images, {len(args.bundles)} bundles")
     print(f"  {'size':<10}" + "".join(f"{way:>18}" for way in WAYS))

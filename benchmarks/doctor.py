@@ -113,7 +113,7 @@ def encoded(image: Image.Image, quality: int) -> bytes:
 def records_of(paths: Sequence[Path]) -> Records:
     targets = np.ones(1, dtype=np.int8)
     items = tuple(Record(path.name, path, targets) for path in paths)
-    return Records(LabelSpace(["x"]), items, "drawn photographs")
+    return Records.of(LabelSpace(["x"]), items, "drawn photographs")
 
 
 def decode_all(paths: Sequence[Path], workers: int) -> None:

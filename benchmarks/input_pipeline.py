@@ -33,7 +33,7 @@ from benchmarks.common import arguments, processor, time_interleaved, versions, 
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment, FlipConfig, PaperAugmentConfig
-from manylabel.feed.cache import ImageCache, build_cache, plan_cache
+from manylabel.feed.cache import ImageCache, fill_cache, plan_cache
 from manylabel.feed.loaders import Draw, EpochSampler, ImageDataset, Sample, batches
 from manylabel.images import load_rgb
 from manylabel.labels import LabelSpace
@@ -145,10 +145,10 @@ class OtherViews(Dataset[Sample | ImageError]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         """A random view of one record."""
-        record = self.records.items[draw.record]
-        assert isinstance(record.image, Path)
-        pixels = self.view(record.image, Random(draw.record))
-        return Sample(pixels, torch.from_numpy(record.targets), draw.record)
+        place = self.records.images[draw.record]
+        assert isinstance(place, Path)
+        pixels = self.view(place, Random(draw.record))
+        return Sample(pixels, torch.tensor(self.records.targets[draw.record]), draw.record)
 
 
 class Passes(Sampler[Draw]):
@@ -184,7 +184,7 @@ def decoding(paths: list[Path], decode: Callable[[Path], object]) -> Timed:
 def through_loader(
     source: ImageDataset | OtherViews, *, passes: int = 1, workers: int = 0
 ) -> Timed:
-    sampler = Passes(source.records.targets(), passes)
+    sampler = Passes(source.records.targets, passes)
 
     def run() -> None:
         seen = sum(len(b.records) for b in batches(source, sampler, batch_size=32, workers=workers))
@@ -213,7 +213,7 @@ def contenders(paths: list[Path], folder: Path) -> dict[str, Timed]:
         augment = Augment(config, SPEC)
         live = ImageDataset(photos, SPEC, augment=augment)
         plan = plan_cache(many, augment.stage_spec, folder)
-        build_cache(plan, workers=2)
+        fill_cache(plan, workers=2)
         cached = ImageDataset(many, SPEC, augment=augment, cache=ImageCache(plan))
         found |= {
             f"manylabel_{config.name}": through_loader(live),
@@ -232,7 +232,7 @@ def photo_records(paths: list[Path], *, turns: int) -> Records:
         for turn in range(turns)
         for path in paths
     )
-    return Records(LabelSpace(f"label {i}" for i in range(80)), items, "photos")
+    return Records.of(LabelSpace(f"label {i}" for i in range(80)), items, "photos")
 
 
 def require_alike(paths: list[Path]) -> dict[str, int]:

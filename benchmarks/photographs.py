@@ -42,10 +42,10 @@ SETS: Final = (
 
 def frequent(records: Records) -> Records:
     """The records with those labels only that have enough positives to be learned and measured."""
-    positives = (records.targets() == PRESENT).sum(0)
+    positives = (records.targets == PRESENT).sum(0)
     kept = np.flatnonzero(positives >= FEWEST_POSITIVES)
-    items = tuple(replace(item, targets=item.targets[kept]) for item in records.items)
-    return replace(records, labels=LabelSpace(records.labels[int(i)] for i in kept), items=items)
+    labels = LabelSpace(records.labels[int(i)] for i in kept)
+    return replace(records, labels=labels, targets=np.ascontiguousarray(records.targets[:, kept]))
 
 
 def frozen_maps(

@@ -189,7 +189,7 @@ def _score(folder: Path, features: CachedFeatures) -> Part:
         output = bundle.classifier.head(FeatureMaps(*(part.float() for part in batch.inputs)))
         logits = output.select(bundle.info.scores_from)
         scores.append(torch.sigmoid(logits.float()).numpy())
-    return Part(np.concatenate(scores), features.records.targets())
+    return Part(np.concatenate(scores), features.records.targets)
 
 
 def _measure(cases: list[Case], draws: int) -> dict[str, Any]:

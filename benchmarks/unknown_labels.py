@@ -36,7 +36,7 @@ from benchmarks.photographs import SETS, WEIGHTS, PhotoSet, frequent
 from benchmarks.real_photos.__main__ import _recipe
 from manylabel.config import parse
 from manylabel.data.read import DataSource
-from manylabel.data.records import Records, Split
+from manylabel.data.records import SPLITS, Records, Split
 from manylabel.labels import PRESENT, UNKNOWN
 from manylabel.losses import BCEConfig
 from manylabel.models.backbones import Backbone, FeatureMaps
@@ -137,7 +137,7 @@ def _measure_set(
     for head in options.heads:
         maps = _pooled(features) if head == "linear" else features
         heads[head] = _measure_head(head, records, maps, options, reporter)
-    train = records.split("train").targets()
+    train = records.split("train").targets
     return {
         "mAP": heads,
         "seeds": options.seeds,
@@ -157,7 +157,7 @@ def _measure_head(
     reporter: Reporter,
 ) -> dict[str, dict[str, list[float]]]:
     """Test mAP of each seed, by how targets were hidden and by option."""
-    train = records.split("train").targets()
+    train = records.split("train").targets
     ways: dict[str, dict[str, list[float]]] = {name: {} for name in HIDDEN}
     for seed in options.seeds:
         full = _train(head, records, features, BCEConfig(), seed, options)
@@ -207,12 +207,9 @@ def _train(
 
 def _with_train(records: Records, targets: Targets) -> Records:
     """The records with other targets [N, C] in the training split."""
-    rows = iter(targets)
-    items = tuple(
-        replace(item, targets=next(rows)) if item.split == "train" else item
-        for item in records.items
-    )
-    return replace(records, items=items)
+    changed = records.targets.copy()
+    changed[records.splits == SPLITS.index("train")] = targets
+    return replace(records, targets=changed)
 
 
 def _pooled(features: Features) -> dict[Split, CachedFeatures]:

@@ -51,7 +51,7 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
     """
     began = time.monotonic()
     config = _recipe(seed, folder)
-    records = _scenes(folder / "scenes", seed, reporter)
+    records = _scenes(folder / "scenes", config, reporter)
     if (done := _finished(folder, seed)) is not None:
         reporter.say(f"{folder} holds this demo already. Remove it to run the demo anew.")
         return done
@@ -81,7 +81,7 @@ def _recipe(seed: int, folder: Path) -> RunConfig:
     return resolve(put(read_toml(path), values), where=str(path))
 
 
-def _scenes(folder: Path, seed: int, reporter: Reporter) -> Records:
+def _scenes(folder: Path, config: RunConfig, reporter: Reporter) -> Records:
     reporter.begin("drawing scenes", sum(COUNTS.values()))
     drawn = 0
 
@@ -90,9 +90,9 @@ def _scenes(folder: Path, seed: int, reporter: Reporter) -> Records:
         reporter.advance(done - drawn)
         drawn = done
 
-    draw_scenes(folder, seed=seed, on_progress=advance)
+    draw_scenes(folder, seed=config.seed, on_progress=advance)
     reporter.end()
-    records = load_records(DataSource(path=folder), reporter)
+    records = load_records(DataSource(path=folder), reporter, config)
     reporter.say(records.summary())
     return records
 

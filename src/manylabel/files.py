@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from manylabel.errors import DataError, RunError, os_errors_as
 
@@ -43,6 +44,18 @@ def read_bytes(path: Path) -> bytes:
     """
     with read_errors(path):
         return path.read_bytes()
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, UTF-8, to be read line by line; the ends of lines stay as they are.
+
+    A byte order mark is left out. Reading raises a `UnicodeDecodeError` if the file is not UTF-8.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+    """
+    with read_errors(path):
+        return path.open(encoding="utf-8-sig", newline="")
 
 
 def read_text(path: Path) -> str:

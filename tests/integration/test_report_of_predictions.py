@@ -39,12 +39,12 @@ def data(labels=LABELS, images: int = IMAGES, folder: Path = Path()) -> Records:
     items = tuple(
         Record(key, folder / "photo.jpg", row) for key, row in zip(keys, targets, strict=True)
     )
-    return Records(LabelSpace(labels), items, "truth.csv")
+    return Records.of(LabelSpace(labels), items, "truth.csv")
 
 
 def predictions(truth: Records, seed: int, noise: float) -> Predictions:
     random = np.random.default_rng(seed)
-    logits = 3 * (truth.targets() == 1) - 1.5 + noise * random.normal(size=truth.targets().shape)
+    logits = 3 * (truth.targets == 1) - 1.5 + noise * random.normal(size=truth.targets.shape)
     scores = 1 / (1 + np.exp(-logits))
     return Predictions(tuple(truth.keys), truth.labels, scores, f"{seed}.csv")
 
@@ -135,7 +135,7 @@ def pooled_of(scores, targets, thresholds) -> list[str]:
 
 @pytest.mark.parametrize("moves", [1, 12, -9])
 def test_moving_a_slider_gives_what_scikit_learn_gives(opened, truth, one, moves):
-    page, targets = opened.page, truth.targets()
+    page, targets = opened.page, truth.targets
     page.locator("button.pick").nth(1).click()
     before = opened.numbers("of-label")[:3]
     assert before == figures_of(one.scores, targets, 1, 0.5)
@@ -198,7 +198,7 @@ def test_two_models_stand_side_by_side(both, truth, one):
     assert both.page.get_by_role("slider").count() == 2
     headings = both.page.locator("#table thead th").all_inner_texts()
     assert [text.split(" ")[0] for text in headings].count("change") == 1
-    targets = truth.targets()
+    targets = truth.targets
     assert both.numbers("of-label", 0)[:3] == figures_of(one.scores, targets, 0, 0.5)
     better = predictions(truth, 2, 0.5).scores
     assert both.numbers("of-label", 1)[:3] == figures_of(better, targets, 0, 0.5)

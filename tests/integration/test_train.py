@@ -19,6 +19,7 @@ from sklearn.metrics import average_precision_score
 from manylabel.bundle.classifier import load_bundle
 from manylabel.config import read_toml, to_tables
 from manylabel.data.read import DataSource
+from manylabel.data.records import Records
 from manylabel.data.synthetic import draw_scenes
 from manylabel.errors import CheckpointError, ConfigError, DataError, RunError
 from manylabel.evaluate.run import evaluate
@@ -125,7 +126,7 @@ def test_the_figures_are_those_that_evaluating_the_bundle_gives(trained, records
     held_out = records.split("test")
     for folder, result in zip(outcome.steps, outcome.results, strict=True):
         found = evaluate(Predictor.load(folder, device="cpu"), held_out)
-        targets = held_out.targets()
+        targets = held_out.targets
         present = targets.any(0)
         wanted = average_precision_score(
             targets[:, present], found.scores[:, present], average="macro"
@@ -226,11 +227,16 @@ def test_keep_best_hands_on_the_epoch_with_the_best_validation_map(scenes, recor
 def test_a_validation_split_without_positives_chooses_nothing(scenes, records, tmp_path):
     items = tuple(
         replace(item, targets=np.zeros_like(item.targets)) if item.split == "val" else item
-        for item in records.items
+        for item in records
     )
     steps = [{"kind": "main", "epochs": 2}]
     config = recipe(scenes, keep="best", head={"name": "linear"}, steps=steps)
-    outcome = run(config, replace(records, items=items), tmp_path / "none", quiet())
+    outcome = run(
+        config,
+        Records.of(records.labels, items, records.source, records.notes),
+        tmp_path / "none",
+        quiet(),
+    )
     assert [entry["val_mAP"] for entry in outcome.history] == [None, None]
     assert outcome.results[0]["best_epoch"] == 2, "the last"
     json.loads((outcome.folder / "metrics.json").read_text(), parse_constant=pytest.fail)
@@ -242,9 +248,14 @@ def test_a_validation_split_without_positives_chooses_nothing(scenes, records, t
     [({"train"}, "neither a val nor a test"), ({"val", "test"}, "too few to train")],
 )
 def test_too_few_images_are_refused_before_work_begins(scenes, records, tmp_path, kept, what):
-    items = tuple(item for item in records.items if item.split in kept)
+    items = tuple(item for item in records if item.split in kept)
     with pytest.raises(DataError, match=what):
-        run(recipe(scenes), replace(records, items=items), tmp_path / "few", quiet())
+        run(
+            recipe(scenes),
+            Records.of(records.labels, items, records.source, records.notes),
+            tmp_path / "few",
+            quiet(),
+        )
     assert not (tmp_path / "few").exists()
 
 

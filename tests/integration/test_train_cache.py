@@ -13,8 +13,8 @@ from manylabel.bundle.classifier import load_bundle
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
 from manylabel.data.synthetic import draw_scenes
-from manylabel.errors import ConfigError
-from manylabel.feed import cache
+from manylabel.errors import ConfigError, DataError
+from manylabel.feed import cache, verify
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.run import load_records, run
@@ -77,6 +77,40 @@ def test_a_second_run_decodes_nothing(
     said = io.StringIO()
     run(config, records, tmp_path / "second", reporter(said))
     assert "Keeping" not in said.getvalue()
+
+
+def test_the_caches_are_the_check_of_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = draw_scenes(tmp_path / "drawn", counts=COUNTS, workers=1)
+    config = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
+    monkeypatch.setattr(verify, "look", lambda place: pytest.fail(f"{place} is opened twice"))
+    found = load_records(DataSource(path=folder), reporter(io.StringIO()), config)
+    monkeypatch.setattr(cache, "load_rgb", lambda place: pytest.fail(f"{place} is read twice"))
+    run(config, found, tmp_path / "run", reporter(io.StringIO()))
+    monkeypatch.undo()
+
+    bad = [found.split(name).images[3] for name in ("train", "test")]
+    for place in bad:
+        Path(str(place)).write_bytes(b"no image")
+    with pytest.raises(DataError) as told:
+        load_records(DataSource(path=folder), reporter(io.StringIO()), config)
+    with pytest.raises(DataError) as expected:
+        load_records(DataSource(path=folder), reporter(io.StringIO()))
+    assert str(told.value) == str(expected.value)
+    assert "2 of 88 images cannot be used" in told.value.what
+    frozen = recipe(
+        features="cached",
+        augment={"name": "flip"},
+        steps=[{"kind": "main", "epochs": 1, "freeze": ["backbone"]}],
+    )
+    unseen = load_records(DataSource(path=folder), reporter(io.StringIO()), frozen)
+    with pytest.raises(DataError) as told:
+        run(frozen, unseen, tmp_path / "frozen", reporter(io.StringIO()))
+    assert str(told.value) == str(expected.value)
+    skipping = config.model_copy(update={"skip_bad_images": True})
+    good = load_records(DataSource(path=folder), reporter(io.StringIO()), skipping)
+    assert good.split_counts() == {"train": 47, "val": 16, "test": 23}
 
 
 @pytest.mark.parametrize("goes_on_with", [False, True])

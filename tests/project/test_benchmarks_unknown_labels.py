@@ -38,7 +38,7 @@ def test_half_known_leaves_what_it_shows():
 
 def test_pooled_maps_give_the_linear_head_the_same_logits():
     maps = FeatureMaps(torch.rand(3, 4, 6, 6).half(), torch.rand(3, 5, 3, 3).half())
-    records = Records(LabelSpace(["cat"]), (), "nowhere")
+    records = Records.of(LabelSpace(["cat"]), (), "nowhere")
     pooled = _pooled({"train": CachedFeatures(records, [maps])})["train"].views[0]
     net = MainNet(5, 2, "avg").eval()
     one, two = (net(FeatureMaps(*(part.float() for part in each))) for each in (pooled, maps))

@@ -43,7 +43,7 @@ def test_targets_are_as_the_page_shows():
     (shown,) = blocks("csv targets")
     header, *rows = csv.reader(io.StringIO(shown))
     assert ["image", *records.labels] == header
-    assert [[r.key, *map(str, r.targets.tolist())] for r in records.items] == rows
+    assert [[r.key, *map(str, r.targets.tolist())] for r in records] == rows
 
 
 def test_the_command_prints_what_the_page_shows():

@@ -187,7 +187,7 @@ def records(make_image, tmp_path: Path) -> Records:
     targets = np.random.default_rng(0).integers(-1, 2, (23, 3)).astype(np.int8)
     paths = [make_image(tmp_path / f"{i}.png", i) for i in range(len(targets))]
     items = [Record(path.name, path, row) for path, row in zip(paths, targets, strict=True)]
-    return Records(LabelSpace(["cat", "dog", "owl"]), tuple(items), "photos")
+    return Records.of(LabelSpace(["cat", "dog", "owl"]), tuple(items), "photos")
 
 
 class Neighbourly(torch.nn.Module):
@@ -225,7 +225,7 @@ def test_evaluation_is_equal_to_the_last_bit(tiny_bundle, records: Records, coun
 
 def test_bad_images_of_all_processes_are_counted(tiny_bundle, records: Records) -> None:
     for position in (0, 7, 8, 9, 21):  # in the batches of both
-        records.items[position].image.write_bytes(b"no image")
+        records[position].image.write_bytes(b"no image")
     with pytest.raises(DataError, match="5 of 23 images cannot be used") as caught:
         _evaluated(tiny_bundle, records, False)
     for error in run_in_processes(2, _evaluated, tiny_bundle, records, False):

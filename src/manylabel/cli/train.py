@@ -96,7 +96,7 @@ def train(
     config = _recipe(path, data, values, settings)
     with Reporter() as reporter:
         assert config.data is not None
-        records = load_records(config.data, reporter, skip_bad=config.skip_bad_images)
+        records = load_records(config.data, reporter, config)
         reporter.say(records.summary())
         reporter.say(_describe(path, config))
         outcome = run(config, records, folder, reporter, resume=resume is not None)

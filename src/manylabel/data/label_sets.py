@@ -98,7 +98,7 @@ def apply(label_set: LabelSet, records: Records, *, where: str = "the label set"
     Raises:
         DataError: A named label does not exist, a label would exist twice, or no label is left.
     """
-    before = records.targets()
+    before = records.targets
     labels = _LabelColumns(records.labels.names, before, {name: name for name in records.labels})
     notes: list[str] = []
     for change in (_rename, _merge, _imply, _leave_out, _put_in_order):
@@ -109,14 +109,14 @@ def apply(label_set: LabelSet, records: Records, *, where: str = "the label set"
     if bare.any():
         notes.append(f"Images without a present label after this: {np.count_nonzero(bare):,}")
     kept = {old: new for old, new in labels.boxes.items() if new in space}
-    items = tuple(
-        replace(record, targets=targets, boxes=_relabelled(record.boxes, kept))
-        for record, targets in zip(records.items, labels.targets, strict=True)
-    )
-    lost = sum(len(old.boxes) for old in records.items) - sum(len(new.boxes) for new in items)
-    if lost:
-        notes.append(f"Boxes that are left out with their labels: {lost:,}")
-    return Records(space, items, records.source, (*records.notes, *notes))
+    boxes = None
+    if records.boxes is not None:
+        boxes = tuple(_relabelled(of_image, kept) for of_image in records.boxes)
+        lost = sum(map(len, records.boxes)) - sum(map(len, boxes))
+        if lost:
+            notes.append(f"Boxes that are left out with their labels: {lost:,}")
+    changed = replace(records, labels=space, targets=labels.targets, boxes=boxes)
+    return changed.with_notes(*notes)
 
 
 def _relabelled(boxes: tuple[Box, ...], names: Mapping[str, str]) -> tuple[Box, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -115,7 +115,7 @@ def evaluate(
         measures=measures,
         scores=scores,
         targets=targets,
-        keys=tuple(good.keys),
+        keys=good.keys,
         data_fingerprint=good.fingerprint(),
         source=good.source,
         receipt=receipt_of(measures, good, thresholds=rule, predictor=predictor),
@@ -141,12 +141,12 @@ def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Record
             return records.split(name), name
     if trained_on is not None and trained_part(records) == trained_on:
         note = "The model was trained on this data set: what it was not trained on is measured"
-        return take_split(replace(records, notes=(*records.notes, note)), "test"), "test"
+        return take_split(records.with_notes(note), "test"), "test"
     note = (
         "The data set gives no test or val split: all of it is measured. If the model was trained "
         "on it, take --split test, which training draws the same way and leaves alone"
     )
-    return replace(records, notes=(*records.notes, note)), "all"
+    return records.with_notes(note), "all"
 
 
 def take_split(records: Records, name: Split) -> Records:
@@ -158,7 +158,7 @@ def take_split(records: Records, name: Split) -> Records:
     given = records if name in records.split_names() else with_splits(records)
     taken = given.split(name)
     if not len(taken):
-        counts = ", ".join(f"{split} {len(given.split(split)):,}" for split in given.split_names())
+        counts = ", ".join(f"{split} {count:,}" for split, count in given.split_counts().items())
         raise DataError(
             f"The split '{name}' has no image; there are {counts}.",
             where=records.source,
@@ -209,11 +209,11 @@ def _score(
     for start, batch in in_turns(_own_batches(predictor, records)):
         bad += batch.errors.values()
         if len(batch.good):
-            rows = [records.items[start + place] for place in batch.good]
+            rows = [start + place for place in batch.good]
             table.add(
-                [record.key for record in rows],
+                [records.keys[row] for row in rows],
                 batch.scores,
-                np.stack([record.targets for record in rows]),
+                records.targets[rows],
             )
         for _ in batch.keys:
             done += 1
@@ -231,6 +231,6 @@ def _own_batches(predictor: Predictor, records: Records) -> Iterator[tuple[int, 
     """
     size = predictor.batch_size
     starts = list(processes().share(range(0, len(records), size)))
-    own = (record for start in starts for record in records.items[start : start + size])
-    batches = predictor.predict_batches((record.key, record.image) for record in own)
+    own = (i for start in starts for i in range(len(records))[start : start + size])
+    batches = predictor.predict_batches((records.keys[i], records.images[i]) for i in own)
     return zip(starts, batches, strict=True)

@@ -9,9 +9,10 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.data.places import Places
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.images import load_rgb
+from manylabel.images import Place, load_rgb
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.predict import Predictor
 
@@ -103,21 +104,21 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
         ImageError: An image cannot be used.
     """
     records = records.relabelled(predictor.labels)
-    items = [record for record in records.items if _has_target(record, predictor.labels)]
-    if not items:
+    boxed = [i for i, record in enumerate(records) if _has_target(record, predictor.labels)]
+    if not boxed:
         raise DataError(
             "No image has a box of a label that is present in it.",
             where=records.source,
             fix="Give data with boxes: COCO instances, Pascal VOC, or drawn scenes.",
         )
+    records = records.select(boxed)
+    assert records.boxes is not None
     points: dict[str, list[NDArray[np.float64]]] = {}
-    for batch in _batches(items):
+    for batch in _batches(records.images):
         for name, found in _peaks_by_method(predictor, batch).items():
             points.setdefault(name, []).append(found)
-    targets = np.stack([record.targets for record in items])
-    boxes = [record.boxes for record in items]
     return {
-        name: _score(np.concatenate(found), targets, boxes, predictor.labels)
+        name: _score(np.concatenate(found), records.targets, records.boxes, predictor.labels)
         for name, found in points.items()
     }
 
@@ -174,15 +175,15 @@ def _has_target(record: Record, labels: LabelSpace) -> bool:
     return any(box.label in present for box in record.boxes)
 
 
-def _batches(items: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
+def _batches(images: Places) -> Iterator[list[Place]]:
+    for start in range(0, len(images), _BATCH):
+        yield [images[i] for i in range(len(images))[start : start + _BATCH]]
 
 
 def _peaks_by_method(
-    predictor: Predictor, records: Sequence[Record]
+    predictor: Predictor, images: Sequence[Place]
 ) -> dict[str, NDArray[np.float64]]:
     engine = predictor.engine
-    pixels = np.stack([engine.prepare(load_rgb(record.image)) for record in records])
+    pixels = np.stack([engine.prepare(load_rgb(image)) for image in images])
     found = engine.run(pixels, evidence=list(engine.evidence)).evidence
     return {method: peaks(maps) for method, maps in found.items()}

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manylabel.data.records import Records
-from manylabel.errors import ImageError, RunError, os_errors_as
+from manylabel.errors import ImageError, RunError
 from manylabel.files import write_errors
 from manylabel.images import Place, identity, load_rgb
 from manylabel.pixels import to_pixels
@@ -107,24 +107,26 @@ class CachePlan:
 def plan_cache(records: Records, spec: InputSpec, folder: Path) -> CachePlan:
     """The cache of `records` squashed to `spec`'s size, among the caches in `folder`.
 
-    Raises:
-        ImageError: An image is not there.
+    An image that is not there is found out when the cache is built.
     """
     about = [_FORMAT, spec.height, spec.width, spec.resize, *map(version, _DECIDE_PIXELS)]
     digest = hashlib.sha256(json.dumps(about).encode())
-    for record in records.items:
-        digest.update(f"\n{record.key}\0{_identity(record.image)}".encode())
+    for key, place in zip(records.keys, records.images, strict=True):
+        digest.update(f"\n{key}\0{_identity(place)}".encode())
     return CachePlan(records, spec, folder / digest.hexdigest()[:32])
 
 
-def build_cache(
+def fill_cache(
     plan: CachePlan,
     *,
     workers: int,
     on_progress: Callable[[int], None] = lambda images: None,
     on_wait: Callable[[], None] = lambda: None,
-) -> None:
-    """Write the images of a cache that are not there yet; returns when it is whole.
+) -> list[ImageError]:
+    """Write the images of a cache that are not there yet.
+
+    Returns:
+        The images that cannot be used, in the records' order. Without any the cache is whole.
 
     Args:
         plan: Which cache.
@@ -133,14 +135,13 @@ def build_cache(
         on_wait: Called once if another process builds this cache, before waiting for it.
 
     Raises:
-        ImageError: An image that cannot be used.
         RunError: The disk has not the room, or cannot be written to.
     """
     fix = "Give another folder as cache_folder, or set cache = false."
     with write_errors(plan.folder, "The cache of images", fix=fix):
         plan.folder.mkdir(parents=True, exist_ok=True)
         with _alone(plan.folder, on_wait):
-            _build(plan, workers, on_progress)
+            return _fill(plan, workers, on_progress)
 
 
 @final
@@ -192,7 +193,7 @@ def _alone(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _build(plan: CachePlan, workers: int, on_progress: Callable[[int], None]) -> None:
+def _fill(plan: CachePlan, workers: int, on_progress: Callable[[int], None]) -> list[ImageError]:
     written = plan.written()
     missing = np.flatnonzero(~written)
     _require_room(plan, len(missing))
@@ -200,17 +201,23 @@ def _build(plan: CachePlan, workers: int, on_progress: Callable[[int], None]) ->
         _begin(plan)
     on_progress(int(written.sum()))
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+    bad: list[ImageError] = []
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
         with plan.done_path.open("r+b") as marks:
-            for chunk in pool.map(lambda chunk: _write(plan, chunk), chunks):
+            for chunk, errors in zip(
+                chunks, pool.map(lambda chunk: _write(plan, chunk), chunks), strict=True
+            ):
                 for index in chunk.tolist():
-                    marks.seek(index)
-                    marks.write(b"\x01")
+                    if index not in errors:
+                        marks.seek(index)
+                        marks.write(b"\x01")
                 marks.flush()
+                bad += errors.values()
                 on_progress(len(chunk))
     finally:
         pool.shutdown(cancel_futures=True)
+    return bad
 
 
 def _begin(plan: CachePlan) -> None:
@@ -233,16 +240,21 @@ def _begin(plan: CachePlan) -> None:
     plan.done_path.write_bytes(bytes(count))
 
 
-def _write(plan: CachePlan, chunk: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`chunk`, when the images of these positions are on the disk."""
+def _write(plan: CachePlan, chunk: NDArray[np.int64]) -> dict[int, ImageError]:
+    """Bring the images of these positions to the disk; gives those that cannot be used."""
+    errors: dict[int, ImageError] = {}
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
-            pixels = to_pixels(load_rgb(plan.records.items[index].image), plan.spec)
+            try:
+                pixels = to_pixels(load_rgb(plan.records.images[index]), plan.spec)
+            except ImageError as error:
+                errors[index] = error
+                continue
             file.seek(index * _image_bytes(plan.spec))
             file.write(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()).data)
         file.flush()
         os.fsync(file.fileno())
-    return chunk
+    return errors
 
 
 def _require_room(plan: CachePlan, images: int) -> None:
@@ -262,5 +274,8 @@ def _image_bytes(spec: InputSpec) -> int:
 
 
 def _identity(place: Place) -> str:
-    with os_errors_as(ImageError, "The image cannot be read", where=place, fix="Check the path."):
+    """A text that changes when the image does; only the place if the image does not exist."""
+    try:
         return identity(place)
+    except OSError:
+        return f"not there: {place}"

@@ -154,7 +154,6 @@ class ImageDataset(Dataset[Sample | ImageError]):
     ) -> None:
         self.records, self.spec, self.augment, self.seed = records, spec, augment, seed
         self._stage, self._cache = stage_of(spec, augment), cache
-        self._targets = torch.from_numpy(records.targets())
 
     def __len__(self) -> int:
         return len(self.records)
@@ -165,7 +164,7 @@ class ImageDataset(Dataset[Sample | ImageError]):
             view = self._view(draw)
         except ImageError as error:
             return error
-        return Sample(view, self._targets[draw.record], draw.record)
+        return Sample(view, torch.tensor(self.records.targets[draw.record]), draw.record)
 
     def __getitems__(self, draws: list[Draw]) -> Batch | ImageError:
         """The views of many records, each written where it lies in the batch; or the first error.
@@ -179,14 +178,15 @@ class ImageDataset(Dataset[Sample | ImageError]):
                 place.copy_(self._view(draw))
         except ImageError as error:
             return error
-        positions = torch.tensor([draw.record for draw in draws])
-        return Batch(pixels, self._targets[positions], positions)
+        positions = np.array([draw.record for draw in draws])
+        targets = torch.from_numpy(self.records.targets[positions])
+        return Batch(pixels, targets, torch.from_numpy(positions))
 
     def _view(self, draw: Draw) -> Tensor:
         if self._cache is not None:
             staged = self._cache[draw.record]
         else:
-            staged = to_pixels(load_rgb(self.records.items[draw.record].image), self._stage)
+            staged = to_pixels(load_rgb(self.records.images[draw.record]), self._stage)
         if self.augment is None:
             return staged
         return self.augment.vary(staged, Random(draw.seed(self.seed)))

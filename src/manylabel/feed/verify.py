@@ -1,14 +1,18 @@
-"""Opens every image before a run does, so that a damaged one is met in the first minute."""
+"""Opens every image before a run, so that damaged images are found in the first minute.
+
+The check is the one of the doctor. It refuses the same images as a decoder, with the same errors,
+and takes less time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
-from manylabel.data.records import Record, Records
+from manylabel.data.doctor.look import look
+from manylabel.data.records import Records
 from manylabel.errors import DataError, ImageError
-from manylabel.images import open_image
+from manylabel.images import Place
 
 _SHOWN = 5
 
@@ -19,31 +23,18 @@ def find_bad_images(
     """The images that cannot be decoded, in the records' order; each error's `where` is the path.
 
     Args:
-        records: Each image of these is decoded whole.
-        workers: Threads; Pillow decodes outside of Python's lock.
+        records: Each image of these is opened and read to its end.
+        workers: Threads; images are decoded outside of Python's lock.
         on_progress: Called with the number of images done, after each.
     """
     bad = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done, error in enumerate(pool.map(_fault, records.items), start=1):
+        for done, error in enumerate(pool.map(_fault, records.images), start=1):
             if error is not None:
                 bad.append(error)
             if on_progress is not None:
                 on_progress(done)
     return bad
-
-
-def require_good_images(
-    records: Records, *, workers: int, on_progress: Callable[[int], None] | None = None
-) -> None:
-    """Returns if every image can be decoded.
-
-    Raises:
-        DataError: Some cannot; says how many, and the first few with their reasons.
-    """
-    bad = find_bad_images(records, workers=workers, on_progress=on_progress)
-    if bad:
-        raise refusal(records, bad)
 
 
 def refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
@@ -62,14 +53,14 @@ def without(records: Records, bad: Sequence[ImageError]) -> Records:
     if not bad:
         return records
     paths = {error.where for error in bad}
-    items = tuple(record for record in records.items if str(record.image) not in paths)
-    note = f"Images that cannot be decoded, left out: {len(records) - len(items):,}"
-    return replace(records, items=items, notes=(*records.notes, note))
+    good = records.select([str(place) not in paths for place in records.images])
+    note = f"Images that cannot be decoded, left out: {len(records) - len(good):,}"
+    return good.with_notes(note)
 
 
-def _fault(record: Record) -> ImageError | None:
+def _fault(place: Place) -> ImageError | None:
     try:
-        open_image(record.image)
+        look(place)
     except ImageError as error:
         return error
     return None

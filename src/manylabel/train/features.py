@@ -36,7 +36,6 @@ class CachedFeatures(Dataset[Sample | ImageError]):
 
     def __init__(self, records: Records, views: list[FeatureMaps], *, seed: int = 0) -> None:
         self.records, self.views, self.seed = records, views, seed
-        self._targets = torch.from_numpy(records.targets())
 
     def seeded(self, seed: int) -> CachedFeatures:
         """The same maps, with other choices among views."""
@@ -49,9 +48,8 @@ class CachedFeatures(Dataset[Sample | ImageError]):
         """The maps of one record in one epoch."""
         view = Random(draw.seed(self.seed)).randrange(len(self.views))
         mid, final_map = self.views[view]
-        return Sample(
-            (mid[draw.record], final_map[draw.record]), self._targets[draw.record], draw.record
-        )
+        targets = torch.tensor(self.records.targets[draw.record])
+        return Sample((mid[draw.record], final_map[draw.record]), targets, draw.record)
 
 
 @torch.no_grad()

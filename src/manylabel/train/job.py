@@ -35,7 +35,7 @@ class View:
     @cached_property
     def targets(self) -> NDArray[np.int8]:
         """All targets, int8 [N, C]."""
-        return self.records.targets()
+        return self.records.targets
 
 
 @final

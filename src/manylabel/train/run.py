@@ -21,10 +21,11 @@ from manylabel.data.splits.split import check_trainable, with_splits
 from manylabel.devices import choose_device
 from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.receipt import package_versions
-from manylabel.feed.verify import find_bad_images, require_good_images, without
+from manylabel.feed.verify import refusal, without
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier
 from manylabel.processes import agreed, from_leader, processes, require_same
+from manylabel.train.caching import find_unusable
 from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures
@@ -36,30 +37,31 @@ from manylabel.train.random_states import seed_all
 from manylabel.train.run_folder import BUNDLE, LOG, open_folder, step_folder
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import RunState
-from manylabel.train.views import build_views, cache_features, processors, reading_workers
+from manylabel.train.views import build_views, cache_features, reading_workers
 
 
-def load_records(source: DataSource, reporter: Reporter, *, skip_bad: bool = False) -> Records:
+def load_records(
+    source: DataSource, reporter: Reporter, config: RunConfig | None = None
+) -> Records:
     """The records of a data set, fit to train on: split, every image opened once.
+
+    Args:
+        source: Where the data set lies.
+        reporter: Reports the progress.
+        config: The recipe of the run. It says whether bad images are left out. If the run keeps
+            its images, they are kept while they are checked. If it keeps the maps of a frozen
+            backbone, `run` checks the images when it computes these.
 
     Raises:
         DataError: The data set cannot be read, has labels that train never shows, or images that
-            cannot be used (unless `skip_bad`).
+            cannot be used (unless the recipe says `skip_bad_images`).
     """
     records = with_splits(read(source))
     check_trainable(records)
-    reporter.begin("opening every image once", len(records))
-    workers = processors()
-
-    def advance(_: int) -> None:
-        reporter.advance(1)
-
-    if skip_bad:
-        bad = find_bad_images(records, workers=workers, on_progress=advance)
-        records = without(records, bad)
-    else:
-        require_good_images(records, workers=workers, on_progress=advance)
-    reporter.end()
+    bad = find_unusable(config, records, reporter)
+    if bad and not (config is not None and config.skip_bad_images):
+        raise refusal(records, bad)
+    records = without(records, bad)
     check_trainable(records)
     return records
 
@@ -128,13 +130,14 @@ def _identity(config: RunConfig, records: Records) -> str:
 
 
 def _require_enough(records: Records) -> None:
-    if (images := len(records.split("train"))) < 2:
+    counts = records.split_counts()
+    if (images := counts.get("train", 0)) < 2:
         raise DataError(
             f"The train split has {images} images, too few to train on: it takes two at least.",
             where=records.source,
             fix="Put more images into the split 'train'.",
         )
-    if not {"val", "test"} & set(records.split_names()):
+    if not {"val", "test"} & counts.keys():
         raise DataError(
             "No image is left to measure on: there is neither a val nor a test split.",
             where=records.source,
@@ -170,7 +173,7 @@ def _build_classifier(
     seed_all(config.seed)
     classifier = build_classifier(config.model, records.labels, config.input)
     if checkpoint is None:  # else its weights hold what was prepared
-        classifier.head.prepare(records.split("train").targets())
+        classifier.head.prepare(records.split("train").targets)
     else:
         weights = checkpoint["parts"]["classifier"]
     if weights is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -13,9 +11,8 @@ from torch.utils.data import Dataset
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment
-from manylabel.feed.cache import ImageCache, build_cache, default_folder, plan_cache
-from manylabel.feed.loaders import ImageDataset, Sample, stage_of
-from manylabel.preprocess import InputSpec
+from manylabel.feed.loaders import ImageDataset, Sample
+from manylabel.train.caching import cached_images, processors, refuse_all
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, compute_features
 from manylabel.train.job import View
@@ -58,22 +55,23 @@ def cache_features(
     """The feature maps of every split, for runs with `features = "cached"` to share.
 
     Raises:
-        ImageError: An image that cannot be used.
+        DataError: Images that cannot be used.
     """
     cached: dict[Split, CachedFeatures] = {}
     for name in records.split_names():
         part = records.split(name)
         reporter.begin(f"feature maps of {name}", len(part))
-        cached[name] = compute_features(
-            backbone,
-            part,
-            config.input,
-            mirrored=name == "train" and config.augment.name == "flip",
-            device=device,
-            batch_size=config.batch_size,
-            workers=reading_workers(config),
-            on_batch=reporter.advance,
-        )
+        with refuse_all(records):
+            cached[name] = compute_features(
+                backbone,
+                part,
+                config.input,
+                mirrored=name == "train" and config.augment.name == "flip",
+                device=device,
+                batch_size=config.batch_size,
+                workers=reading_workers(config),
+                on_batch=reporter.advance,
+            )
         reporter.end()
     return cached
 
@@ -83,37 +81,9 @@ def reading_workers(config: RunConfig) -> int:
     return processors() - 1 if config.workers is None else config.workers
 
 
-def processors() -> int:
-    """How many processors this process may use, nine at most: more do not make reading faster."""
-    return max(1, min(9, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))
-
-
 def _live(
     config: RunConfig, part: Records, name: Split, reporter: Reporter
 ) -> Dataset[Sample | ImageError]:
     augment = Augment(config.augment, config.input) if name == "train" else None
-    cache = None
-    if config.cache:
-        spec = stage_of(config.input, augment)
-        cache = _cached(part, name, spec, config.cache_folder or default_folder(), reporter)
+    cache = cached_images(config, part, name, reporter) if config.cache else None
     return ImageDataset(part, config.input, augment=augment, seed=config.seed, cache=cache)
-
-
-def _cached(
-    part: Records, name: Split, spec: InputSpec, folder: Path, reporter: Reporter
-) -> ImageCache:
-    plan = plan_cache(part, spec, folder)
-    if not plan.is_whole():
-        reporter.say(
-            f"Keeping the {len(part):,} images of {name} at {spec.width}x{spec.height} pixels: "
-            f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
-        )
-        reporter.begin(f"images of {name}, once", len(part))
-        build_cache(
-            plan,
-            workers=processors(),
-            on_progress=reporter.advance,
-            on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
-        )
-        reporter.end()
-    return ImageCache(plan)

@@ -57,8 +57,8 @@ def test_the_new_bundle_has_the_thresholds_of_the_split(tiny_bundle, photos, tmp
     run(tiny_bundle, "--data", photos, "--out", tmp_path / "tuned")
     val = read(DataSource(path=photos)).split("val")
     predictor = Predictor.load(tiny_bundle, device="cpu")
-    scores = np.stack([predictor.predict(record.image).scores for record in val.items])
-    expected = tune_thresholds(scores, val.targets())
+    scores = np.stack([predictor.predict(record.image).scores for record in val])
+    expected = tune_thresholds(scores, val.targets)
     new = load_bundle(tmp_path / "tuned")
     np.testing.assert_allclose(new.info.thresholds, expected.thresholds, atol=1e-5)
     assert new.info.calibration is None
@@ -68,7 +68,7 @@ def test_the_new_bundle_has_the_thresholds_of_the_split(tiny_bundle, photos, tmp
     printed = capsys.readouterr().out
     assert "highest F1" in printed
     assert f"Saved: {tmp_path / 'tuned'}" in printed
-    before = precision_recall_f1(scores >= 0.5, val.targets())
+    before = precision_recall_f1(scores >= 0.5, val.targets)
     assert f"{100 * before.OF1:.2f}" in printed
     assert new.info.tuned["out_of_fold"]["as it was"]["OF1"] == pytest.approx(before.OF1)
     assert new.info.tuned["out_of_fold"]["tuned"]["CF1"] > before.CF1

@@ -23,7 +23,7 @@ def data(names, rows, boxes=()):
         first, *others = items
         marked = tuple(Box(name, 0, 0, 1, 1) for name in boxes)
         items = (Record(first.key, first.image, first.targets, boxes=marked), *others)
-    return Records(LabelSpace(names), items, "photos.csv", ("read",))
+    return Records.of(LabelSpace(names), items, "photos.csv", ("read",))
 
 
 def label_set(**tables):
@@ -32,7 +32,7 @@ def label_set(**tables):
 
 def change(names, rows, **tables):
     result = apply(label_set(**tables), data(names, rows), where="labels.toml")
-    return list(result.labels), result.targets().tolist()
+    return list(result.labels), result.targets.tolist()
 
 
 def test_rename():
@@ -121,7 +121,7 @@ def test_boxes_follow():
     tables = {"rename": {"a": "A"}, "merge": {"bc": ["b", "c"]}, "drop": ["d"]}
     records = data("abcd", [[1, 1, 1, 1]], boxes=["a", "c", "d", "b"])
     result = apply(label_set(**tables), records)
-    assert [box.label for box in result.items[0].boxes] == ["A", "bc", "bc"]
+    assert [box.label for box in result[0].boxes] == ["A", "bc", "bc"]
     assert result.notes[-1] == "Boxes that are left out with their labels: 1"
 
 
@@ -129,7 +129,7 @@ def test_nothing_to_do_changes_nothing():
     records = data("ab", [[1, -1]], boxes=["a"])
     result = apply(LabelSet(), records)
     assert result.fingerprint() == records.fingerprint()
-    assert (result.items[0].boxes, result.notes) == (records.items[0].boxes, records.notes)
+    assert (result[0].boxes, result.notes) == (records[0].boxes, records.notes)
 
 
 @quick
@@ -214,5 +214,5 @@ def test_a_large_data_set_is_quick():
     names = [f"l{i}" for i in range(80)]
     items = tuple(Record(str(i), Path("x"), row) for i, row in enumerate(targets))
     tables = {"merge": {"m": names[:10]}, "parents": {"l20": ["p"], "l21": ["p"]}}
-    result = apply(label_set(**tables), Records(LabelSpace(names), items, "x"))
-    assert int(result.targets().sum()) == 100_000 + 2 * 100_000 // 80
+    result = apply(label_set(**tables), Records.of(LabelSpace(names), items, "x"))
+    assert int(result.targets.sum()) == 100_000 + 2 * 100_000 // 80

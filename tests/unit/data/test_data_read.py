@@ -61,7 +61,7 @@ def test_settings_reach_their_reader(tmp_path):
         label_delimiter="/",
         split_column="fold",
     )
-    (record,) = read(source).items
+    (record,) = read(source)
     assert record.image == tmp_path / "jpg" / "a.jpg"
     assert (record.split, record.targets.tolist()) == ("test", [1, 1])
 

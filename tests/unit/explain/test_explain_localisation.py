@@ -145,7 +145,7 @@ def records(tmp_path: Path) -> Records:
         Image.fromarray(rng.integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(path)
         boxes = (Box("cat", 0, 0, 0.5, 1),) if i < 39 else ()
         items.append(Record(path.name, path, np.array([1, 0], dtype=np.int8), boxes=boxes))
-    return Records(LABELS, tuple(items), "noise")
+    return Records.of(LABELS, tuple(items), "noise")
 
 
 def test_a_predictor_is_scored_for_both_maps(records):
@@ -153,7 +153,7 @@ def test_a_predictor_is_scored_for_both_maps(records):
     games = score_localisation(pointer, records)
     assert isinstance(pointer.engine, TorchEngine)
     model = pointer.engine.classifier
-    pixels = torch.stack([to_pixels(open_image(r.image), SPEC) for r in records.items[:39]])
+    pixels = torch.stack([to_pixels(open_image(r.image), SPEC) for r in records.select(range(39))])
     with torch.no_grad():
         maps = model.backbone(normalise(pixels, SPEC))
         u = model.head(maps).maps["weighted"].numpy()
@@ -176,14 +176,14 @@ def test_labels_are_matched_by_name(records):
 
 
 def test_data_without_boxes_is_refused(records):
-    bare = Records(LABELS, records.items[39:], "bare")
+    bare = records.select(range(39, len(records)))
     with pytest.raises(DataError, match="No image has a box"):
         score_localisation(predictor(LinearConfig()), bare)
 
 
 def test_an_image_is_explained_as_it_is_predicted(records):
     pointer = predictor(SRNConfig(attention_channels=16, relation_channels=16))
-    image = open_image(records.items[0].image)
+    image = open_image(records[0].image)
     found = explain_image(pointer, image)
     assert found.scores == pytest.approx(pointer.predict(image).scores, abs=1e-6)
     assert isinstance(pointer.engine, TorchEngine)

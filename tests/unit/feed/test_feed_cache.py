@@ -26,7 +26,7 @@ from filelock import FileLock
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError, RunError
 from manylabel.feed import cache
-from manylabel.feed.cache import CachePlan, ImageCache, build_cache, default_folder, plan_cache
+from manylabel.feed.cache import CachePlan, ImageCache, default_folder, fill_cache, plan_cache
 from manylabel.images import Crop, open_image
 from manylabel.labels import LabelSpace
 from manylabel.pixels import to_pixels
@@ -48,7 +48,7 @@ def drawn(folder: Path, make_image: Callable[..., Path]) -> Records:
         ending = ("png", "jpg")[i % 2]
         path = make_image(folder / f"{i}.{ending}", seed=i, size=(40 + i % 7, 30 + i % 5))
         items.append(Record(f"{i}.{ending}", path, np.zeros(1, dtype=np.int8)))
-    return Records(LabelSpace(["cat"]), tuple(items), "drawn images")
+    return Records.of(LabelSpace(["cat"]), tuple(items), "drawn images")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def plan(records: Records, tmp_path: Path) -> CachePlan:
 def require_exact(found: ImageCache, records: Records) -> None:
     """Every image has the bits that an uncached one has."""
     assert len(found) == len(records)
-    for index, record in enumerate(records.items):
+    for index, record in enumerate(records):
         expected = to_pixels(open_image(record.image), SPEC)
         assert torch.equal(found[index], expected), record.key
 
@@ -71,7 +71,7 @@ def require_exact(found: ImageCache, records: Records) -> None:
 def test_a_cache_holds_the_uncached_bits(plan: CachePlan, records: Records, workers: int) -> None:
     seen: list[int] = []
     assert not plan.is_whole()
-    build_cache(plan, workers=workers, on_progress=seen.append)
+    fill_cache(plan, workers=workers, on_progress=seen.append)
     assert plan.is_whole()
     assert sum(seen) == IMAGES
     require_exact(ImageCache(plan), records)
@@ -79,25 +79,25 @@ def test_a_cache_holds_the_uncached_bits(plan: CachePlan, records: Records, work
 
 def test_the_planned_size_is_the_size(plan: CachePlan) -> None:
     assert plan.planned_bytes == IMAGES * (20 * 36 * 3 + 1)
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     assert plan.pixels_path.stat().st_size + plan.done_path.stat().st_size == plan.planned_bytes
 
 
 def test_building_again_decodes_nothing(plan: CachePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     monkeypatch.setattr(cache, "load_rgb", lambda place: pytest.fail(f"{place} is read"))
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
 
 
 def test_crops_are_cached_apart(records: Records, tmp_path: Path) -> None:
-    first = records.items[0]
+    first = records[0]
     image = first.image
     assert isinstance(image, Path)
     crops = [Crop(image, 0, 0, 20, 20), Crop(image, 10, 5, 30, 25)]
     items = tuple(replace(first, key=f"{i}", image=crop) for i, crop in enumerate(crops))
-    people = replace(records, items=items)
+    people = Records.of(records.labels, items, records.source, records.notes)
     plan = plan_cache(people, SPEC, tmp_path / "cache")
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     require_exact(ImageCache(plan), people)
 
 
@@ -109,18 +109,20 @@ def folder_of(records: Records, spec: InputSpec = SPEC) -> Path:
 
 
 def test_the_same_is_the_same_cache(records: Records) -> None:
-    other_targets = tuple(replace(r, targets=np.ones(1, dtype=np.int8)) for r in records.items)
+    ones = np.ones_like(records.targets)
     same = folder_of(records)
     assert same.parent == Path("somewhere")
-    assert folder_of(replace(records, items=other_targets, source="elsewhere")) == same
+    assert folder_of(replace(records, targets=ones, source="elsewhere")) == same
     assert folder_of(records, SPEC.model_copy(update={"mean": (0.1, 0.2, 0.3)})) == same
 
 
 def test_another_list_or_size_is_another_cache(records: Records) -> None:
-    items = records.items
+    items = tuple(records)
     lists = [items, items[1:], items[::-1], (*items, items[0]), (replace(items[0], key="0"),)]
     sizes = [{"height": 21}, {"width": 35}, {"resize": "bicubic"}, {"height": 36, "width": 20}]
-    folders = [folder_of(replace(records, items=each)) for each in lists]
+    folders = [
+        folder_of(Records.of(records.labels, each, records.source, records.notes)) for each in lists
+    ]
     folders += [folder_of(records, SPEC.model_copy(update=size)) for size in sizes]
     assert len(set(folders)) == len(lists) + len(sizes)
 
@@ -137,13 +139,13 @@ def test_another_decoder_is_another_cache(
 def test_a_touched_file_is_another_cache(
     records: Records, plan: CachePlan, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     make_image(tmp_path / "images" / "3.jpg", seed=999, size=(44, 31))
     os.utime(tmp_path / "images" / "3.jpg", ns=(1, 1))
     anew = plan_cache(records, SPEC, tmp_path / "cache")
     assert anew.folder != plan.folder
     assert not anew.is_whole()
-    build_cache(anew, workers=1)
+    fill_cache(anew, workers=1)
     require_exact(ImageCache(anew), records)
     assert not torch.equal(ImageCache(anew)[3], ImageCache(plan)[3])
 
@@ -163,14 +165,14 @@ def test_the_default_folder_is_the_users_for_caches(
 
 
 def test_a_pickled_cache_is_opened_anew(plan: CachePlan, records: Records) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     pickled = pickle.dumps(ImageCache(plan))
     assert len(pickled) < 1000
     require_exact(pickle.loads(pickled), records)
 
 
 def test_a_spawned_process_reads_the_same(plan: CachePlan) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     found = ImageCache(plan)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         total = pool.apply(_sum_of, (found, 5))
@@ -182,7 +184,7 @@ def _sum_of(found: ImageCache, index: int) -> int:
 
 
 def test_a_cache_that_may_only_be_read_is_read(plan: CachePlan, records: Records) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     for path in (plan.pixels_path, plan.done_path):
         path.chmod(0o444)
     require_exact(ImageCache(plan), records)
@@ -207,53 +209,56 @@ def test_a_cache_that_may_only_be_read_is_read(plan: CachePlan, records: Records
 def test_a_damaged_cache_is_noticed_and_rebuilt(
     plan: CachePlan, records: Records, spoil: Callable[[CachePlan], None]
 ) -> None:
-    build_cache(plan, workers=2)
+    fill_cache(plan, workers=2)
     spoil(plan)
     assert not plan.is_whole()
     with pytest.raises(AssertionError, match="not whole"):
         ImageCache(plan)
-    build_cache(plan, workers=2)
+    fill_cache(plan, workers=2)
     require_exact(ImageCache(plan), records)
 
 
 def test_rebuilding_leaves_readers_what_they_have_open(plan: CachePlan, records: Records) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     reader = ImageCache(plan)
     plan.done_path.unlink()
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     require_exact(reader, records)
 
 
 def test_a_bad_image_is_told_and_the_rest_is_kept(
     plan: CachePlan, records: Records, make_image: Callable[..., Path]
 ) -> None:
-    path = records.items[-1].image
+    path = records[-1].image
     assert isinstance(path, Path)
     whole = path.read_bytes()
     path.write_bytes(whole[:60])
     with pytest.raises(ImageError) as expected:
         open_image(path)
-    with pytest.raises(ImageError) as told:
-        build_cache(plan, workers=2)
-    assert str(told.value) == str(expected.value)
-    assert 0 < plan.written().sum() < IMAGES
+    (told,) = fill_cache(plan, workers=2)
+    assert str(told) == str(expected.value)
+    assert plan.written().sum() == IMAGES - 1
     assert not plan.is_whole()
 
     path.write_bytes(whole)
     seen: list[int] = []
-    build_cache(plan, workers=2, on_progress=seen.append)
+    fill_cache(plan, workers=2, on_progress=seen.append)
     assert seen[0] > 0
     assert sum(seen) == IMAGES
     require_exact(ImageCache(plan), records)
 
 
-def test_a_missing_image_is_told_when_the_cache_is_planned(records: Records) -> None:
-    path = records.items[4].image
-    assert isinstance(path, Path)
-    path.unlink()
-    with pytest.raises(ImageError, match="cannot be read: No such file") as told:
-        folder_of(records)
-    assert told.value.where == str(path)
+def test_bad_images_are_told_together_in_order(records: Records, tmp_path: Path) -> None:
+    paths = [records.images[i] for i in (4, 7)]
+    assert all(isinstance(path, Path) for path in paths)
+    whole = folder_of(records)
+    Path(str(paths[1])).write_bytes(b"")
+    Path(str(paths[0])).unlink()
+    assert folder_of(records) != whole
+    bad = fill_cache(plan_cache(records, SPEC, tmp_path / "cache"), workers=2)
+    assert [error.where for error in bad] == [str(path) for path in paths]
+    assert "cannot be read: No such file" in bad[0].what
+    assert "empty" in bad[1].what
 
 
 # What cannot be written
@@ -265,20 +270,20 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     usage = namedtuple("usage", "free")  # noqa: PYI024
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(plan.planned_bytes - 1))
     with pytest.raises(RunError, match=r"takes 0.0 GB more, and the disk has 0.0 GB free") as told:
-        build_cache(plan, workers=1)
+        fill_cache(plan, workers=1)
     assert told.value.where == str(plan.folder)
     assert not plan.pixels_path.exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(plan.planned_bytes))
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
 
 
 def test_room_is_asked_for_what_is_missing_only(
     plan: CachePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
     usage = namedtuple("usage", "free")  # noqa: PYI024
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(0))
-    build_cache(plan, workers=1)
+    fill_cache(plan, workers=1)
 
 
 def test_a_folder_that_is_none_is_told(records: Records, tmp_path: Path) -> None:
@@ -286,7 +291,7 @@ def test_a_folder_that_is_none_is_told(records: Records, tmp_path: Path) -> None
     plan = plan_cache(records, SPEC, tmp_path / "file")
     assert not plan.is_whole()
     with pytest.raises(RunError, match="cannot be written: ") as told:
-        build_cache(plan, workers=1)
+        fill_cache(plan, workers=1)
     assert "cache_folder" in told.value.fix
 
 
@@ -296,7 +301,7 @@ def test_a_full_disk_is_told(plan: CachePlan, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
-        build_cache(plan, workers=2)
+        fill_cache(plan, workers=2)
     assert not plan.written().any()
 
 
@@ -310,7 +315,7 @@ def test_a_second_builder_waits_and_finds_it_whole(plan: CachePlan, records: Rec
     lock = FileLock(plan.folder / "lock")
     with lock:
         second = threading.Thread(
-            target=build_cache, args=(plan,), kwargs={"workers": 1, "on_wait": waiting.set}
+            target=fill_cache, args=(plan,), kwargs={"workers": 1, "on_wait": waiting.set}
         )
         second.start()
         assert waiting.wait(10)
@@ -334,7 +339,7 @@ BUILDER = """
     folder, hang_from = Path(sys.argv[1]), int(sys.argv[2])
     paths = sorted((folder / "images").iterdir(), key=lambda path: int(path.stem))
     items = tuple(Record(path.name, path, np.zeros(1, dtype=np.int8)) for path in paths)
-    records = Records(LabelSpace(["cat"]), items, "drawn images")
+    records = Records.of(LabelSpace(["cat"]), items, "drawn images")
     load, opened = cache.load_rgb, 0
 
     def slowly(place):
@@ -347,7 +352,7 @@ BUILDER = """
     plan = cache.plan_cache(records, InputSpec(height=20, width=36), folder / "cache")
     print("ready", flush=True)
     sys.stdin.readline()
-    cache.build_cache(
+    cache.fill_cache(
         plan,
         workers=2,
         on_progress=lambda images: print("done", images, flush=True),

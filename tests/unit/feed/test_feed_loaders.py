@@ -19,7 +19,7 @@ from manylabel.feed.augment import (
     NoAugmentConfig,
     PaperAugmentConfig,
 )
-from manylabel.feed.cache import ImageCache, build_cache, plan_cache
+from manylabel.feed.cache import ImageCache, fill_cache, plan_cache
 from manylabel.feed.loaders import (
     Batch,
     Draw,
@@ -49,7 +49,7 @@ def records(tmp_path: Path, make_image: Callable[..., Path]) -> Records:
         Record(f"{i}", make_image(tmp_path / f"{i}.png", seed=i, size=(30 + i, 50 - i)), targets[i])
         for i in range(IMAGES)
     )
-    return Records(LabelSpace(["cat", "dog", "owl"]), items, "seven images")
+    return Records.of(LabelSpace(["cat", "dog", "owl"]), items, "seven images")
 
 
 AUGMENTATIONS = {
@@ -198,7 +198,7 @@ def test_images_of_one_epoch_are_varied_apart(
 ) -> None:
     path = make_image(tmp_path / "one.png")
     items = tuple(Record(f"{i}", path, np.zeros(1, dtype=np.int8)) for i in range(10))
-    same = Records(LabelSpace(["cat"]), items, "one image ten times")
+    same = Records.of(LabelSpace(["cat"]), items, "one image ten times")
     assert len(set(views(dataset(same), InOrder(10)).values())) > 5
 
 
@@ -209,7 +209,7 @@ def test_without_augmentation_it_is_what_evaluation_sees(
     source = dataset(records, name)
     for epoch in (0, 1):
         shown = views(source, EpochSampler(of(IMAGES), seed=0, epoch=epoch))
-        for index, record in enumerate(records.items):
+        for index, record in enumerate(records):
             expected = to_pixels(open_image(record.image), SPEC)
             assert shown[index] == expected.numpy().tobytes()
 
@@ -243,7 +243,7 @@ def test_batches_hold_images_with_their_truth(
         assert (batch.targets.dtype, batch.targets.shape) == (torch.int8, (size, 3))
         assert (batch.records.dtype, batch.records.shape) == (torch.int64, (size,))
         positions = batch.records.tolist()
-        assert (batch.targets.numpy() == records.targets()[positions]).all()
+        assert (batch.targets.numpy() == records.targets[positions]).all()
         seen += positions
     assert seen == [draw.record for draw in sampler][: sum(sizes)]
 
@@ -286,7 +286,7 @@ def spoil(path: Path, how: str) -> None:
 def test_bad_image_is_raised_as_its_own_error_when_its_batch_comes(
     records: Records, workers: int, how: str
 ) -> None:
-    path = records.items[4].image
+    path = records[4].image
     spoil(path, how)
     with pytest.raises(ImageError) as expected:
         open_image(path)
@@ -303,16 +303,16 @@ def test_bad_image_is_raised_as_its_own_error_when_its_batch_comes(
 
 def test_first_of_two_bad_images_is_told(records: Records) -> None:
     for index in (1, 3):
-        spoil(records.items[index].image, "empty")
+        spoil(records[index].image, "empty")
     with pytest.raises(ImageError) as caught:
         next(batches(dataset(records), InOrder(IMAGES), batch_size=4))
-    assert caught.value.where == str(records.items[1].image)
+    assert caught.value.where == str(records[1].image)
 
 
 @pytest.mark.parametrize("how", ["truncated", "missing"])
 def test_bad_image_is_a_value_of_its_own(records: Records, how: str) -> None:
     source = dataset(records)
-    spoil(records.items[0].image, how)
+    spoil(records[0].image, how)
     assert isinstance(source[Draw(0, 0)], ImageError)
     assert isinstance(source[Draw(0, 1)], Sample)
 
@@ -343,7 +343,7 @@ def cached(records: Records, tmp_path: Path) -> Callable[..., ImageDataset]:
     def make(name: str | None, seed: int = 0) -> ImageDataset:
         augment = Augment(AUGMENTATIONS[name], SPEC) if name else None
         plan = plan_cache(records, stage_of(SPEC, augment), tmp_path / "cache")
-        build_cache(plan, workers=2)
+        fill_cache(plan, workers=2)
         return dataset(records, name, seed=seed, cache=ImageCache(plan))
 
     return make
@@ -363,7 +363,7 @@ def test_a_cache_is_all_that_is_read(records: Records, cached: Callable[..., Ima
     sampler = EpochSampler(of(IMAGES), seed=0, epoch=0)
     expected = views(dataset(records), sampler)
     source = cached("paper")
-    for record in records.items:
+    for record in records:
         spoil(record.image, "missing")
     assert views(source, sampler) == expected
 

@@ -45,7 +45,7 @@ def records(tmp_path_factory: pytest.TempPathFactory, make_image: Callable[..., 
         Record(f"{i}", make_image(folder / f"{i}.png", seed=i, size=(70 + i, 90 - i)), targets[i])
         for i in range(IMAGES)
     )
-    return Records(LabelSpace(["cat", "dog", "owl"]), items, "seven images")
+    return Records.of(LabelSpace(["cat", "dog", "owl"]), items, "seven images")
 
 
 def compute(
@@ -94,7 +94,7 @@ def test_maps_are_the_live_backbones(
 ) -> None:
     assert len(plain) == IMAGES
     assert len(plain.views) == 1
-    for index, record in enumerate(records.items):
+    for index, record in enumerate(records):
         sample = plain[Draw(0, index)]
         for cached, exact in zip(sample.inputs, live(backbone, record), strict=True):
             assert exact.abs().max() > 0.01
@@ -108,7 +108,7 @@ def test_second_view_is_the_maps_of_the_mirrored_image(
     backbone: Backbone, records: Records, both: CachedFeatures
 ) -> None:
     written, mirrored = both.views
-    for index, record in enumerate(records.items):
+    for index, record in enumerate(records):
         exact = live(backbone, record, mirrored=True)
         assert_rounded(mirrored.mid[index], exact.mid[0])
         assert_rounded(mirrored.final[index], exact.final[0])
@@ -176,7 +176,7 @@ def test_batches_of_maps_come_in_the_samplers_order(both: CachedFeatures, record
             expected = both[Draw(3, record)].inputs
             assert torch.equal(mid[row], expected[0])
             assert torch.equal(final_map[row], expected[1])
-            assert batch.targets[row].tolist() == records.items[record].targets.tolist()
+            assert batch.targets[row].tolist() == records[record].targets.tolist()
             order.append(record)
     assert order == [draw.record for draw in sampler]
 
@@ -189,10 +189,10 @@ def test_progress_counts_images(backbone: Backbone, records: Records) -> None:
 
 def test_bad_image_is_told(backbone: Backbone, records: Records, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_bytes(records.items[0].image.read_bytes()[:60])
-    items = (*records.items, Record("bad", bad, records.items[0].targets))
+    bad.write_bytes(records[0].image.read_bytes()[:60])
+    items = (*records, Record("bad", bad, records[0].targets))
     with pytest.raises(ImageError) as caught:
-        compute(backbone, Records(records.labels, items, "one is bad"))
+        compute(backbone, Records.of(records.labels, items, "one is bad"))
     assert caught.value.where == str(bad)
 
 

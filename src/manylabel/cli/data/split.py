@@ -166,9 +166,8 @@ def _equal_files(records: Records) -> tuple[list[list[str]], list[str]]:
     The crops of one file are also a set.
     """
     keys: dict[Path | Stored, list[str]] = defaultdict(list)
-    for record in records.items:
-        place = record.image
-        keys[place.image if isinstance(place, Crop) else place].append(record.key)
+    for key, place in zip(records.keys, records.images, strict=True):
+        keys[place.image if isinstance(place, Crop) else place].append(key)
     sizes = {place: _size(place) for place in keys}
     counts = Counter(sizes.values())
     # If all sizes are known, a file with a size that no other file has need not be read.

@@ -142,7 +142,7 @@ class _Case(NamedTuple):
 
 
 def _case(records: Records, first: list[int], second: list[int], sign: str) -> _Case:
-    a, b = [records.items[i] for i in first], [records.items[i] for i in second]
+    a, b = [records[i] for i in first], [records[i] for i in second]
     leak = _find_leak(a, b)
     contradiction, differ = _find_contradiction(a, b)
     x, y = leak or contradiction or (a[0], b[-1])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted
 from manylabel.data.doctor.look import Looks
-from manylabel.data.records import Record, Records
+from manylabel.data.records import Records
 from manylabel.images import Crop, FilePart, Place
 
 MAX_ASPECT: Final = 3.0
@@ -22,7 +22,7 @@ MIN_SIDE: Final = 112
 
 def missing_images(records: Records) -> list[Finding]:
     """A finding about images whose file does not exist. No image is opened."""
-    gone = [record for record in records.items if _missing(record.image)]
+    gone = [i for i, place in enumerate(records.images) if _missing(place)]
     if not gone:
         return []
     return [
@@ -31,9 +31,9 @@ def missing_images(records: Records) -> list[Finding]:
             severity="error",
             what=f"{_images(len(gone), len(records))} not where the data set says.",
             count=len(gone),
-            examples=tuple(f"{record.key}: no {record.image}" for record in gone[:SHOWN]),
+            examples=tuple(f"{records.keys[i]}: no {records.images[i]}" for i in gone[:SHOWN]),
             fix="Give their folder with --images, download them, or drop their rows.",
-            data={"images": [record.key for record in gone]},
+            data={"images": [records.keys[i] for i in gone]},
         )
     ]
 
@@ -50,13 +50,13 @@ def image_findings(records: Records, looks: Looks) -> list[Finding]:
 
 def _unreadable(records: Records, looks: Looks) -> list[Finding]:
     bad = [
-        (records.items[i], error)
+        (records.keys[i], error)
         for i, error in looks.errors.items()
-        if not _missing(records.items[i].image)
+        if not _missing(records.images[i])
     ]
     if not bad:
         return []
-    reasons = [{"image": record.key, "what": error.what} for record, error in bad]
+    reasons = [{"image": key, "what": error.what} for key, error in bad]
     return [
         Finding(
             kind="images.unreadable",
@@ -112,7 +112,7 @@ def _unusual_size(
 ) -> list[Finding]:
     if not len(unusual):
         return []
-    sized = [_sized(records.items[i], *looks.sizes[i]) for i in unusual]
+    sized = [_sized(records.keys[i], *looks.sizes[i]) for i in unusual]
     return [
         Finding(
             kind=kind,
@@ -170,5 +170,5 @@ def _images(count: int, total: int) -> str:
     return f"{counted(count, 'image')} of {total:,} {'is' if count == 1 else 'are'}"
 
 
-def _sized(record: Record, width: int, height: int) -> dict[str, str | int]:
-    return {"image": record.key, "width": int(width), "height": int(height)}
+def _sized(key: str, width: int, height: int) -> dict[str, str | int]:
+    return {"image": key, "width": int(width), "height": int(height)}

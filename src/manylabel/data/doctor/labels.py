@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.doctor.findings import SHOWN, Finding, LabelRow, Severity, counted
 from manylabel.data.doctor.names import near_names
-from manylabel.data.records import Records
+from manylabel.data.records import NO_SPLIT, SPLITS, Records
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 RARE: Final = 20
@@ -37,12 +37,12 @@ Parts = Mapping[str, NDArray[np.int8]]
 
 def parts_of(records: Records) -> Parts:
     """The targets of each split. Images without a split count as train, as `train` uses them."""
-    targets, names = records.targets(), records.split_names()
-    if not names:
+    targets = records.targets
+    if not records.split_counts():
         return {"all": targets}
-    splits = np.array([record.split or "train" for record in records.items])
-    order = dict.fromkeys(["train", *names])
-    return {name: targets[splits == name] for name in order if (splits == name).any()}
+    splits = np.where(records.splits == NO_SPLIT, SPLITS.index("train"), records.splits)
+    parts = {name: targets[splits == i] for i, name in enumerate(SPLITS)}
+    return {name: part for name, part in parts.items() if len(part)}
 
 
 def label_rows(records: Records, parts: Parts) -> tuple[LabelRow, ...]:
@@ -75,10 +75,12 @@ def label_findings(records: Records, parts: Parts) -> list[Finding]:
 
 def divided_groups(records: Records) -> list[Finding]:
     """A finding about groups that are in several splits."""
+    if records.groups is None:
+        return []
     splits: dict[str, set[str]] = defaultdict(set)
-    for record in records.items:
-        if record.group is not None and record.split is not None:
-            splits[record.group].add(record.split)
+    for group, split in zip(records.groups, records.split_of_each(), strict=True):
+        if group is not None and split is not None:
+            splits[group].add(split)
     divided = {group: sorted(names) for group, names in splits.items() if len(names) > 1}
     if not divided:
         return []
@@ -199,7 +201,7 @@ def _cooccurring(records: Records) -> list[Finding]:
 
     Only images with known targets for both labels are used.
     """
-    targets = records.targets()
+    targets = records.targets
     both, either = _count_pairs(targets)
     share = both / np.maximum(either, 1)
     enough = np.diag(both) >= RARE  # a few images are not enough to conclude anything
@@ -287,10 +289,10 @@ def _shares(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _empty_images(records: Records) -> list[Finding]:
-    empty = np.flatnonzero((records.targets() == ABSENT).all(axis=1))
+    empty = np.flatnonzero((records.targets == ABSENT).all(axis=1))
     if not len(empty):
         return []
-    keys = [records.items[i].key for i in empty]
+    keys = [records.keys[i] for i in empty]
     return [
         Finding(
             kind="labels.empty_images",

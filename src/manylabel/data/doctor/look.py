@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from manylabel.data.records import Record, Records
+from manylabel.data.places import Places
+from manylabel.data.records import Records
 from manylabel.errors import ImageError
 from manylabel.images import MAX_PIXELS, MIN_SIDE, Crop, Place, Stored, open_image
 
@@ -98,7 +99,7 @@ def look_at_all(
         errors={},
     )
     done = 0
-    for seen in _in_threads(records.items, workers):
+    for seen in _in_threads(records.images, workers):
         for i, one in enumerate(seen, start=done):
             if isinstance(one, ImageError):
                 looks.errors[i] = one
@@ -130,21 +131,22 @@ def look(place: Place) -> Look:
     return _kept(_thumbnail(image), image.size, data)
 
 
-def _in_threads(items: Sequence[Record], workers: int) -> Iterator[list[Look | ImageError]]:
-    """The looks at all items, in order, a few dozen at a time."""
-    jobs = [items[start : start + _JOB] for start in range(0, len(items), _JOB)]
+def _in_threads(places: Places, workers: int) -> Iterator[list[Look | ImageError]]:
+    """The looks at all places, in order, a few dozen at a time."""
+    every = range(len(places))
+    jobs = [every[start : start + _JOB] for start in range(0, len(places), _JOB)]
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
-        yield from pool.map(_job, jobs)
+        yield from pool.map(lambda job: _job([places[i] for i in job]), jobs)
     finally:
         pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for all images
 
 
-def _job(records: Sequence[Record]) -> list[Look | ImageError]:
+def _job(places: Sequence[Place]) -> list[Look | ImageError]:
     seen: list[Look | ImageError] = []
-    for record in records:
+    for place in places:
         try:
-            seen.append(look(record.image))
+            seen.append(look(place))
         except ImageError as error:
             seen.append(error)
     return seen

@@ -51,7 +51,7 @@ def render(diagnosis: Diagnosis, records: Records) -> str:
 def _shown(findings: Iterable[Finding], records: Records) -> list[Record]:
     """The records of all images that the page shows in pairs."""
     keys = {key for finding in findings for pair in finding.pairs[:_PAIRS] for key in pair}
-    return [record for record in records.items if record.key in keys]
+    return list(records.select_keys(keys))
 
 
 def _thumbnail(record: Record) -> str | None:

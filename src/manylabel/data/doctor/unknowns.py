@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.doctor.findings import SHOWN, Finding, counted
-from manylabel.data.records import Records
+from manylabel.data.records import SPLITS, Records
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 _ONE_LABEL: Final = 0.99
@@ -35,7 +35,7 @@ _NOT_ANNOTATED: Final = (
 
 def unknown_findings(records: Records) -> list[Finding]:
     """All findings about unknown targets."""
-    targets = records.targets()
+    targets = records.targets
     return [
         *_share(records, targets),
         *_never_absent(records, targets),
@@ -171,8 +171,7 @@ def _splits(records: Records) -> dict[str, NDArray[np.bool_]]:
     names = records.split_names()
     if not names:
         return {"all images": np.ones(len(records), dtype=np.bool_)}
-    splits = np.array([record.split or "" for record in records.items])
-    return {name: splits == name for name in names}
+    return {name: records.splits == SPLITS.index(name) for name in names}
 
 
 def _folders(records: Records, present: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

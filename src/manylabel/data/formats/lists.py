@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, final
@@ -18,7 +18,7 @@ from manylabel.errors import DataError
 from manylabel.files import read_bytes, read_lines
 from manylabel.labels import LabelSpace
 
-_NUM_TRIED: Final = 20
+FIRST_IMAGES: Final = 20
 """The number of images that are searched in each folder."""
 
 
@@ -33,7 +33,7 @@ def choose_folder(folders: Sequence[Path], keys: Sequence[str], file: Path) -> P
     Raises:
         DataError: No folder has any of them.
     """
-    first = keys[:_NUM_TRIED]
+    first = keys[:FIRST_IMAGES]
     hits = [sum(os.path.isfile(folder / key) for key in first) for folder in folders]
     if not any(hits):
         tried = ", ".join(dict.fromkeys(map(str, folders)))
@@ -73,8 +73,8 @@ class Listing:
 
 def join(
     listings: Sequence[Listing], group: Callable[[str], str | None] = lambda key: None
-) -> tuple[tuple[Record, ...], int]:
-    """The records of all listings, and the number of lines that only repeat an earlier line.
+) -> Iterator[Record]:
+    """The records of all listings; a line that only repeats an earlier one gives none.
 
     Args:
         listings: Listings with the same labels.
@@ -84,7 +84,6 @@ def join(
         DataError: An image is listed twice, in two splits or with different labels.
     """
     first: dict[str, tuple[Listing, int]] = {}
-    items: list[Record] = []
     for listing in listings:
         for i, (key, image, split, targets) in enumerate(
             zip(listing.keys, listing.images, listing.splits, listing.targets, strict=True)
@@ -93,8 +92,12 @@ def join(
                 _require_repeat(first[key], (listing, i))
                 continue
             first[key] = (listing, i)
-            items.append(Record(key, image, targets, split, group=group(key)))
-    return tuple(items), sum(len(listing.keys) for listing in listings) - len(items)
+            yield Record(key, image, targets, split, group=group(key))
+
+
+def count_lines(listings: Iterable[Listing]) -> int:
+    """How many lines name an image."""
+    return sum(len(listing.keys) for listing in listings)
 
 
 def _require_repeat(earlier: tuple[Listing, int], later: tuple[Listing, int]) -> None:

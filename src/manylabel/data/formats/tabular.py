@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -156,34 +156,34 @@ def split_or_none(cell: str | None, where: Callable[[], str]) -> Split | None:
 
 
 def merge_rows(
-    records: Sequence[Record], places: Sequence[int], where: Callable[[int, int], str]
-) -> tuple[Record, ...]:
-    """The records without repetitions: one for each key.
+    rows: int, record_of: Callable[[int], Record], where: Callable[[int, int], str]
+) -> Iterator[Record]:
+    """The records of a table without repetitions: one for each key.
 
     Args:
-        records: One record for each row.
-        places: The number of each row.
-        where: Names two rows in messages, from their numbers.
+        rows: The number of rows.
+        record_of: Gives the record of a row from its position. It is called again for a row whose
+            key is repeated, so that no record has to be kept.
+        where: Names two rows in messages, from their positions.
 
     Raises:
         DataError: Two rows with the same key differ.
     """
-    first: dict[str, tuple[int, Record]] = {}
-    for place, record in zip(places, records, strict=True):
-        known, earlier = first.setdefault(record.key, (place, record))
-        differing = _difference(earlier, record)
-        if differing:
+    first: dict[str, int] = {}
+    for row in range(rows):
+        record = record_of(row)
+        known = first.setdefault(record.key, row)
+        if known == row:
+            yield record
+        elif differing := _difference(record_of(known), record):
             raise DataError(
                 f"The image {record.key!r} is in two rows with different {differing}.",
-                where=where(known, place),
+                where=where(known, row),
                 fix="Keep the correct row.",
             )
-    return tuple(record for _, record in first.values())
 
 
 def _difference(one: Record, other: Record) -> str | None:
-    if one is other:
-        return None
     if not np.array_equal(one.targets, other.targets):
         return "labels"
     parts = {"split": "splits", "group": "groups", "mask": "masks", "boxes": "boxes"}

@@ -80,14 +80,14 @@ def read_celeba(path: Path, *, images: Path | None = None) -> Records:
     people = _read_words(_file(root, _IDENTITIES), _as_person, faces)
     places = [root / name for name in _IMAGES] if images is None else [images]
     folder = choose_folder(places, faces.keys, file)
-    items = tuple(
+    items = (
         Record(key, folder / key, targets, split=splits.get(key), group=people.get(key))
         for key, targets in zip(faces.keys, faces.targets, strict=True)
     )
     notes = [f"Images from {folder.name}", *note("Persons, a group each", len({*people.values()}))]
     if not people:
         notes.append(f"No {_IDENTITIES[0]}, so no groups: who is in several splits is not known")
-    return Records(faces.labels, items, str(path), tuple(notes))
+    return Records.of(faces.labels, items, str(path), notes)
 
 
 @dataclass(frozen=True)

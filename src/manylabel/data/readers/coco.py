@@ -59,7 +59,7 @@ def read_coco(
     labels = parts[0].labels
     require_same_labels([(part.file, part.labels) for part in parts])
     require_distinct((record.key, part.file) for part in parts for record in part.records)
-    items = tuple(record for part in parts for record in part.records)
+    items = [record for part in parts for record in part.records]
     if not items:
         raise DataError(
             "No image has an object, and such images are dropped.",
@@ -68,7 +68,7 @@ def read_coco(
         )
     splits = ", ".join(f"{part.split or 'none'} from {part.file.name}" for part in parts)
     notes = (f"Splits: {splits}", *(f"{what}: {count:,}" for what, count in counts.items()))
-    return Records(labels, items, str(path), notes)
+    return Records.of(labels, items, str(path), notes)
 
 
 @dataclass(frozen=True)

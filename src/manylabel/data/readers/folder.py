@@ -17,7 +17,7 @@ from pathlib import Path
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError, os_errors_as
 from manylabel.images import ENDINGS, has_image_ending
-from manylabel.labels import LabelSpace
+from manylabel.labels import PRESENT, LabelSpace
 
 
 def find_folder(path: Path) -> Path | None:
@@ -59,8 +59,9 @@ def read_folder(path: Path) -> Records:
             fix=f"Images are files that end in {', '.join(ENDINGS)}.",
         )
     labels = LabelSpace(names, where=str(path))
-    items = tuple(_record(copies, labels, path) for copies in _same_images(images))
-    several = sum(int(record.targets.sum()) > 1 for record in items)
+    items = (_record(copies, labels, path) for copies in _same_images(images))
+    records = Records.of(labels, items, str(path))
+    several = int(((records.targets == PRESENT).sum(axis=1) > 1).sum())
     loose = [entry for top in {path, *(top for _, top in tops)} for entry in _loose_files(top)]
     notes = (
         "Labels are the names of the folders; each image lacks the labels it does not lie in",
@@ -68,7 +69,7 @@ def read_folder(path: Path) -> Records:
         *_note("Files in label folders that are no images, left out", len(files) - len(images)),
         *_note("Files outside of the label folders, left out", len(loose)),
     )
-    return Records(labels, items, str(path), notes)
+    return records.with_notes(*notes)
 
 
 @dataclass(frozen=True, slots=True)

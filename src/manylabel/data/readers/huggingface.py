@@ -89,14 +89,15 @@ def read_huggingface(
         raise DataError("The data set has no rows.", where=str(path), fix="Give one with images.")
     labels = _labels(parts[0].dataset.features, table, columns, str(path))
     splits = _splits(parts, table, columns, path)
-    places = [place for part in parts for place in _places(part, columns, path)]
-    items = tuple(
+    places = (place for part in parts for place in _places(part, columns, path))
+    items = (
         Record(key, image, targets, split)
         for (key, image), targets, split in zip(places, labels.targets, splits, strict=True)
     )
-    require_distinct((item.key, f"{path}, row {row}") for row, item in enumerate(items, start=1))
+    records = Records.of(labels.space, items, str(path))
+    require_distinct((key, f"{path}, row {row}") for row, key in enumerate(records.keys, start=1))
     notes = (f"Images in column {columns.image!r}", _split_note(parts, columns), *labels.notes)
-    return Records(labels.space, items, str(path), notes)
+    return records.with_notes(*notes)
 
 
 @final

@@ -109,7 +109,7 @@ def read_label_studio(
         *note("Tasks that repeat another, merged with it", len(tasks) - len(items)),
         *(f"{what}: {count:,}" for what, count in export.counts.items()),
     )
-    return Records(labels, tuple(record for _, record in items.values()), str(path), notes)
+    return Records.of(labels, (record for _, record in items.values()), str(path), notes)
 
 
 def _is_export(file: Path) -> bool:

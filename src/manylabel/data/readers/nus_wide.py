@@ -28,13 +28,14 @@ from manylabel.data.formats.lists import (
     Listing,
     as_key,
     choose_folder,
+    count_lines,
     join,
     note,
     read_integers,
     require_equal_counts,
 )
 from manylabel.data.readers.coco import Unlabelled
-from manylabel.data.records import Record, Records, Split
+from manylabel.data.records import NO_SPLIT, Records, Split
 from manylabel.errors import DataError
 from manylabel.files import read_lines
 from manylabel.labels import PRESENT, LabelSpace
@@ -86,24 +87,25 @@ def read_nus_wide(
     listings = [
         replace(listing, images=[folder / key for key in listing.keys]) for listing in listings
     ]
-    joined, repeats = join(listings, group=_photo)
-    items = tuple(record for record in joined if unlabelled == "keep" or PRESENT in record.targets)
-    if not items:
+    joined = Records.of(labels, join(listings, group=_photo), str(path))
+    labelled = (joined.targets == PRESENT).any(axis=1)
+    records = joined if unlabelled == "keep" else joined.select(labelled)
+    if not len(records):
         raise DataError(
             "No image has a label, and such images are dropped.",
             where=str(path),
             fix="Give unlabelled=keep, or the whole of the files.",
         )
-    empty = sum(PRESENT not in record.targets for record in joined)
+    repeats = count_lines(listings) - len(joined)
     fate = "kept, all labels absent" if unlabelled == "keep" else "dropped"
     notes = (
         f"Labels are from {release.said(listings)}",
-        *note(f"Images without any of the labels, {fate}", empty),
+        *note(f"Images without any of the labels, {fate}", int((~labelled).sum())),
         *note("Images that are listed again with equal labels, left out", repeats),
-        *note("Images on neither the train list nor the test list", _unsplit(items)),
-        *note("Photographs under several paths, one group each", _several(items)),
+        *note("Images on neither the train list nor the test list", _unsplit(records)),
+        *note("Photographs under several paths, one group each", _several(records)),
     )
-    return Records(labels, items, str(path), notes)
+    return records.with_notes(*notes)
 
 
 @final
@@ -325,13 +327,13 @@ def _photo(key: str) -> str | None:
     return match[1] if match else None
 
 
-def _unsplit(items: tuple[Record, ...]) -> int:
+def _unsplit(records: Records) -> int:
     """How many images have no split, where others have."""
-    count = sum(record.split is None for record in items)
-    return count if count < len(items) else 0
+    count = int((records.splits == NO_SPLIT).sum())
+    return count if count < len(records) else 0
 
 
-def _several(items: tuple[Record, ...]) -> int:
+def _several(records: Records) -> int:
     """How many photographs lie under several paths."""
-    counts = Counter(record.group for record in items if record.group is not None)
+    counts = Counter(group for group in records.groups or () if group is not None)
     return sum(count > 1 for count in counts.values())

@@ -17,6 +17,7 @@ et al., The Open Images Dataset V4, IJCV 2020.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.lists import choose_folder, note, require_distinct
+from manylabel.data.places import Places
 from manylabel.data.readers.openimages_csv import (
     Part,
     files_in,
@@ -34,9 +36,9 @@ from manylabel.data.readers.openimages_csv import (
     read_verified,
     verified_files,
 )
-from manylabel.data.records import Record, Records
+from manylabel.data.records import Records, split_code
 from manylabel.errors import DataError
-from manylabel.labels import LabelSpace
+from manylabel.labels import UNKNOWN, LabelSpace
 
 MAX_BYTES: Final = 4_000_000_000
 """More targets than this, a byte each, are refused: they would fill the memory of most machines."""
@@ -82,13 +84,12 @@ def read_openimages(path: Path, *, images: Path | None = None) -> Records:
     kept = [part.images_with(columns) for part in parts]
     _require_fits(sum(map(len, kept)), len(wanted), path)
     names, undescribed = name_labels(root, wanted)
-    items: list[Record] = []
-    contradicted = 0
-    for part, rows in zip(parts, kept, strict=True):
-        targets, both = part.targets(rows, columns, len(wanted))
-        contradicted += both
-        items += _records(part, rows, targets, root, images)
-    left_out = sum(len(part.ids) for part in parts) - len(items)
+    targets, contradicted = _fill_targets(parts, kept, columns, len(wanted))
+    keys = [
+        tuple(f"{part.ids[i]}.jpg" for i in rows.tolist())
+        for part, rows in zip(parts, kept, strict=True)
+    ]
+    left_out = sum(len(part.ids) for part in parts) - len(targets)
     machine = files_in(root, "*annotations-machine-imagelabels*.csv")
     notes = (
         "Labels that people verified are known, all others unknown",
@@ -98,7 +99,20 @@ def read_openimages(path: Path, *, images: Path | None = None) -> Records:
         *note("Images without a verified label among these, left out", left_out),
         *note("Files of labels that a machine gave, not read", len(machine)),
     )
-    return Records(LabelSpace(names, where=str(path)), tuple(items), str(path), notes)
+    return Records(
+        labels=LabelSpace(names, where=str(path)),
+        keys=tuple(chain.from_iterable(keys)),
+        images=Places.joined(
+            [_places(part, own, root, images) for part, own in zip(parts, keys, strict=True)]
+        ),
+        targets=targets,
+        splits=np.repeat(
+            np.array([split_code(part.split) for part in parts], dtype=np.int8),
+            [len(own) for own in keys],
+        ),
+        source=str(path),
+        notes=notes,
+    )
 
 
 def _columns(mids: Mapping[str, int], wanted: Sequence[str]) -> NDArray[np.int64]:
@@ -127,20 +141,25 @@ def _require_fits(images: int, labels: int, path: Path) -> None:
         )
 
 
-def _records(
-    part: Part,
-    kept: NDArray[np.int64],
-    targets: NDArray[np.int8],
-    root: Path,
-    images: Path | None,
-) -> list[Record]:
-    keys = [f"{part.ids[i]}.jpg" for i in kept]
+def _fill_targets(
+    parts: Sequence[Part],
+    kept: Sequence[NDArray[np.int32]],
+    columns: NDArray[np.int64],
+    num_labels: int,
+) -> tuple[NDArray[np.int8], int]:
+    """The targets [N, C] of the kept images, and the number that were verified both ways."""
+    targets = np.full((sum(map(len, kept)), num_labels), UNKNOWN, dtype=np.int8)
+    contradicted, first = 0, 0
+    for part, rows in zip(parts, kept, strict=True):
+        contradicted += part.fill(targets[first : first + len(rows)], rows, columns)
+        first += len(rows)
+    return targets, contradicted
+
+
+def _places(part: Part, keys: tuple[str, ...], root: Path, images: Path | None) -> Places:
     if not keys:
-        return []
+        return Places((), ())
     words = dict.fromkeys(word for word in (part.word, _LONG.get(part.word)) if word)
     bases = [root / "images", root] if images is None else [images]
     places = [base / word for base in bases for word in words] + bases
-    folder = choose_folder(places, keys, part.file)
-    return [
-        Record(key, folder / key, row, part.split) for key, row in zip(keys, targets, strict=True)
-    ]
+    return Places.below(choose_folder(places, keys, part.file), keys)

@@ -36,16 +36,16 @@ class Part:
         file: The file.
         word: What stands for the split in its name: "train", "validation", "val", "test".
         ids: The ImageIDs, in the order of their first rows.
-        image: int64 [R]: the position of each row's image in `ids`.
-        label: int64 [R]: the number of each row's LabelName.
+        image: int32 [R]: the position of each row's image in `ids`.
+        label: int32 [R]: the number of each row's LabelName.
         target: int8 [R]: 1 verified as present, 0 as absent.
     """
 
     file: Path
     word: str
     ids: list[str]
-    image: NDArray[np.int64]
-    label: NDArray[np.int64]
+    image: NDArray[np.int32]
+    label: NDArray[np.int32]
     target: NDArray[np.int8]
 
     @property
@@ -53,23 +53,26 @@ class Part:
         """The split that the file's name says."""
         return split_of(self.word)
 
-    def images_with(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    def images_with(self, columns: NDArray[np.int64]) -> NDArray[np.int32]:
         """The images that have a row of a wanted label, in order."""
         return np.unique(self.image[columns[self.label] >= 0])
 
-    def targets(
-        self, images: NDArray[np.int64], columns: NDArray[np.int64], count: int
-    ) -> tuple[NDArray[np.int8], int]:
-        """Targets, int8 [N, C], of `images`, and how many were verified both ways.
+    def fill(
+        self,
+        targets: NDArray[np.int8],
+        images: NDArray[np.int32],
+        columns: NDArray[np.int64],
+    ) -> int:
+        """Write what people verified into `targets`; gives how many were verified both ways.
 
         Args:
+            targets: int8 [N, C] of `images`, all unknown, rows one after the other in memory.
             images: Those that `images_with` gives.
             columns: The column of each label, -1 for none.
-            count: The number of columns.
         """
-        targets = np.full((len(images), count), UNKNOWN, dtype=np.int8)
         wanted = columns[self.label] >= 0
-        cells = np.searchsorted(images, self.image[wanted]) * count + columns[self.label[wanted]]
+        rows = np.searchsorted(images, self.image[wanted])
+        cells = rows * targets.shape[1] + columns[self.label[wanted]]
         given = self.target[wanted]
         present, absent = cells[given == PRESENT], cells[given == ABSENT]
         flat = targets.reshape(-1)
@@ -77,7 +80,7 @@ class Part:
         both = np.unique(present[flat[present] == ABSENT])
         flat[present] = PRESENT
         flat[both] = UNKNOWN
-        return targets, len(both)
+        return len(both)
 
 
 def locate(path: Path) -> tuple[Path, list[Path]]:
@@ -155,7 +158,7 @@ def read_trainable(root: Path) -> list[str] | None:
 def read_verified(file: Path, mids: dict[str, int]) -> Part:
     """The rows of a file; LabelNames that are new are added to `mids`, which numbers them."""
     ids: dict[str, int] = {}
-    image, label, target = array("q"), array("q"), array("b")
+    image, label, target = array("i"), array("i"), array("b")
     for line, (name, mid, confidence) in _verified_rows(file):
         if confidence not in _TARGETS:
             raise DataError(
@@ -180,8 +183,8 @@ def read_verified(file: Path, mids: dict[str, int]) -> Part:
         file,
         _word(file),
         list(ids),
-        np.frombuffer(image, dtype=np.int64),
-        np.frombuffer(label, dtype=np.int64),
+        np.frombuffer(image, dtype=np.int32),
+        np.frombuffer(label, dtype=np.int32),
         np.frombuffer(target, dtype=np.int8),
     )
 

@@ -78,13 +78,13 @@ def read_pa100k(path: Path, *, images: Path | None = None) -> Records:
     places = [root / name for name in _IMAGES] if images is None else [images]
     keys = [key for part in parts for key in part.keys]
     folder = choose_folder(places, keys, mat or parts[0].file)
-    items = tuple(
+    items = (
         Record(key, folder / key, targets, part.split)
         for part in parts
         for key, targets in zip(part.keys, part.targets, strict=True)
     )
     read = ", ".join(dict.fromkeys(part.file.name for part in parts))
-    return Records(parts[0].labels, items, str(path), (f"Attributes are from {read}",))
+    return Records.of(parts[0].labels, items, str(path), (f"Attributes are from {read}",))
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ Source: https://parquet.apache.org/docs/file-format
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from manylabel.data.formats.arrow import is_list, is_text, parquet_module, texts
 from manylabel.data.formats.arrow_labels import ArrowLabels, labels_in_column, labels_in_columns
-from manylabel.data.formats.lists import choose_folder
+from manylabel.data.formats.lists import FIRST_IMAGES, choose_folder
 from manylabel.data.formats.parsing import listed_entries
 from manylabel.data.formats.tabular import (
     Columns,
@@ -89,29 +89,35 @@ def read_parquet(
     columns = choose_columns(
         table.column_names, str(path), image=image_column, label=label_column, split=split_column
     )
-    found = (
-        labels_in_columns(table, columns.taken(), str(path))
-        if columns.label is None
-        else labels_in_column(
-            table,
-            columns.label,
-            str(path),
-            delimiter=label_delimiter,
-            declared=_said_labels(table.schema.metadata, path),
-        )
-    )
-    records = _records(table, columns, found, path, path.parent if images is None else images)
+    labels = _labels(table, columns, path, label_delimiter)
+    root = path.parent if images is None else images
+    record_of = _rows(table, columns, labels, path, root)
     items = merge_rows(
-        records, range(1, len(records) + 1), lambda one, two: f"{path}, rows {one} and {two}"
+        table.num_rows, record_of, lambda one, two: f"{path}, rows {one + 1} and {two + 1}"
     )
-    notes = [columns.describe(table.column_names), *found.notes]
-    used = columns.taken() | found.columns | {boxes_column(table)}
+    records = Records.of(labels.space, items, str(path))
+    first = texts(table.column(columns.image).slice(0, FIRST_IMAGES), str(path))
+    choose_folder([root], [path_key(image) for image in first if image], path)
+    notes = [columns.describe(table.column_names), *labels.notes]
+    used = columns.taken() | labels.columns | {boxes_column(table)}
     ignored = [repr(name) for i, name in enumerate(table.column_names) if i not in used]
     if ignored:
         notes.append(f"Columns that are ignored: {', '.join(ignored)}")
-    if len(items) < len(records):
-        notes.append(f"Rows that repeat another, merged with it: {len(records) - len(items):,}")
-    return Records(found.space, items, str(path), tuple(notes))
+    if repeated := table.num_rows - len(records):
+        notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
+    return records.with_notes(*notes)
+
+
+def _labels(table: Any, columns: Columns, path: Path, delimiter: str | None) -> ArrowLabels:
+    if columns.label is None:
+        return labels_in_columns(table, columns.taken(), str(path))
+    return labels_in_column(
+        table,
+        columns.label,
+        str(path),
+        delimiter=delimiter,
+        declared=_said_labels(table.schema.metadata, path),
+    )
 
 
 def _load(path: Path) -> Any:
@@ -165,45 +171,41 @@ def _said_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str
     return said
 
 
-def _records(
+def _rows(
     table: Any, columns: Columns, labels: ArrowLabels, path: Path, root: Path
-) -> list[Record]:
+) -> Callable[[int], Record]:
+    """A function that gives the record of a row from its position."""
+
     def cells(column: int | None) -> list[str | None]:
         if column is None:
             return [None] * table.num_rows
         return texts(table.column(column), f"{path}, column {table.column_names[column]!r}")
 
     _require_paths(table, columns.image, path)
-    splits = [
-        split_or_none(cell, lambda row=row: f"{path}, row {row}, split")
-        for row, cell in enumerate(cells(columns.split), start=1)
-    ]
+    images, keys = cells(columns.image), cells(columns.key)
+    splits, groups, masks = (cells(i) for i in (columns.split, columns.group, columns.mask))
     boxes = _boxes(table, labels.space, path)
-    rows = zip(
-        cells(columns.image),
-        cells(columns.key),
-        splits,
-        cells(columns.group),
-        cells(columns.mask),
-        boxes,
-        labels.targets,
-        strict=True,
-    )
-    records = []
-    names: list[str] = []
-    for row, (image, key, split, group, mask, found, targets) in enumerate(rows, start=1):
+
+    def record_of(row: int) -> Record:
+        image, mask = images[row], masks[row]
         if image is None or not image.strip():
             raise DataError(
                 "The row names no image.",
-                where=f"{path}, row {row}",
+                where=f"{path}, row {row + 1}",
                 fix="Give the image's path or remove the row.",
             )
         name = path_key(image)
-        place = None if mask is None else path.parent / path_key(mask)
-        records.append(Record(key or name, root / name, targets, split, found, place, group))
-        names.append(name)
-    choose_folder([root], names, path)
-    return records
+        return Record(
+            key=keys[row] or name,
+            image=root / name,
+            targets=labels.targets[row],
+            split=split_or_none(splits[row], lambda: f"{path}, row {row + 1}, split"),
+            boxes=boxes[row],
+            mask=None if mask is None else path.parent / path_key(mask),
+            group=groups[row],
+        )
+
+    return record_of
 
 
 def _require_paths(table: Any, column: int, path: Path) -> None:

@@ -25,6 +25,7 @@ from manylabel.data.formats.lists import (
     Listing,
     as_key,
     choose_folder,
+    count_lines,
     join,
     name_labels,
     note,
@@ -87,13 +88,14 @@ def read_srn_lists(
     labels = name_labels(first.targets.shape[1], label_names, start=1)
     if label_names is None:
         notes.append("Labels are the numbers of their columns: the lists do not name them")
-    items, repeats = join(listings)
-    empty = sum(PRESENT not in record.targets for record in items)
+    records = Records.of(labels, join(listings), str(path))
+    repeats = count_lines(listings) - len(records)
+    empty = int((~(records.targets == PRESENT).any(axis=1)).sum())
     notes += [
         *note("Images that are listed again with equal labels, left out", repeats),
         *note("Images without a present label, kept", empty),
     ]
-    return Records(labels, items, str(path), tuple(notes))
+    return records.with_notes(*notes)
 
 
 def _split_of(file: Path) -> Split | None:

@@ -11,11 +11,9 @@ In the second form 1 is present, 0 absent, and -1 or nothing unknown.
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.tabular import (
-    Columns,
-    choose_columns,
     guess_delimiter,
     listed,
     merge_rows,
@@ -32,25 +28,18 @@ from manylabel.data.formats.tabular import (
     split_labels,
     split_or_none,
 )
+from manylabel.data.formats.text_table import (
+    EMPTY,
+    NO_TARGET,
+    TextTable,
+    load_table,
+    read_rows,
+)
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError
-from manylabel.files import read_text
-from manylabel.images import has_image_ending
-from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 _ENDINGS: Final = (".csv", ".tsv")
-
-_TARGETS: Final = {
-    "1": PRESENT,
-    "0": ABSENT,
-    "-1": UNKNOWN,
-    "": UNKNOWN,
-    # pandas writes whole numbers so once a column has a gap.
-    "1.0": PRESENT,
-    "0.0": ABSENT,
-    "-1.0": UNKNOWN,
-}
-_MEANT_AS_TARGETS: Final = frozenset({"true", "false", "yes", "no"})
 
 
 def find_table(path: Path) -> Path | None:
@@ -101,210 +90,118 @@ def read_table(
         DataError: The table is missing, empty, without a header or malformed; a column that was
             named is not there; a value is no target or no split; rows contradict one another.
     """
-    table = _load(path)
-    columns = choose_columns(
-        table.header, str(path), image=image_column, label=label_column, split=split_column
-    )
-    if columns.label is None:
-        labels = _from_label_columns(table, columns.taken())
+    table = load_table(path, image_column, label_column, split_column)
+    if table.columns.label is None:
+        labels = _from_label_columns(table)
     else:
-        labels = _from_one_column(table, columns.label, label_delimiter)
+        labels = _from_one_column(table, table.columns.label, label_delimiter)
     root = path.parent if images is None else images
-    records = [
-        _record(table, row, columns, root, targets)
-        for row, targets in zip(table.rows, labels.targets, strict=True)
-    ]
     items = merge_rows(
-        records,
-        [row.line for row in table.rows],
-        lambda one, two: f"{path}, lines {one} and {two}",
+        len(table.lines),
+        lambda row: _record(table, row, root, labels.targets[row]),
+        lambda one, two: f"{path}, lines {table.lines[one]} and {table.lines[two]}",
     )
-    notes = _told(table, columns, labels)
-    if len(items) < len(records):
-        notes.append(f"Rows that repeat another, merged with it: {len(records) - len(items):,}")
-    return Records(labels.space, items, str(path), tuple(notes))
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    cells: list[str]
-
-
-@dataclass(frozen=True)
-class _Table:
-    path: Path
-    header: list[str]
-    rows: list[_Row]
-
-    def at(self, line: int, column: int | None = None) -> str:
-        """Where a cell stands, for messages."""
-        name = "" if column is None else f", column {self.header[column]!r}"
-        return f"{self.path}, line {line}{name}"
-
-
-def _load(path: Path) -> _Table:
-    text = read_text(path)
-    parsed = _parse(text, _separator(path, text), path)
-    if not parsed:
-        raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
-    header, *rows = parsed
-    table = _Table(path, header.cells, rows)
-    _check_header(table, header.line)
-    if not rows:
-        raise DataError(
-            "The table has a header and no rows.", where=str(path), fix="Add a row for each image."
-        )
-    for row in rows:
-        if len(row.cells) != len(table.header):
-            raise DataError(
-                f"The row has {len(row.cells)} cells and the header {len(table.header)}.",
-                where=table.at(row.line),
-                fix="Give each row a cell for each column; quote a cell that holds a separator.",
-            )
-    return table
-
-
-def _separator(path: Path, text: str) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    header = text.strip().partition("\n")[0]
-    if '"' in header:  # separators, and ends of lines, can be parts of quoted names
-        header = re.sub('"[^"]*"', "", text.strip()).partition("\n")[0]
-    return max(",;\t", key=header.count)
-
-
-def _parse(text: str, separator: str, path: Path) -> list[_Row]:
-    """The rows that hold anything, cells stripped; a row's line is the one that it begins on."""
-    # Strict: otherwise a quote that is never closed swallows the rest of the file as one cell.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows = []
-    line = 1
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                rows.append(_Row(line, stripped))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"The row cannot be read: {error}.",
-            where=f"{path}, line {line}",
-            fix="Close every quote, and double a quote that belongs to a cell.",
-        ) from None
-    return rows
-
-
-def _check_header(table: _Table, line: int) -> None:
-    if any(map(has_image_ending, table.header)):
-        raise DataError(
-            "The table has no header: its first row names an image.",
-            where=table.at(line),
-            fix="Add a first line that names the columns, for instance image,labels.",
-        )
-    named = [name for name in table.header if name]
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"Columns have the same name: {', '.join(twice)}.",
-            where=table.at(line),
-            fix="Rename or remove one of each.",
-        )
+    records = Records.of(labels.space, items, str(path))
+    notes = _describe(table, labels)
+    if repeated := len(table.lines) - len(records):
+        notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
+    return records.with_notes(*notes)
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """What the label columns say: targets [N, C] follow the rows."""
+    """What the label columns say: targets int8 [N, C] follow the rows."""
 
     space: LabelSpace
-    targets: Sequence[NDArray[np.int8]]
+    targets: NDArray[np.int8]
     columns: set[int]
     notes: list[str]
 
 
-def _from_one_column(table: _Table, column: int, delimiter: str | None) -> _Labels:
-    cells = [row.cells[column] for row in table.rows]
+def _from_one_column(table: TextTable, column: int, delimiter: str | None) -> _Labels:
+    cells = table.texts[column]
     mark = guess_delimiter(cells) if delimiter is None else delimiter
-    lists = [split_labels(cell, mark) for cell in cells]
+    lists = {cell: split_labels(cell, mark) for cell in cells}
     where = f"{table.path}, column {table.header[column]!r}"
-    space = LabelSpace(sorted({name for names in lists for name in names}), where=where)
+    space = LabelSpace(sorted({name for names in lists.values() for name in names}), where=where)
+    position = {cell: i for i, cell in enumerate(lists)}
+    distinct = np.empty((len(lists), len(space)), dtype=np.int8)
+    for row, names in enumerate(lists.values()):
+        distinct[row] = space.encode(names)
     shown = "one a row" if mark is None else f"separated by {mark!r}"
     notes = [f"Labels are read from column {table.header[column]!r}, {shown}"]
-    bare = sum(not names for names in lists)
+    bare = sum(not lists[cell] for cell in cells)
     if bare:
         notes.append(f"Rows without a label, all labels absent: {bare:,}")
-    return _Labels(space, [space.encode(names) for names in lists], {column}, notes)
+    return _Labels(space, distinct[[position[cell] for cell in cells]], {column}, notes)
 
 
-def _from_label_columns(table: _Table, taken: set[int]) -> _Labels:
-    columns = [i for i in range(len(table.header)) if i not in taken and _is_label(table, i)]
-    if not columns:
+def _from_label_columns(table: TextTable) -> _Labels:
+    chosen = [j for j, column in enumerate(table.others) if _is_label(table, j, column)]
+    if not chosen:
         raise DataError(
             f"No labels were found in the columns {listed(table.header)}.",
             where=str(table.path),
             fix="Name all labels of an image in a column 'labels' (or say which it is with "
             "label_column), or give each label a column of 1, 0 and -1.",
         )
+    columns = [table.others[j] for j in chosen]
     space = LabelSpace((table.header[i] for i in columns), where=str(table.path))
-    targets = [
-        np.array([_target(table, row, i) for i in columns], dtype=np.int8) for row in table.rows
-    ]
+    targets = np.ascontiguousarray(table.codes[:, chosen])
+    if targets.max() > PRESENT:
+        raise _no_target(table, columns, targets)
+    targets[targets == EMPTY] = UNKNOWN
     notes = [f"Each of {len(columns)} columns is a label: 1 present, 0 absent, -1 or empty unknown"]
     return _Labels(space, targets, set(columns), notes)
 
 
-def _is_label(table: _Table, column: int) -> bool:
+def _is_label(table: TextTable, position: int, column: int) -> bool:
     """Whether a column is meant as a label's: then a cell that is no target is a mistake."""
-    cells = [row.cells[column].lower() for row in table.rows if row.cells[column]]
-    meant = sum(cell in _TARGETS or cell in _MEANT_AS_TARGETS for cell in cells)
-    return bool(table.header[column]) and bool(cells) and 2 * meant >= len(cells)
+    codes = table.codes[:, position]
+    filled = np.count_nonzero(codes != EMPTY)
+    meant = filled - np.count_nonzero(codes == NO_TARGET)
+    return bool(table.header[column] and filled and 2 * meant >= filled)
 
 
-def _target(table: _Table, row: _Row, column: int) -> int:
-    cell = row.cells[column]
-    if cell not in _TARGETS:
-        raise DataError(
-            f"{cell!r} is no target.",
-            where=table.at(row.line, column),
-            fix="Write 1 for present, 0 for absent, -1 or nothing for unknown; "
-            "remove the column if it is no label.",
-        )
-    return _TARGETS[cell]
-
-
-def _record(
-    table: _Table, row: _Row, columns: Columns, root: Path, targets: NDArray[np.int8]
-) -> Record:
-    image = row.cells[columns.image]
-    if not image:
-        raise DataError(
-            "The row names no image.",
-            where=table.at(row.line, columns.image),
-            fix="Give the image's path or remove the row.",
-        )
-    name = path_key(image)
-    mask = _optional(row, columns.mask)
-    return Record(
-        key=_optional(row, columns.key) or name,
-        image=root / name,
-        targets=targets,
-        split=split_or_none(
-            _optional(row, columns.split), lambda: table.at(row.line, columns.split)
-        ),
-        mask=None if mask is None else table.path.parent / path_key(mask),
-        group=_optional(row, columns.group),
+def _no_target(table: TextTable, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
+    """The error that names the first cell that is no target; it is looked up in the file."""
+    row, position = np.argwhere(targets > PRESENT)[0].tolist()
+    column = columns[position]
+    found = next(islice(read_rows(table.path), row + 1, None)).cells[column].strip()
+    return DataError(
+        f"{found!r} is no target.",
+        where=table.at(table.lines[row], column),
+        fix="Write 1 for present, 0 for absent, -1 or nothing for unknown; "
+        "remove the column if it is no label.",
     )
 
 
-def _optional(row: _Row, column: int | None) -> str | None:
-    return None if column is None else row.cells[column] or None
+def _record(table: TextTable, row: int, root: Path, targets: NDArray[np.int8]) -> Record:
+    columns, line = table.columns, table.lines[row]
+    image, mask = table.text(row, columns.image), table.text(row, columns.mask)
+    if image is None:
+        raise DataError(
+            "The row names no image.",
+            where=table.at(line, columns.image),
+            fix="Give the image's path or remove the row.",
+        )
+    name = path_key(image)
+    split = table.text(row, columns.split)
+    return Record(
+        key=table.text(row, columns.key) or name,
+        image=root / name,
+        targets=targets,
+        split=split_or_none(split, lambda: table.at(line, columns.split)),
+        mask=None if mask is None else table.path.parent / path_key(mask),
+        group=table.text(row, columns.group),
+    )
 
 
-def _told(table: _Table, columns: Columns, labels: _Labels) -> list[str]:
-    """Notes on what each column was taken for."""
-    known = columns.taken() | labels.columns
+def _describe(table: TextTable, labels: _Labels) -> list[str]:
+    """Notes that say how each column is used."""
+    known = table.columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
-    notes = [columns.describe(table.header), *labels.notes]
+    notes = [table.columns.describe(table.header), *labels.notes]
     if ignored:
         notes.append(f"Columns that are ignored: {', '.join(ignored)}")
     return notes

@@ -25,6 +25,7 @@ from manylabel.data.formats.lists import (
     Listing,
     as_key,
     choose_folder,
+    count_lines,
     join,
     name_labels,
     note,
@@ -74,18 +75,17 @@ def read_visual_genome(
     listings = [_read_list(path / name, split, document, file) for split, name in _LISTS.items()]
     keys = [key for listing in listings for key in listing.keys]
     located = _locate(keys, images, path, listings[0].file)
-    items, repeats = join(
-        [replace(part, images=[located[key] for key in part.keys]) for part in listings]
-    )
-    empty = sum(PRESENT not in record.targets for record in items)
+    listings = [replace(part, images=[located[key] for key in part.keys]) for part in listings]
+    records = Records.of(labels, join(listings), str(path))
+    empty = int((~(records.targets == PRESENT).any(axis=1)).sum())
     unlisted = len(document) - len(set(keys))
     notes = (
         *(() if label_names else ("Labels are the indices of the JSON file, which has no names",)),
         *note(f"Images of {_LABELS} that no list names, left out", unlisted),
-        *note("Images that are listed again, left out", repeats),
+        *note("Images that are listed again, left out", count_lines(listings) - len(records)),
         *note("Images without a label, kept, all labels absent", empty),
     )
-    return Records(labels, items, str(path), notes)
+    return records.with_notes(*notes)
 
 
 def _read_list(file: Path, split: Split, document: Mapping[str, Any], source: Path) -> Listing:

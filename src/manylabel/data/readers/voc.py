@@ -78,8 +78,8 @@ def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
         *_note("Images without an object, all labels absent", empty),
         *_note(f"Labels with difficult objects only, taken as {difficult}", hard),
     )
-    items = tuple(_record(scene, labels, difficult) for scene in scenes)
-    return Records(labels, items, str(root), notes)
+    items = (_record(scene, labels, difficult) for scene in scenes)
+    return Records.of(labels, items, str(root), notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,11 +79,12 @@ def read_webdataset(path: Path) -> Records:
     sidecar = _sidecar(shards[0].parent)
     labels = _label_space(samples, sidecar, path)
     require_distinct((sample.key, sample.place) for sample in samples)
-    items = tuple(_record(sample, labels, sidecar is not None) for sample in samples)
+    items = (_record(sample, labels, sidecar is not None) for sample in samples)
+    records = Records.of(labels, items, str(path))
     order = f"Labels are ordered by {sidecar.name}" if sidecar else "Labels are ordered by name"
     notes = [f"Archives: {len(shards):,}", order]
     notes += [f"{what}: {count:,}" for what, count in counts.items() if count]
-    return Records(labels, items, str(path), tuple(notes))
+    return records.with_notes(*notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
     folder = _images_folder(parts[0].file, images, scenes)
     # All at once: to make 57,000 small arrays takes longer than to read the files.
     targets = np.array([person.targets for person in people], dtype=np.int8)
-    items = tuple(
+    items = (
         Record(
             key=person.key,
             image=Crop(folder / person.image, *person.sides),
@@ -94,7 +94,7 @@ def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
         f"Each of {len(people):,} people in {len(scenes):,} images is a record, cut out by its box",
         *(line for what, count in counts.items() for line in note(what, count)),
     )
-    return Records(labels, items, str(path), notes)
+    return Records.of(labels, items, str(path), notes)
 
 
 @final

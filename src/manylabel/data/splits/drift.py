@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.records import Records
+from manylabel.data.records import SPLITS, Records
 from manylabel.labels import PRESENT
 
 SHOWN: Final = 10
@@ -148,6 +148,8 @@ def drift_of(records: Records) -> Drift:
     Records without a split are left out.
     """
     splits = records.split_names()
-    place = np.array([-1 if r.split is None else splits.index(r.split) for r in records.items])
+    place = np.full(len(records), -1)
+    for position, name in enumerate(splits):
+        place[records.splits == SPLITS.index(name)] = position
     known = place >= 0
-    return drift(records.targets()[known], place[known], labels=records.labels.names, splits=splits)
+    return drift(records.targets[known], place[known], labels=records.labels.names, splits=splits)

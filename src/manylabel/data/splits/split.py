@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from manylabel.data.records import Record, Records, Split
+from manylabel.data.records import NO_SPLIT, SPLITS, Records, Split
 from manylabel.errors import DataError
 from manylabel.labels import PRESENT
 
@@ -37,26 +37,23 @@ def with_splits(records: Records, *, val: float = 0.1, test: float = 0.2) -> Rec
         DataError: Nothing is left to train on.
     """
     given = records.split_names()
-    unsplit = sum(record.split is None for record in records.items)
+    unsplit = int(np.count_nonzero(records.splits == NO_SPLIT))
     shares = _missing_shares(given, val=val, test=test)
     if not unsplit and ("train" not in given or not shares):
-        return replace(records, notes=(*records.notes, *_torn_groups(records)))
-    settled = _settled(records)
-    pool = [record for record in records.items if record.key not in settled]
-    drawn = _draw([_unit(record) for record in pool], shares)
-    items = tuple(
-        replace(record, split=settled.get(record.key) or drawn[_unit(record)])
-        for record in records.items
-    )
-    result = replace(records, items=items)
-    if not result.split("train"):
+        return records.with_notes(*_torn_groups(records))
+    splits, units = _settled(records), _units(records)
+    pool = np.flatnonzero(splits == NO_SPLIT).tolist()
+    drawn = _draw([units[i] for i in pool], shares)
+    splits[pool] = [SPLITS.index(drawn[units[i]]) for i in pool]
+    result = records.with_splits(splits)
+    if "train" not in result.split_counts():
         raise DataError(
             f"No image is left to train on: none of the {len(pool):,} images to split is in train.",
             where=records.source,
             fix="Add images, or make val and test smaller.",
         )
     note = _describe(result, given, unsplit, shares)
-    return replace(result, notes=(*records.notes, note, *_torn_groups(result)))
+    return result.with_notes(note, *_torn_groups(result))
 
 
 def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> list[str]:
@@ -69,14 +66,14 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
     Raises:
         DataError: The train split is empty, or a label has no positive in it.
     """
-    train = records.split("train")
+    train = records.targets[records.splits == SPLITS.index("train")]
     if not len(train):
         raise DataError(
             "The train split is empty.",
             where=records.source,
             fix="Put images into the split 'train', or give no splits: they are then drawn.",
         )
-    positives = np.count_nonzero(train.targets() == PRESENT, axis=0)
+    positives = np.count_nonzero(train == PRESENT, axis=0)
     empty = [name for name, count in zip(records.labels, positives, strict=True) if count == 0]
     if not empty:
         return []
@@ -101,21 +98,22 @@ def _missing_shares(given: list[Split], *, val: float, test: float) -> dict[Spli
     return {name: share for name, share in shares.items() if share > 0}
 
 
-def _settled(records: Records) -> dict[str, Split]:
-    """The split of each record that is in val or test, by key.
+def _settled(records: Records) -> NDArray[np.int8]:
+    """The splits [N] that are kept: val and test as they are given; all others are `NO_SPLIT`.
 
     A record without a split takes the split of its group, if that is val or test.
     """
-    settled: dict[str, Split] = {}
-    groups: dict[str, Split] = {}
-    for record in records.items:
-        if record.split in ("val", "test"):
-            settled[record.key] = record.split
-            if record.group is not None:
-                groups[record.group] = record.split
-    for record in records.items:
-        if record.split is None and record.group in groups:
-            settled[record.key] = groups[record.group]
+    settled = records.splits.copy()
+    settled[records.splits == SPLITS.index("train")] = NO_SPLIT
+    if records.groups is None:
+        return settled
+    group_split: dict[str | None, int] = {
+        group: split
+        for group, split in zip(records.groups, settled.tolist(), strict=True)
+        if group is not None and split != NO_SPLIT
+    }
+    for i in np.flatnonzero(records.splits == NO_SPLIT).tolist():
+        settled[i] = group_split.get(records.groups[i], NO_SPLIT)
     return settled
 
 
@@ -145,9 +143,12 @@ def _share_at(place: float, shares: Mapping[Split, float]) -> Split:
     return "train"
 
 
-def _unit(record: Record) -> str:
-    """The name of what must stay in one split: the record's group, or its key if it has none."""
-    return record.key if record.group is None else record.group
+def _units(records: Records) -> Sequence[str]:
+    """What must stay in one split, for each record: its group, or its key if it has none."""
+    if records.groups is None:
+        return records.keys
+    pairs = zip(records.keys, records.groups, strict=True)
+    return [key if group is None else group for key, group in pairs]
 
 
 def _place(unit: str) -> float:
@@ -159,8 +160,8 @@ def _describe(
     result: Records, given: list[Split], unsplit: int, shares: Mapping[Split, float]
 ) -> str:
     """A note that says which splits were given and which were drawn."""
-    grouped = any(record.group is not None for record in result.items)
-    counts = ", ".join(f"{name} {len(result.split(name)):,}" for name in result.split_names())
+    grouped = result.groups is not None
+    counts = ", ".join(f"{name} {count:,}" for name, count in result.split_counts().items())
     drawn = " and ".join(f"{share:.0%} {name}" for name, share in shares.items())
     by = f"by a hash of each {'group' if grouped else 'path'}"
     if not given:
@@ -176,10 +177,12 @@ def _describe(
 
 def _torn_groups(records: Records) -> list[str]:
     """A note if groups are in several splits. That happens only if the data set gives it so."""
-    splits: dict[str, set[Split | None]] = defaultdict(set)
-    for record in records.items:
-        if record.group is not None:
-            splits[record.group].add(record.split)
+    if records.groups is None:
+        return []
+    splits: dict[str, set[int]] = defaultdict(set)
+    for group, split in zip(records.groups, records.splits.tolist(), strict=True):
+        if group is not None:
+            splits[group].add(split)
     torn = sorted(group for group, names in splits.items() if len(names) > 1)
     if not torn:
         return []

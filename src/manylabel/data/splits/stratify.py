@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,19 +145,15 @@ def stratified(
             where=records.source,
             fix="Give images, or keep fewer splits.",
         )
-    chosen = stratify(records.targets()[drawn], shares, groups=units[drawn], seed=seed)
+    chosen = stratify(records.targets[drawn], shares, groups=units[drawn], seed=seed)
     splits[drawn] = np.array([SPLITS.index(name) for name in shares])[chosen]
     _require_filled(records, shares, splits, len(np.unique(units[drawn])))
-    items = tuple(
-        replace(record, split=SPLITS[split])
-        for record, split in zip(records.items, splits.tolist(), strict=True)
-    )
-    result = replace(records, items=items)
+    result = records.with_splits(splits.astype(np.int8))
     notes = [
         *_describe_splits(records, result, keep, seed),
         *_describe_units(records, sets, units, splits),
     ]
-    return replace(result, notes=(*records.notes, *notes))
+    return result.with_notes(*notes)
 
 
 def _require_apart(
@@ -182,14 +177,13 @@ def _require_apart(
 
 def _groups(records: Records) -> NDArray[np.int64]:
     """The first position of each record's group, [N]; a record without a group has its own."""
+    own = np.arange(len(records), dtype=np.int64)
+    if records.groups is None:
+        return own
     first: dict[str, int] = {}
-    return np.array(
-        [
-            i if record.group is None else first.setdefault(record.group, i)
-            for i, record in enumerate(records.items)
-        ],
-        dtype=np.int64,
-    )
+    pairs = zip(own.tolist(), records.groups, strict=True)
+    firsts = [i if group is None else first.setdefault(group, i) for i, group in pairs]
+    return np.array(firsts, dtype=np.int64)
 
 
 def _kept(records: Records, keep: Collection[Split], units: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -198,15 +192,11 @@ def _kept(records: Records, keep: Collection[Split], units: NDArray[np.int64]) -
     It is -1 where a split must be drawn. If a unit has kept images in several splits, its other
     images join the last of these splits: test rather than train.
     """
-    given = np.array([_position(record.split) for record in records.items], dtype=np.int64)
-    given[~np.isin(given, [_position(name) for name in keep])] = -1
+    given = records.splits.astype(np.int64)
+    given[~np.isin(given, [SPLITS.index(name) for name in keep])] = -1
     unit_split = np.full(int(units.max(initial=-1)) + 1, -1, dtype=np.int64)
     np.maximum.at(unit_split, units, given)
     return np.where(given >= 0, given, unit_split[units])
-
-
-def _position(split: Split | None) -> int:
-    return -1 if split is None else SPLITS.index(split)
 
 
 def _require_filled(
@@ -237,7 +227,8 @@ def _describe_splits(
         notes.append(f"Kept as the data set gives them: {_counted(records, kept)}")
     if replaced:
         notes.append(f"Splits of the data set that are not kept: {_counted(records, replaced)}")
-    joined = sum(len(result.split(name)) - len(records.split(name)) for name in kept)
+    before, after = records.split_counts(), result.split_counts()
+    joined = sum(after[name] - before[name] for name in kept)
     if joined:
         notes.append(
             f"Images that join a kept split because it has images of their group or duplicates of "
@@ -253,7 +244,7 @@ def _describe_units(
     splits: NDArray[np.int64],
 ) -> list[str]:
     """Notes that say what was kept together."""
-    groups = {record.group for record in records.items} - {None}
+    groups = set(records.groups or ()) - {None}
     unit_per_split = np.unique(units * len(SPLITS) + splits) // len(SPLITS)
     divided = np.count_nonzero(np.unique(unit_per_split, return_counts=True)[1] > 1)
     notes = []
@@ -270,4 +261,5 @@ def _describe_units(
 
 
 def _counted(records: Records, names: Iterable[Split]) -> str:
-    return ", ".join(f"{name} {len(records.split(name)):,}" for name in names)
+    counts = records.split_counts()
+    return ", ".join(f"{name} {counts[name]:,}" for name in names)

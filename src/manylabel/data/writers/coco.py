@@ -39,7 +39,7 @@ def write_coco(records: Records, target: Target) -> None:
     for name in records.labels:
         unpadded(name, records)
     paths = [unpadded(path, records) for path in references(records, target)]
-    numbered = list(zip(paths, records.items, strict=True))
+    numbered = list(zip(paths, records, strict=True))
     if Path(target.name).suffix.lower() == ".json":
         _write(target.built / target.name, numbered, records.labels, target)
         return

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, final
 
+import numpy as np
+
 from manylabel.data.readers.coco import read_coco
 from manylabel.data.readers.parquet import read_parquet
 from manylabel.data.readers.table import read_table
 from manylabel.data.readers.webdataset import read_webdataset
-from manylabel.data.records import SPLITS, Record, Records
+from manylabel.data.records import NO_SPLIT, SPLITS, Records
 from manylabel.data.writers.coco import write_coco
 from manylabel.data.writers.parquet import write_parquet
 from manylabel.data.writers.proof import first_difference
@@ -104,23 +106,23 @@ def plan(
     writer = WRITERS[_format(out, to)]
     _require_free(records, out, writer, overwrite)
     notes = []
-    items = records.items
-    boxes = sum(len(record.boxes) for record in items)
-    masks = sum(record.mask is not None for record in items)
+    boxes = sum(map(len, records.boxes or ()))
+    masks = sum(mask is not None for mask in records.masks or ())
     if boxes and not writer.boxes:
         notes.append(f"Boxes, which the format has no place for, are left out: {boxes:,}")
-        items = tuple(replace(record, boxes=()) for record in items)
+        records = replace(records, boxes=None)
     if masks and not writer.masks:
         notes.append(f"Masks, which the format has no place for, are left out: {masks:,}")
-        items = tuple(replace(record, mask=None) for record in items)
-    if not _is_file(out, writer) and [*map(_rank, items)] != sorted(map(_rank, items)):
+        records = replace(records, masks=None)
+    ranks = np.where(records.splits == NO_SPLIT, len(SPLITS), records.splits)
+    if not _is_file(out, writer) and (np.diff(ranks) < 0).any():
         notes.append("Images are ordered by their split: it decides which file they come into")
-        items = tuple(sorted(items, key=_rank))
-    copies = sum(extracted(record.image) for record in items)
+        records = records.select(np.argsort(ranks, kind="stable"))
+    copies = sum(map(extracted, records.images))
     if copies and not writer.copies:
         folder = _images(out, writer)
         notes.append(f"Images that are no files of their own are copied into {folder}: {copies:,}")
-    return ConversionPlan(replace(records, items=items), out, writer, tuple(notes))
+    return ConversionPlan(records, out, writer, tuple(notes))
 
 
 def _none(count: int) -> None:
@@ -188,7 +190,7 @@ def _require_free(records: Records, out: Path, writer: Writer, overwrite: bool) 
     """Nothing lies where something will, or only what manylabel wrote there itself."""
     file = _is_file(out, writer)
     places = {out: (None if file else writer.folder)}
-    if file and any(extracted(record.image) for record in records.items):
+    if file and any(map(extracted, records.images)):
         places[_images(out, writer)] = _COPIES
     for place, patterns in places.items():
         if not os.path.lexists(place):
@@ -223,18 +225,13 @@ def _replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
 def _require_outside(records: Records, place: Path) -> None:
     """No image would be thrown away with what is replaced."""
     folder = os.path.abspath(place)
-    for record in records.items:
-        for file in (record.image, record.mask):
-            if isinstance(file, Path) and Path(os.path.abspath(file)).is_relative_to(folder):
-                raise ConfigError(
-                    "An image of the data set lies in what would be replaced.",
-                    where=str(file),
-                    fix="Name another place.",
-                )
-
-
-def _rank(record: Record) -> int:
-    return len(SPLITS) if record.split is None else SPLITS.index(record.split)
+    for file in (*records.images, *(records.masks or ())):
+        if isinstance(file, Path) and Path(os.path.abspath(file)).is_relative_to(folder):
+            raise ConfigError(
+                "An image of the data set lies in what would be replaced.",
+                where=str(file),
+                fix="Name another place.",
+            )
 
 
 def _proved(plan: ConversionPlan) -> Records:

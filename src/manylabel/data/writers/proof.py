@@ -24,7 +24,7 @@ def first_difference(wanted: Records, found: Records) -> str | None:
         return "the labels differ"
     if len(wanted) != len(found):
         return f"{len(found):,} images instead of {len(wanted):,}"
-    for one, other in zip(wanted.items, found.items, strict=True):
+    for one, other in zip(wanted, found, strict=True):
         part = _differing_part(one, other)
         if part is not None:
             return f"the {part} of {one.key!r}"

@@ -60,16 +60,16 @@ def references(records: Records, target: Target) -> list[str]:
         OSError: A copy cannot be written.
     """
     texts = []
-    for number, record in enumerate(records.items):
-        if extracted(record.image):
-            content, ending = image_file(record.image)
+    for number, place in enumerate(records.images):
+        if extracted(place):
+            content, ending = image_file(place)
             name = f"{target.images}/{number:08d}{ending}"
             (target.built / target.images).mkdir(parents=True, exist_ok=True)
             (target.built / name).write_bytes(content)
             texts.append(name)
         else:
-            assert isinstance(record.image, Path)
-            texts.append(reference(record.image, target.home))
+            assert isinstance(place, Path)
+            texts.append(reference(place, target.home))
         target.on_progress(number + 1)
     return texts
 
@@ -79,6 +79,11 @@ def reference(path: Path, home: Path) -> str:
     whole = Path(os.path.abspath(path))
     base = Path(os.path.abspath(home))
     return (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
+
+
+def mask_references(records: Records, target: Target) -> list[str | None]:
+    """The path [N] of each mask for the written file; empty where the data set has no masks."""
+    return [mask and reference(mask, target.home) for mask in records.masks or ()]
 
 
 def unpadded(text: str, records: Records) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from manylabel.data.formats.tabular import KEY_NAME, LABEL_NAMES
-from manylabel.data.records import Record, Records
-from manylabel.data.writers.references import Target, reference, references, unpadded
+from manylabel.data.records import Records
+from manylabel.data.writers.references import Target, mask_references, references, unpadded
 from manylabel.errors import DataError
 from manylabel.images import has_image_ending
 
@@ -34,8 +34,8 @@ def write_table(records: Records, target: Target) -> None:
             [*used, *records.labels]
         )
         writer = csv.writer(file, delimiter=delimiter)
-        for row, record in enumerate(records.items):
-            writer.writerow([*(columns[name][row] for name in used), *record.targets.tolist()])
+        for row, targets in enumerate(records.targets):
+            writer.writerow([*(columns[name][row] for name in used), *targets.tolist()])
 
 
 def _header_quoting(records: Records) -> Literal[0, 1]:
@@ -46,19 +46,15 @@ def _header_quoting(records: Records) -> Literal[0, 1]:
 
 def _columns(records: Records, paths: list[str], target: Target) -> dict[str, list[str]]:
     """Cells by header; where every key is its image's path no column of keys is needed."""
-    items = records.items
-    keys = [record.key for record in items]
+    keys = records.keys
+    masks = mask_references(records, target)
     return {
         "image": [unpadded(path, records) for path in paths],
-        KEY_NAME: [] if keys == paths else [unpadded(key, records) for key in keys],
-        "split": [record.split or "" for record in items],
-        "group": [unpadded(record.group or "", records) for record in items],
-        "mask": [unpadded(_mask(record, target), records) for record in items],
+        KEY_NAME: [] if list(keys) == paths else [unpadded(key, records) for key in keys],
+        "split": [split or "" for split in records.split_of_each()],
+        "group": [unpadded(group or "", records) for group in records.groups or ()],
+        "mask": [unpadded(mask or "", records) for mask in masks],
     }
-
-
-def _mask(record: Record, target: Target) -> str:
-    return "" if record.mask is None else reference(record.mask, target.home)
 
 
 def _require_headers(records: Records) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manylabel.data.formats.truth import truth_of
 from manylabel.data.readers.webdataset import SIDECAR
-from manylabel.data.records import Record, Records
+from manylabel.data.records import Records, split_code
 from manylabel.data.writers.references import Target, image_file
-from manylabel.labels import LabelSpace
 
 _SAMPLES: Final = 10_000
 _BYTES: Final = 2**30
@@ -35,23 +36,24 @@ def write_webdataset(records: Records, target: Target) -> None:
     (target.built / SIDECAR).write_text(names + "\n", encoding="utf-8")
     done = 0
     for split in (*records.split_names(), None):
-        pending = [record for record in records.items if record.split == split]
+        pending = np.flatnonzero(records.splits == split_code(split))
         number = 0
-        while pending:
+        while len(pending):
             shard = target.built / f"{split or 'all'}-{number:06d}.tar"
-            written = _write_shard(shard, pending, done, records.labels)
+            written = _write_shard(shard, records, pending, done)
             pending = pending[written:]
             done += written
             number += 1
             target.on_progress(done)
 
 
-def _write_shard(shard: Path, pending: Sequence[Record], done: int, labels: LabelSpace) -> int:
-    """Write as many records as a shard holds; gives how many these are."""
+def _write_shard(shard: Path, records: Records, pending: NDArray[np.intp], done: int) -> int:
+    """Write as many of the records at these positions as a shard holds; gives how many."""
     with tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for count, record in enumerate(pending, start=1):
+        for count, position in enumerate(pending.tolist(), start=1):
+            record = records[position]
             image, ending = image_file(record.image)
-            truth = json.dumps(truth_of(record, labels), ensure_ascii=False)
+            truth = json.dumps(truth_of(record, records.labels), ensure_ascii=False)
             # Numbered, since a key may hold dots, and the format ends a sample's name at the first.
             name = f"{done + count - 1:08d}"
             _add(archive, f"{name}{ending}", image)

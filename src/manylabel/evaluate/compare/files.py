@@ -116,7 +116,7 @@ def _model(
 ) -> Model:
     profiles = side_by_side(
         predictions.scores,
-        truth.targets(),
+        truth.targets,
         truth.labels,
         reference=reference,
         threshold=threshold,

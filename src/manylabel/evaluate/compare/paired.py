@@ -140,7 +140,7 @@ def compare(
         DataError: The images or the labels differ.
     """
     a, b, truth = same_images(a, b, truth, common=common)
-    targets = truth.targets()
+    targets = truth.targets
     weights = draw_weights(len(truth), draws=draws, seed=seed)
     count = counting(on_progress, 2 * len(truth.labels))
     one, other = (
@@ -187,31 +187,30 @@ def same_images(
         a, _ = matched(a, truth)
         b, truth = matched(b, truth)
         return a, b, truth
-    items = tuple(record for record in truth.items if record.key in shared)
-    if not items:
+    kept = truth.select_keys(shared)
+    if not len(kept):
         raise DataError(
             "The predictions and the targets have no image in common.",
             where=f"{a.source}, {b.source} and {truth.source}",
             fix="Give predictions for the images of the targets.",
         )
     left_out = [
-        f"{size - len(items):,} of {size:,} in {source}"
+        f"{size - len(kept):,} of {size:,} in {source}"
         for size, source in (
             (len(a.keys), a.source),
             (len(b.keys), b.source),
             (len(truth), truth.source),
         )
-        if size > len(items)
+        if size > len(kept)
     ]
-    note = (
-        (f"Images that are not in all files are left out: {', '.join(left_out)}",)
+    notes = (
+        [f"Images that are not in all files are left out: {', '.join(left_out)}"]
         if left_out
-        else ()
+        else []
     )
-    kept = Records(truth.labels, items, truth.source, truth.notes)
     a, _ = matched(_only(a, kept), kept)
     b, kept = matched(_only(b, kept), kept)
-    return a, b, Records(kept.labels, kept.items, kept.source, (*kept.notes, *note))
+    return a, b, kept.with_notes(*notes)
 
 
 def _only(predictions: Predictions, records: Records) -> Predictions:

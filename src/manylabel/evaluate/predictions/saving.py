@@ -72,7 +72,7 @@ def rehearse_saving(path: Path, records: Records, *, read_from: Iterable[Path | 
             where=records.source,
             fix="Name images by paths with slashes and without blanks at the ends.",
         )
-    _rehearse(path, Records(records.labels, records.items[:1], records.source))
+    _rehearse(path, records.select(range(min(1, len(records)))))
 
 
 def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
@@ -104,10 +104,8 @@ def _rehearse(path: Path, first: Records) -> None:
     with write_errors(path), staging_folder(path.parent) as folder:
         trial = saved_as(folder / path.name)
         scores = np.zeros((1, len(first.labels)), np.float32)
-        write_predictions(
-            trial.predictions, Predictions(tuple(first.keys), first.labels, scores, "")
-        )
-        _write_targets(trial.targets, first.keys, first.labels, first.targets())
+        write_predictions(trial.predictions, Predictions(first.keys, first.labels, scores, ""))
+        _write_targets(trial.targets, first.keys, first.labels, first.targets)
         try:
             same = read(DataSource(path=trial.targets)).fingerprint() == first.fingerprint()
         except DataError:

@@ -109,7 +109,7 @@ class Score:
 
     def more(self) -> dict[str, float]:
         """All figures that no profile has, by name; computed when called."""
-        return measure_additional(self.predictions.scores, self.truth.targets(), self.threshold)
+        return measure_additional(self.predictions.scores, self.truth.targets, self.threshold)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything by name, ready for JSON; None where a figure has no value."""
@@ -155,7 +155,7 @@ def score_predictions(
     find_profile(profile)  # a wrong name is met before the work, not after it
     truth = inputs.read_truth()
     found, truth = matched(inputs.read_predictions(predictions), truth, common=common)
-    targets = truth.targets()
+    targets = truth.targets
     given = read_thresholds(threshold, truth.labels) if isinstance(threshold, Path) else threshold
     measures = measure(found.scores, targets, truth.labels, profile=profile, thresholds=given)
     decided_at = THRESHOLD if given is None else given

@@ -148,18 +148,16 @@ def matched(
     foreign = [key for key in predictions.keys if key not in known]
     if (missing or foreign) and not common:
         raise _other_images(predictions, truth, missing, foreign)
-    items = tuple(record for record in truth.items if record.key in row_of)
-    if not items:
+    kept = truth.select_keys(row_of)
+    if not len(kept):
         raise _other_images(predictions, truth, missing, foreign)
-    rows = [row_of[record.key] for record in items]
+    rows = [row_of[key] for key in kept.keys]
     columns = [predictions.labels.index(name) for name in truth.labels]
-    note = f"Images that only one side has, left out: {len(missing) + len(foreign):,}"
-    notes = (*truth.notes, note) if missing or foreign else truth.notes
-    kept = Records(truth.labels, items, truth.source, notes)
+    if missing or foreign:
+        left_out = len(missing) + len(foreign)
+        kept = kept.with_notes(f"Images that only one side has, left out: {left_out:,}")
     scores = predictions.scores[np.ix_(rows, columns)]
-    found = Predictions(
-        tuple(kept.keys), truth.labels, scores, predictions.source, predictions.notes
-    )
+    found = Predictions(kept.keys, truth.labels, scores, predictions.source, predictions.notes)
     return found, kept
 
 

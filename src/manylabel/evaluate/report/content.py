@@ -109,4 +109,4 @@ def _common_threshold(models: tuple[ScoredModel, ...]) -> float:
 
 
 def _predictions(model: ScoredModel, truth: Records) -> Predictions:
-    return Predictions(tuple(truth.keys), truth.labels, model.scores, model.name)
+    return Predictions(truth.keys, truth.labels, model.scores, model.name)

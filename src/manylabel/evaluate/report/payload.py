@@ -22,7 +22,7 @@ MOST_PLOTS: Final = 1000
 
 def payload(report: Report) -> dict[str, Any]:
     """The data of the script: labels, counts, curves and bins; None where not defined."""
-    targets = report.truth.targets()
+    targets = report.truth.targets
     points = points_for(len(report.truth.labels) * len(report.models))
     return {
         "labels": list(report.truth.labels),

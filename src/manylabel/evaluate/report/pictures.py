@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, final
 
 from PIL import Image
 
-from manylabel.data.records import Record
+from manylabel.data.places import Places
 from manylabel.errors import ImageError
 from manylabel.images import open_image
 
@@ -30,15 +30,15 @@ class Pictures:
     """Makes pictures until the budget is used up, and counts those that it leaves out.
 
     Args:
-        records: The images, by row.
+        images: The places of the images, by row.
         overlay: Draws the evidence beside each image; None: only the image is shown.
         budget: The limit for all pictures, in bytes of text.
     """
 
     def __init__(
-        self, records: Sequence[Record], overlay: Overlay | None = None, *, budget: int = BUDGET
+        self, images: Places, overlay: Overlay | None = None, *, budget: int = BUDGET
     ) -> None:
-        self._records, self._overlay, self._left = records, overlay, budget
+        self._images, self._overlay, self._left = images, overlay, budget
         self.unreadable = 0
         self.over_budget = 0
 
@@ -48,7 +48,7 @@ class Pictures:
             self.over_budget += 1
             return None
         try:
-            photo = open_image(self._records[image].image)
+            photo = open_image(self._images[image])
         except ImageError:
             self.unreadable += 1
             return None

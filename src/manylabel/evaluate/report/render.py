@@ -54,7 +54,7 @@ def write_report(path: Path, report: Report, *, picture_bytes: int = BUDGET) -> 
 def render_report(report: Report, *, picture_bytes: int = BUDGET) -> str:
     """A report of predictions as HTML."""
     last = report.models[-1]
-    pictures = Pictures(report.truth.items, last.overlay, budget=picture_bytes)
+    pictures = Pictures(report.truth.images, last.overlay, budget=picture_bytes)
     suspects, missing = _suspects(report)
     return (
         environment()
@@ -110,7 +110,7 @@ def _flat(receipt: Receipt) -> dict[str, str]:
 
 def _calibration(model: ScoredModel, report: Report) -> dict[str, float]:
     """The calibration metrics of a model: means over labels, and of all pairs pooled."""
-    targets = report.truth.targets()
+    targets = report.truth.targets
     errors, squares = class_wise_ece(model.scores, targets), brier(model.scores, targets)
     bins = reliability(model.scores, targets).pooled()
     return {
@@ -127,7 +127,7 @@ def _mean(values: Any) -> float:
 
 def _cooccurrence(report: Report) -> dict[str, Any]:
     """The heat maps by title, their labels, and the largest errors of the last model."""
-    targets = report.truth.targets()
+    targets = report.truth.targets
     found = [measure_cooccurrence(model.decided, targets) for model in report.models]
     names = [report.truth.labels[i] for i in found[0].labels]
     titles = ["Predicted"] if len(found) == 1 else [f"Predicted by {x}" for x in LETTERS]
@@ -146,7 +146,7 @@ def _cooccurrence(report: Report) -> dict[str, Any]:
 
 def _mistakes(report: Report, pictures: Pictures) -> list[dict[str, Any]]:
     """Both kinds of mistakes of the last model, drawn in turn so that both get pictures."""
-    model, targets = report.models[-1], report.truth.targets()
+    model, targets = report.models[-1], report.truth.targets
     wrong = false_positives(model.scores, model.decided, targets)
     missed = false_negatives(model.scores, model.decided, targets)
     drawn: tuple[list[Shown], list[Shown]] = ([], [])
@@ -169,7 +169,7 @@ def _suspect_picture(report: Report, pictures: Pictures, suspect: Suspect) -> Sh
 
 
 def _shown(report: Report, pictures: Pictures, image: int, label: int, score: float) -> Shown:
-    record, names = report.truth.items[image], report.truth.labels
+    record, names = report.truth[image], report.truth.labels
     present = names.decode(record.targets)
     more = f" and {len(present) - _TRUE_LABELS} more" if len(present) > _TRUE_LABELS else ""
     return Shown(
@@ -185,7 +185,7 @@ def _shown(report: Report, pictures: Pictures, image: int, label: int, score: fl
 def _suspects(report: Report) -> tuple[Suspects, MissingExtraError | None]:
     """The targets that cleanlab suspects; without cleanlab none, and the error to show."""
     try:
-        return suspected_errors(report.models[-1].scores, report.truth.targets()), None
+        return suspected_errors(report.models[-1].scores, report.truth.targets), None
     except MissingExtraError as error:
         return Suspects((), 0, 0), error
 

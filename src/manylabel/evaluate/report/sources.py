@@ -49,15 +49,13 @@ def report_from_bundles(
             skip_bad=skip_bad,
             on_progress=None if on_progress is None else lambda n, b=before: on_progress(b + n),
         )
-        good = set(found.keys)
-        items = tuple(item for item in truth.items if item.key in good)
-        truth = replace(truth, items=items, notes=found.notes)
+        truth = replace(truth.select_keys(set(found.keys)), notes=found.notes)
         columns = [predictor.labels.index(label) for label in truth.labels]
         drawn = overlay(predictor, columns) if overlay else None
         scored.append(_scored_model(name, found, truth, columns, predictor.decision, drawn))
         if predictor.decision.limited:
             note = f"{name}: thresholds that are moved on this page ignore the limits of labels"
-            truth = replace(truth, notes=(*truth.notes, note))
+            truth = truth.with_notes(note)
     title = " and ".join(name for name, _ in models)
     return make_report(title, truth, tuple(scored), notes=truth.notes)
 
@@ -75,7 +73,7 @@ def report_from_predictions(found: Sequence[Predictions], truth: Records) -> Rep
     scored: list[ScoredModel] = []
     for each in found:
         kept, _ = matched(each, truth)
-        measures = measure(kept.scores, truth.targets(), truth.labels)
+        measures = measure(kept.scores, truth.targets, truth.labels)
         receipt = receipt_of(
             measures, truth, thresholds="the profile's own", predictions=kept.source
         )
@@ -97,7 +95,7 @@ def _scored_model(
     scores = found.scores[:, columns]
     own = np.array([row.threshold for row in found.measures.per_label])
     limits = {"at_least": decision.at_least, "at_most": decision.at_most}
-    measures = measure(scores, truth.targets(), truth.labels, thresholds=own[columns], **limits)
+    measures = measure(scores, truth.targets, truth.labels, thresholds=own[columns], **limits)
     receipt = found.receipt.model_copy(update={"data_sha256": truth.fingerprint()})
     return ScoredModel(name, scores, measures, receipt, _decision(measures, **limits), overlay)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
+import numpy as np
+
 from manylabel.config import to_tables
 from manylabel.data.records import Record, Records
 from manylabel.evaluate.receipt import package_versions
@@ -105,10 +107,11 @@ def draw_pictures(outcome: Outcome) -> list[Picture]:
     return pictures
 
 
-def _worth_showing(records: Records) -> Sequence[Record]:
+def _worth_showing(records: Records) -> Records:
     """The first images with two labels or more, whatever the model makes of them."""
-    several = [record for record in records.items if (record.targets == PRESENT).sum() >= 2]
-    return (several or records.items)[:SHOWN_IMAGES]
+    several = np.flatnonzero((records.targets == PRESENT).sum(axis=1) >= 2)
+    chosen = several if len(several) else np.arange(len(records))
+    return records.select(chosen[:SHOWN_IMAGES])
 
 
 def _panels(predictor: Predictor, record: Record) -> Panels:

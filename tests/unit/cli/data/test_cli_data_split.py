@@ -41,7 +41,7 @@ def run(*words):
 
 
 def splits(path):
-    return {record.key: record.split for record in read(DataSource(path=path)).items}
+    return {record.key: record.split for record in read(DataSource(path=path))}
 
 
 def test_writes_a_table_that_is_read_again(photos, tmp_path):
@@ -108,7 +108,7 @@ def test_groups_are_kept_and_written(tmp_path):
     shown = run(table(tmp_path, rows), "--out", out)
     assert "Groups that are kept in one split: 20." in shown
     homes = {}
-    for record in read(DataSource(path=out)).items:
+    for record in read(DataSource(path=out)):
         homes.setdefault(record.group, set()).add(record.split)
     assert len(homes) == 20
     assert all(len(names) == 1 for names in homes.values())
@@ -160,7 +160,7 @@ def test_crops_and_members_of_archives_are_compared(tmp_path):
         "else": tmp_path / "c.jpg",
     }
     items = tuple(Record(key, place, np.zeros(1, np.int8)) for key, place in places.items())
-    sets, notes = _equal_files(Records(LabelSpace(["x"]), items, "x"))
+    sets, notes = _equal_files(Records.of(LabelSpace(["x"]), items, "x"))
     assert sorted(sets) == [["file", "member"], ["left", "right"]]
     assert notes == []
 
@@ -180,4 +180,4 @@ def test_where_sizes_are_not_known_all_is_read(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"other")
     places = {"a": tmp_path / "a.jpg", "b": tmp_path / "b.jpg", "c": InMemory()}
     items = tuple(Record(key, place, np.zeros(1, np.int8)) for key, place in places.items())
-    assert _equal_files(Records(LabelSpace(["x"]), items, "x")) == ([["a", "c"]], [])
+    assert _equal_files(Records.of(LabelSpace(["x"]), items, "x")) == ([["a", "c"]], [])

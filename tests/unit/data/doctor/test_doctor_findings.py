@@ -30,7 +30,7 @@ def records_of(targets, *, splits=None, keys=None, groups=None, labels=None, ima
         )
         for i in range(n)
     )
-    return Records(
+    return Records.of(
         LabelSpace(labels or ["apple", "bread", "chair", "drum", "eagle", "fern"][:c]), items, "d"
     )
 

@@ -148,7 +148,7 @@ def test_looks_are_in_order_and_tell_of_bad_images(workers, tmp_path):
         items.append(Record(path.name, path, np.ones(1, dtype=np.int8)))
     items[40].image.unlink()
     done = []
-    records = Records(LabelSpace(["x"]), tuple(items), "photos.csv")
+    records = Records.of(LabelSpace(["x"]), tuple(items), "photos.csv")
     looks = look_at_all(records, workers=workers, on_progress=done.append)
     assert looks.sizes[:, 0].tolist() == [0 if i == 40 else 20 + i for i in range(70)]
     assert looks.good().tolist() == [i for i in range(70) if i != 40]

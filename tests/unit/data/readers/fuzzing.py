@@ -34,9 +34,9 @@ def reads_or_tells(reader, path) -> Records | None:
     assert isinstance(records, Records)
     assert len(records) > 0
     assert len(set(records.keys)) == len(records)
-    assert set(records.targets().flatten().tolist()) <= {-1, 0, 1}
-    assert records.targets().shape == (len(records), len(records.labels))
-    for record in records.items:
+    assert set(records.targets.flatten().tolist()) <= {-1, 0, 1}
+    assert records.targets.shape == (len(records), len(records.labels))
+    for record in records:
         for box in record.boxes:
             assert box.label in records.labels
             assert 0 <= box.left < box.right <= 1

@@ -42,11 +42,11 @@ def official(tmp_path):
 def test_the_makers_files(official):
     records = read_celeba(official)
     assert records.labels.names == tuple(NAMES)
-    assert records.keys == list(FACES)
-    assert records.targets().tolist() == TARGETS
-    assert [record.split for record in records.items] == ["train", "val", "test"]
-    assert [record.group for record in records.items] == ["7", "9", "7"]
-    assert records.items[0].image == official / "Img/img_align_celeba/000001.jpg"
+    assert list(records.keys) == list(FACES)
+    assert records.targets.tolist() == TARGETS
+    assert [record.split for record in records] == ["train", "val", "test"]
+    assert [record.group for record in records] == ["7", "9", "7"]
+    assert records[0].image == official / "Img/img_align_celeba/000001.jpg"
     assert "Persons, a group each: 2" in records.notes
     assert "Images from img_align_celeba" in records.notes
 
@@ -54,7 +54,7 @@ def test_the_makers_files(official):
 def test_the_list_itself_stands_for_its_folder(official):
     by_file = read_celeba(official / "Anno/list_attr_celeba.txt")
     assert by_file.fingerprint() == read_celeba(official).fingerprint()
-    assert [record.split for record in by_file.items] == ["train", "val", "test"]
+    assert [record.split for record in by_file] == ["train", "val", "test"]
 
 
 def test_kaggles_tables(tmp_path):
@@ -67,19 +67,19 @@ def test_kaggles_tables(tmp_path):
     (tmp_path / "img_align_celeba/img_align_celeba").mkdir(parents=True)
     (tmp_path / "img_align_celeba/img_align_celeba/000001.jpg").touch()
     records = read_celeba(find_celeba(tmp_path))
-    assert records.targets().tolist() == TARGETS
-    assert [record.split for record in records.items] == ["train", "val", "test"]
-    assert [record.group for record in records.items] == [None] * 3
+    assert records.targets.tolist() == TARGETS
+    assert [record.split for record in records] == ["train", "val", "test"]
+    assert [record.group for record in records] == [None] * 3
     # A missing image keeps its record.
-    assert records.items[2].image == tmp_path / "img_align_celeba/img_align_celeba/000003.jpg"
+    assert records[2].image == tmp_path / "img_align_celeba/img_align_celeba/000003.jpg"
 
 
 def test_neither_splits_nor_people_are_needed(official):
     (official / "Anno/identity_CelebA.txt").unlink()
     (official / "Eval/list_eval_partition.txt").unlink()
     records = read_celeba(official)
-    assert {record.split for record in records.items} == {None}
-    assert {record.group for record in records.items} == {None}
+    assert {record.split for record in records} == {None}
+    assert {record.group for record in records} == {None}
     assert any("no groups" in note for note in records.notes)
 
 

@@ -40,9 +40,9 @@ def write(tmp_path):
 def test_a_file(write, tmp_path):
     records = read_coco(write(document()))
     assert records.labels.names == ("cat", "dog")
-    assert records.keys == ["a.jpg", "b.jpg"]
-    assert records.targets().tolist() == [[1, 1], [0, 0]]
-    first = records.items[0]
+    assert list(records.keys) == ["a.jpg", "b.jpg"]
+    assert records.targets.tolist() == [[1, 1], [0, 0]]
+    first = records[0]
     assert first.image == tmp_path / "images" / "a.jpg"
     assert first.split == "train"
     boxes = [(b.label, b.left, b.top, b.right, b.bottom) for b in first.boxes]
@@ -62,25 +62,23 @@ def test_a_file(write, tmp_path):
     ],
 )
 def test_the_split_is_in_the_name(write, name, split):
-    assert {record.split for record in read_coco(write(document(), name)).items} == {split}
+    assert {record.split for record in read_coco(write(document(), name))} == {split}
 
 
 def test_a_folder_in_cocos_own_layout(write, tmp_path):
     write(document(prefix="t_"), "annotations/instances_train2014.json", "train2014")
     write(document(prefix="v_"), "annotations/instances_val2014.json", "val2014")
     records = read_coco(tmp_path)
-    assert records.keys == ["t_a.jpg", "t_b.jpg", "v_a.jpg", "v_b.jpg"]
+    assert list(records.keys) == ["t_a.jpg", "t_b.jpg", "v_a.jpg", "v_b.jpg"]
     assert records.split_names() == ["train", "val"]
-    assert [record.image.parent.name for record in records.items] == ["train2014"] * 2 + [
-        "val2014"
-    ] * 2
-    assert all(record.image.is_file() for record in records.items)
+    assert [record.image.parent.name for record in records] == ["train2014"] * 2 + ["val2014"] * 2
+    assert all(record.image.is_file() for record in records)
 
 
 @pytest.mark.parametrize("images", [".", "images", "images/train", "train"])
 def test_the_images_folder_is_found_beside_the_file(write, tmp_path, images):
     records = read_coco(write(document(), images=images))
-    assert records.items[1].image == tmp_path / images / "b.jpg"
+    assert records[1].image == tmp_path / images / "b.jpg"
 
 
 def test_the_images_folder_can_be_given(write, tmp_path):
@@ -90,18 +88,18 @@ def test_the_images_folder_can_be_given(write, tmp_path):
     assert "'a.jpg'" in caught.value.what
     assert str(tmp_path / "json" / "images") in caught.value.fix
     given = read_coco(path, images=tmp_path / "far" / "away")
-    assert given.items[0].image == tmp_path / "far" / "away" / "a.jpg"
+    assert given[0].image == tmp_path / "far" / "away" / "a.jpg"
 
 
 def test_one_missing_image_stays_to_be_noticed_when_it_is_opened(write, tmp_path):
     path = write(document())
     (tmp_path / "images" / "a.jpg").unlink()
-    assert read_coco(path).keys == ["a.jpg", "b.jpg"]
+    assert list(read_coco(path).keys) == ["a.jpg", "b.jpg"]
 
 
 def test_images_without_an_object_can_be_dropped(write):
     records = read_coco(write(document()), unlabelled="drop")
-    assert records.keys == ["a.jpg"]
+    assert list(records.keys) == ["a.jpg"]
     assert "Images without an object, dropped: 1" in records.notes
 
 
@@ -118,8 +116,8 @@ def test_a_box_outside_of_its_image_is_counted(write):
     content = document()
     content["annotations"] = [{"image_id": 1, "category_id": 7, "bbox": [300, 0, 5, 5]}]
     records = read_coco(write(content))
-    assert records.targets()[0].tolist() == [0, 1]
-    assert records.items[0].boxes == ()
+    assert records.targets[0].tolist() == [0, 1]
+    assert records[0].boxes == ()
     assert "Objects outside of their image or without area, which give no box: 1" in records.notes
 
 

@@ -22,27 +22,27 @@ def tree(tmp_path):
 def test_the_folder_is_the_label(tree, tmp_path):
     records = read_folder(tree("dog/1.jpg", "cat/1.JPG", "cat/2.png"))
     assert records.labels.names == ("cat", "dog")
-    assert records.keys == ["cat/1.JPG", "cat/2.png", "dog/1.jpg"]
-    assert records.targets().tolist() == [[1, 0], [1, 0], [0, 1]]
-    assert records.items[0].image == tmp_path / "cat" / "1.JPG"
-    assert {record.split for record in records.items} == {None}
+    assert list(records.keys) == ["cat/1.JPG", "cat/2.png", "dog/1.jpg"]
+    assert records.targets.tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert records[0].image == tmp_path / "cat" / "1.JPG"
+    assert {record.split for record in records} == {None}
 
 
 def test_the_same_file_in_several_folders_is_one_image(tree):
     records = read_folder(tree("a/x.jpg", "b/x.jpg", "c/x.jpg", "c/y.jpg", x="same"))
-    assert records.keys == ["a/x.jpg", "c/y.jpg"]
-    assert records.targets().tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert list(records.keys) == ["a/x.jpg", "c/y.jpg"]
+    assert records.targets.tolist() == [[1, 1, 1], [0, 0, 1]]
     assert "Images with several labels: 1" in records.notes
 
 
 def test_one_name_or_one_content_alone_does_not_make_one_image(tree):
     records = read_folder(tree("a/x.jpg", "b/x.jpg", "b/p.jpg", "b/q.jpg", p="same", q="same"))
-    assert records.keys == ["a/x.jpg", "b/p.jpg", "b/q.jpg", "b/x.jpg"]
+    assert list(records.keys) == ["a/x.jpg", "b/p.jpg", "b/q.jpg", "b/x.jpg"]
 
 
 def test_split_folders(tree):
     records = read_folder(tree("train/cat/1.jpg", "train/dog/2.jpg", "valid/cat/3.jpg"))
-    assert {record.key: record.split for record in records.items} == {
+    assert {record.key: record.split for record in records} == {
         "train/cat/1.jpg": "train",
         "train/dog/2.jpg": "train",
         "valid/cat/3.jpg": "val",
@@ -64,7 +64,7 @@ def test_hidden_files_are_skipped_and_others_counted(tree):
     records = read_folder(
         tree("cat/1.jpg", "dog/1.jpg", "dog/.2.jpg", ".git/x.jpg", "dog/notes.txt", "loose.jpg")
     )
-    assert records.keys == ["cat/1.jpg", "dog/1.jpg"]
+    assert list(records.keys) == ["cat/1.jpg", "dog/1.jpg"]
     assert "Files in label folders that are no images, left out: 1" in records.notes
     assert "Files outside of the label folders, left out: 1" in records.notes
 

@@ -138,7 +138,7 @@ def test_nus_wide(nus, data):
     _, records = nus.mutated(data, read_nus_wide)
     if records is not None:
         assert len(records.labels) == 2
-        assert sum(record.split is not None for record in records.items) in (2, 3)
+        assert sum(record.split is not None for record in records) in (2, 3)
 
 
 @quick

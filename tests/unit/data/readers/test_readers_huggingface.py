@@ -55,7 +55,7 @@ def dataset(labels, feature, start=0, **more):
 
 
 def names(records):
-    return {record.key: records.labels.decode(record.targets) for record in records.items}
+    return {record.key: records.labels.decode(record.targets) for record in records}
 
 
 def test_saved_splits_with_lists_of_classes(tmp_path):
@@ -74,24 +74,24 @@ def test_saved_splits_with_lists_of_classes(tmp_path):
         "validation/0": ["a"],
         "extra/0": [],
     }
-    assert [record.split for record in records.items] == ["train", "train", "val", None]
+    assert [record.split for record in records] == ["train", "train", "val", None]
     assert "Splits: train from 'train', val from 'validation', none from 'extra'" in records.notes
-    for record, number in zip(records.items, [0, 1, 5, 9], strict=True):
+    for record, number in zip(records, [0, 1, 5, 9], strict=True):
         assert isinstance(record.image, ArrowImage)
         assert record.image.read() == png(number)
-    assert open_image(records.items[0].image).size == (9, 7)
+    assert open_image(records[0].image).size == (9, 7)
 
 
 def test_images_go_to_workers_and_know_themselves(tmp_path):
     dataset([[0], [1]], MANY).save_to_disk(tmp_path / "d")
-    one, two = (record.image for record in read_huggingface(tmp_path / "d").items)
+    one, two = (record.image for record in read_huggingface(tmp_path / "d"))
     sent = pickle.loads(pickle.dumps(two))
     assert sent.read() == png(1)
     assert identity(sent) == identity(two) != identity(one)
-    (again, _) = (record.image for record in read_huggingface(tmp_path / "d").items)
+    (again, _) = (record.image for record in read_huggingface(tmp_path / "d"))
     assert identity(again) == identity(one)
     dataset([[0], [2]], MANY).save_to_disk(tmp_path / "other")
-    (other, _) = (record.image for record in read_huggingface(tmp_path / "other").items)
+    (other, _) = (record.image for record in read_huggingface(tmp_path / "other"))
     assert identity(other) != identity(one)
     assert str(two) == f"{tmp_path / 'd'}, all, row 1"
 
@@ -100,8 +100,8 @@ def test_rows_that_were_chosen_before_saving(tmp_path):
     chosen = dataset([[0], [1], [2]], MANY).select([2, 0])
     chosen.save_to_disk(tmp_path / "d")
     records = read_huggingface(tmp_path / "d")
-    assert records.targets().tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert [record.image.read() for record in records.items] == [png(2), png(0)]
+    assert records.targets.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert [record.image.read() for record in records] == [png(2), png(0)]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_kinds_of_labels(tmp_path, labels, feature, order, targets):
     dataset(labels, feature).save_to_disk(tmp_path / "d")
     records = read_huggingface(tmp_path / "d")
     assert "".join(records.labels) == order
-    assert records.targets().tolist() == targets
+    assert records.targets.tolist() == targets
 
 
 def test_a_column_a_label_and_a_column_of_splits(tmp_path):
@@ -140,8 +140,8 @@ def test_a_column_a_label_and_a_column_of_splits(tmp_path):
     datasets.Dataset.from_dict(content, features=features).save_to_disk(tmp_path / "d")
     records = read_huggingface(tmp_path / "d", split_column="fold")
     assert records.labels.names == ("dog", "cat")
-    assert records.targets().tolist() == [[1, 1], [0, 0], [-1, -1]]
-    assert [record.split for record in records.items] == ["train", "test", None]
+    assert records.targets.tolist() == [[1, 1], [0, 0], [-1, -1]]
+    assert [record.split for record in records] == ["train", "test", None]
 
 
 def test_paths_are_files_below_the_data_set(tmp_path, make_image):
@@ -149,14 +149,14 @@ def test_paths_are_files_below_the_data_set(tmp_path, make_image):
     datasets.Dataset.from_dict(content).save_to_disk(tmp_path / "d")
     make_image(tmp_path / "d/sub/a.png")
     records = read_huggingface(tmp_path / "d")
-    assert records.keys == ["sub/a.png", "b.png"]
-    assert records.items[0].image == tmp_path / "d/sub/a.png"
+    assert list(records.keys) == ["sub/a.png", "b.png"]
+    assert records[0].image == tmp_path / "d/sub/a.png"
     (tmp_path / "d/sub/a.png").unlink()
     with pytest.raises(DataError, match="None of the first 2 images is found"):
         read_huggingface(tmp_path / "d")
     datasets.Dataset.from_dict(content).to_parquet(tmp_path / "d.parquet")
     make_image(tmp_path / "b.png")
-    assert read_huggingface(tmp_path / "d.parquet").items[1].image == tmp_path / "b.png"
+    assert read_huggingface(tmp_path / "d.parquet")[1].image == tmp_path / "b.png"
 
 
 def test_folder_of_parquet_files(tmp_path):
@@ -166,17 +166,17 @@ def test_folder_of_parquet_files(tmp_path):
         dataset([[0], [2]], MANY, start).to_parquet(path)
     assert find_huggingface(tmp_path / "d") == tmp_path / "d"
     records = read_huggingface(tmp_path / "d")
-    assert [(record.key, record.split) for record in records.items] == [
+    assert [(record.key, record.split) for record in records] == [
         ("train/0", "train"),
         ("train/1", "train"),
         ("test/0", "test"),
         ("test/1", "test"),
     ]
     assert records.labels.names == ("z", "never", "a")
-    assert records.items[3].image.read() == png(6)
+    assert records[3].image.read() == png(6)
     single = read_huggingface(tmp_path / "d" / "test-00000-of-00001.parquet")
-    assert single.targets().tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert {record.split for record in single.items} == {None}
+    assert single.targets.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert {record.split for record in single} == {None}
 
 
 def test_images_kept_beside_the_data_set(tmp_path, make_image):
@@ -185,7 +185,7 @@ def test_images_kept_beside_the_data_set(tmp_path, make_image):
     content = {"image": [{"bytes": None, "path": str(file)}, None], "labels": [[0], [1]]}
     made = datasets.Dataset.from_dict(content, features=features)
     made.to_parquet(tmp_path / "d.parquet")
-    first, second = read_huggingface(tmp_path / "d.parquet").items
+    first, second = read_huggingface(tmp_path / "d.parquet")
     assert (np.asarray(open_image(first.image)) == np.asarray(Image.open(file))).all()
     with pytest.raises(DataError, match="the row has no image"):
         open_image(second.image)
@@ -292,7 +292,7 @@ def test_mutated_files(tmp_path, data):
     finally:
         file.write_bytes(original)
     assert len(records) == 3
-    assert set(records.targets().flatten().tolist()) <= {0, 1}
+    assert set(records.targets.flatten().tolist()) <= {0, 1}
 
 
 @pytest.mark.parametrize("name", ["org/name", "name"])

@@ -43,7 +43,7 @@ def write(tmp_path):
 def sides(records):
     return [
         [(b.label, round(b.left, 6), round(b.top, 6), round(b.right, 6), round(b.bottom, 6))]
-        for record in records.items
+        for record in records
         for b in record.boxes
     ]
 
@@ -58,12 +58,12 @@ def test_choices_and_regions(write, tmp_path):
     )
     records = read_label_studio(path)
     assert records.labels.names == ("cat", "dog", "owl")
-    assert records.targets().tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert records.targets.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
     assert sides(records) == [[("owl", 0.1, 0.2, 0.4, 0.6)]]
-    assert records.items[0].image == tmp_path / "images/a.jpg"
+    assert records[0].image == tmp_path / "images/a.jpg"
     # A missing image keeps its record.
-    assert records.items[1].image == tmp_path / "images/b.jpg"
-    assert {record.split for record in records.items} == {None}
+    assert records[1].image == tmp_path / "images/b.jpg"
+    assert {record.split for record in records} == {None}
 
 
 def test_a_task_that_nobody_annotated_is_unknown(write):
@@ -72,7 +72,7 @@ def test_a_task_that_nobody_annotated_is_unknown(write):
     path = write([task("a.jpg", [choices("dog")]), task("b.jpg"), cancelled])
     records = read_label_studio(path)
     assert records.labels.names == ("dog",)
-    assert records.targets().tolist() == [[1], [-1], [-1]]
+    assert records.targets.tolist() == [[1], [-1], [-1]]
     assert "Tasks without an annotation, all labels unknown: 2" in records.notes
     assert "Annotations that were cancelled, not read: 1" in records.notes
 
@@ -83,7 +83,7 @@ def test_what_annotators_disagree_about_is_unknown(write):
     path = write([task("a.jpg", first, second, [choices("cat", "cat")]), task("b.jpg", second)])
     records = read_label_studio(path)
     assert records.labels.names == ("cat", "dog", "owl")
-    assert records.targets().tolist() == [[1, -1, -1], [1, 1, 0]]
+    assert records.targets.tolist() == [[1, -1, -1], [1, 1, 0]]
     # Of the first annotation, and only where the label is present.
     assert sides(records) == [[("cat", 0.0, 0.0, 0.5, 0.5)]]
     assert "Tasks with several annotations: 1" in records.notes
@@ -95,7 +95,7 @@ def test_a_choice_of_two_controls_is_told_apart(write):
     others = [choices("no", control="blurred"), choices("no", control="cropped")]
     records = read_label_studio(write([task("a.jpg", marks), task("b.jpg", others)]))
     assert records.labels.names == ("blurred: no", "cat", "cropped: no", "yes")
-    assert records.targets().tolist() == [[0, 1, 1, 1], [1, 0, 1, 0]]
+    assert records.targets.tolist() == [[0, 1, 1, 1], [1, 0, 1, 0]]
 
 
 def test_one_control(write):
@@ -127,7 +127,7 @@ def test_regions_of_other_shapes_give_labels_and_no_boxes(write):
     ]
     records = read_label_studio(write([task("a.jpg", marks, predictions=[{"result": []}])]))
     assert records.labels.names == ("ape", "cow", "elk", "emu", "pig")
-    assert records.targets().tolist() == [[1, 1, 1, 1, 1]]
+    assert records.targets.tolist() == [[1, 1, 1, 1, 1]]
     assert sides(records) == [[("pig", 0.9, 0.9, 1.0, 1.0)]]
     for note in (
         "Regions that are no upright rectangles of the image, no boxes: 4",
@@ -159,14 +159,14 @@ def test_regions_of_other_shapes_give_labels_and_no_boxes(write):
 )
 def test_where_images_are_found(write, tmp_path, address, key, file):
     records = read_label_studio(write([task(address, [choices("cat")])], file))
-    assert records.keys == [key]
-    assert records.items[0].image == tmp_path / file
+    assert list(records.keys) == [key]
+    assert records[0].image == tmp_path / file
 
 
 def test_the_longest_path_wins(write, tmp_path):
     path = write([task("x/1.jpg", [choices("cat")])], "images/1.jpg", "x/1.jpg")
-    assert read_label_studio(path).items[0].image == tmp_path / "x/1.jpg"
-    assert read_label_studio(path, images=tmp_path / "images").items[0].image == (
+    assert read_label_studio(path)[0].image == tmp_path / "x/1.jpg"
+    assert read_label_studio(path, images=tmp_path / "images")[0].image == (
         tmp_path / "images/1.jpg"
     )
 
@@ -188,7 +188,7 @@ def test_two_images_are_never_one_file(write):
 )
 def test_the_key_of_the_image(write, data, column, key):
     path = write([{**task("", [choices("cat")]), "data": data}], "a.jpg", "b.jpg", "blob")
-    assert read_label_studio(path, image_column=column).keys == [key]
+    assert list(read_label_studio(path, image_column=column).keys) == [key]
 
 
 def test_tasks_of_one_image(write):
@@ -214,7 +214,7 @@ def test_json_min(write):
     records = read_label_studio(path)
     # "cat" is a choice of two controls.
     assert records.labels.names == ("choice: cat", "dog", "more: cat", "owl", "wet")
-    assert records.targets().tolist() == [[1, 0, 0, 1, 0], [0, 1, -1, 0, -1]]
+    assert records.targets.tolist() == [[1, 0, 0, 1, 0], [0, 1, -1, 0, -1]]
     assert sides(records) == [[("owl", 0.0, 0.5, 0.5, 1.0)]]
     assert "Values of the key 'note', not read: 1" in records.notes
 

@@ -58,7 +58,7 @@ def opposite(images):
 
 def told(records):
     """What a record is, by key, whatever the order."""
-    return {r.key: (r.split, *r.targets.tolist()) for r in records.items}
+    return {r.key: (r.split, *r.targets.tolist()) for r in records}
 
 
 EXPECTED = {
@@ -76,9 +76,9 @@ def test_the_release(release):
     records = read_nus_wide(root)
     assert records.labels.names == CONCEPTS
     assert told(records) == EXPECTED
-    assert records.keys == list(EXPECTED)
-    assert records.items[0].image == root / "Flickr" / "actor" / "0001_11.jpg"
-    assert records.items[1].group == records.items[4].group == "12"
+    assert list(records.keys) == list(EXPECTED)
+    assert records[0].image == root / "Flickr" / "actor" / "0001_11.jpg"
+    assert records[1].group == records[4].group == "12"
     assert "Images without any of the labels, kept, all labels absent: 1" in records.notes
     assert "Photographs under several paths, one group each: 1" in records.notes
 
@@ -86,7 +86,7 @@ def test_the_release(release):
 def test_with_the_files_of_all_images_only(release):
     records = read_nus_wide(release(by_split=False))
     assert told(records) == EXPECTED
-    assert records.keys == list(reversed(EXPECTED))
+    assert list(records.keys) == list(reversed(EXPECTED))
 
 
 def test_without_lists_of_splits_there_are_none(release):
@@ -126,7 +126,7 @@ def test_the_folder_of_the_images(release, images):
             read_nus_wide(root)
     given = root / images if images == "elsewhere" else None
     records = read_nus_wide(root, images=given)
-    assert all(record.image.is_file() for record in records.items)
+    assert all(record.image.is_file() for record in records)
 
 
 def test_names_of_other_copies_of_the_release(release):

@@ -37,7 +37,7 @@ def told(records):
             for name, target in zip(records.labels, record.targets, strict=True)
             if target != -1
         }
-        for record in records.items
+        for record in records
     }
 
 
@@ -49,8 +49,8 @@ def test_verified_labels_are_known_and_all_others_are_not(root):
         "0000b.jpg": {"Dog": 1, "Bat (/m/bat1)": 0},
         "0000c.jpg": {"Bat (/m/bat2)": 1, "Cat": 0},
     }
-    assert [record.split for record in records.items] == ["train", "train", "test"]
-    assert records.items[2].image == root / "test/0000c.jpg"
+    assert [record.split for record in records] == ["train", "train", "test"]
+    assert records[2].image == root / "test/0000c.jpg"
 
 
 def test_trainable_classes_restrict_and_order_the_labels(root):
@@ -102,7 +102,7 @@ def test_against_a_slow_reading(root):
             expected[f"{image}.jpg"] = sure
     records = read_openimages(root)
     assert told(records) == expected
-    assert records.keys == list(expected)
+    assert list(records.keys) == list(expected)
     assert records.labels.names == ("/m/7", "/m/3", "/m/12", "/m/0")
 
 
@@ -132,8 +132,8 @@ def test_names_of_files_and_folders(tmp_path, file, folder, split):
     assert find_openimages(tmp_path) == tmp_path
     for path in (tmp_path, find_openimages(tmp_path / file)):
         records = read_openimages(path)
-        assert {record.split for record in records.items} == {split}
-        assert records.items[0].image == tmp_path / folder / "0000a.jpg"
+        assert {record.split for record in records} == {split}
+        assert records[0].image == tmp_path / folder / "0000a.jpg"
 
 
 def test_labels_of_machines_are_not_read(root):

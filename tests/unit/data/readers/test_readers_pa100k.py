@@ -50,10 +50,10 @@ def root(tmp_path):
 
 def check(records, root):
     assert records.labels.names == tuple(NAMES)
-    assert records.keys == [name for images in SPLITS.values() for name in images]
-    assert records.targets().tolist() == [row for im in SPLITS.values() for row in im.values()]
-    assert [record.split for record in records.items] == ["train", "train", "val", "test"]
-    assert records.items[3].image == root / "data/000004.jpg"
+    assert list(records.keys) == [name for images in SPLITS.values() for name in images]
+    assert records.targets.tolist() == [row for im in SPLITS.values() for row in im.values()]
+    assert [record.split for record in records] == ["train", "train", "val", "test"]
+    assert records[3].image == root / "data/000004.jpg"
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -81,7 +81,7 @@ def test_the_images_as_they_are_unpacked(root):
     savemat(root / "annotation.mat", variables())
     (root / "release_data").mkdir()
     (root / "data").rename(root / "release_data/release_data")
-    image = read_pa100k(root).items[0].image
+    image = read_pa100k(root)[0].image
     assert image == root / "release_data/release_data/000001.jpg"
 
 

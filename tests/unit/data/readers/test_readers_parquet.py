@@ -34,7 +34,7 @@ def write(tmp_path):
 
 
 def names(records):
-    return {record.key: records.labels.decode(record.targets) for record in records.items}
+    return {record.key: records.labels.decode(record.targets) for record in records}
 
 
 def test_every_column(write, tmp_path):
@@ -56,9 +56,9 @@ def test_every_column(write, tmp_path):
     )
     records = read_parquet(path)
     assert records.labels.names == ("cat", "dog", "owl")
-    assert records.targets().tolist() == [[1, 1, -1], [-1, -1, 0], [0, 1, 0]]
-    assert [r.key for r in records.items] == ["a.jpg", "sub/b.jpg", "c.jpg"]
-    first, second, third = records.items
+    assert records.targets.tolist() == [[1, 1, -1], [-1, -1, 0], [0, 1, 0]]
+    assert [r.key for r in records] == ["a.jpg", "sub/b.jpg", "c.jpg"]
+    first, second, third = records
     assert first.image == tmp_path / "a.jpg"
     assert (first.split, first.group, first.mask) == ("train", "7", tmp_path / "m/a.png")
     assert first.boxes == (Box("dog", 0.0, 0.5, 0.25, 1.0),)
@@ -82,7 +82,7 @@ def test_a_column_a_label(write, column):
         write({"path": ["a", "b", "c"], "dog": column, "cat": [0, 0, 1], "year": [5, 6, 1]})
     )
     assert records.labels.names == ("dog", "cat")
-    assert records.targets().tolist() == [[1, 0], [0, 0], [-1, 1]]
+    assert records.targets.tolist() == [[1, 0], [0, 0], [-1, 1]]
 
 
 def test_texts_are_split_as_those_of_a_csv_table(write, tmp_path):
@@ -139,12 +139,12 @@ def test_pandas_writes_what_is_read(tmp_path):
     )
     frame.to_parquet(tmp_path / "t.parquet")
     (tmp_path / "b").touch()
-    assert read_parquet(tmp_path / "t.parquet").targets().tolist() == [[1, 1], [-1, 0]]
+    assert read_parquet(tmp_path / "t.parquet").targets.tolist() == [[1, 1], [-1, 0]]
 
 
 def test_rows_of_one_image(write):
     records = read_parquet(write({"image": ["a", "b", "./a"], "labels": [["x"], [], ["x"]]}))
-    assert records.keys == ["a", "b"]
+    assert list(records.keys) == ["a", "b"]
     assert "Rows that repeat another, merged with it: 1" in records.summary()
     with pytest.raises(DataError, match="different labels") as raised:
         read_parquet(write({"image": ["a", "b", "a"], "labels": [["x"], [], []]}))
@@ -208,7 +208,7 @@ def test_images_are_looked_for(write, tmp_path):
     (tmp_path / "pics" / "x").mkdir(parents=True)
     (tmp_path / "pics" / "x" / "b.jpg").touch()
     records = read_parquet(path, images=tmp_path / "pics")
-    assert records.items[1].image == tmp_path / "pics" / "c.jpg"
+    assert records[1].image == tmp_path / "pics" / "c.jpg"
 
 
 def test_settings_that_do_not_fit(write):
@@ -285,4 +285,4 @@ def test_damaged_files(write, data):
     except DataError:
         return
     assert len(records) == 2
-    assert set(records.targets().flatten().tolist()) <= {-1, 0, 1}
+    assert set(records.targets.flatten().tolist()) <= {-1, 0, 1}

@@ -45,10 +45,16 @@ def test_lists_of_0_and_1(lists, tmp_path):
     assert find_srn_lists(lists()) == tmp_path
     records = read_srn_lists(tmp_path)
     assert records.labels.names == ("1", "2", "3")
-    assert records.keys == ["actor/1.jpg", "actor/2.jpg", "sky/3.jpg", "sky/4.jpg", "sky/5.jpg"]
-    assert records.targets().tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
-    assert [record.split for record in records.items] == ["train"] * 3 + ["test"] * 2
-    assert records.items[4].image == tmp_path / "images" / "sky" / "5.jpg"
+    assert list(records.keys) == [
+        "actor/1.jpg",
+        "actor/2.jpg",
+        "sky/3.jpg",
+        "sky/4.jpg",
+        "sky/5.jpg",
+    ]
+    assert records.targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
+    assert [record.split for record in records] == ["train"] * 3 + ["test"] * 2
+    assert records[4].image == tmp_path / "images" / "sky" / "5.jpg"
     assert "Images without a present label, kept: 1" in records.notes
 
 
@@ -56,14 +62,14 @@ def test_one_list(lists, tmp_path):
     lists()
     path = tmp_path / "nus_wide_test_imglist.txt"
     assert find_srn_lists(path) == path
-    assert read_srn_lists(path).keys == ["sky/4.jpg", "sky/5.jpg"]
+    assert list(read_srn_lists(path).keys) == ["sky/4.jpg", "sky/5.jpg"]
 
 
 def test_a_val_list_stands_between_train_and_test(lists, tmp_path):
     lists(val_imglist="actor/9.jpg 1\nactor/1.png 0\n", val_label="1 0 0\n0 0 0\n")
     (tmp_path / "images" / "actor" / "9.jpg").touch()
     records = read_srn_lists(tmp_path)
-    assert [record.split for record in records.items] == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
+    assert [record.split for record in records] == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
 
 
 @pytest.mark.parametrize("counts", [(1, 0), (0, -2)], ids=["positives", "sum"])
@@ -74,8 +80,8 @@ def test_minus_one_makes_zero_unknown_in_its_file_only(lists, tmp_path, counts):
         test_label="1 -1 0\n-1 -1 0\n",
     )
     records = read_srn_lists(tmp_path)
-    assert records.targets().tolist()[:3] == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-    assert records.targets().tolist()[3:] == [[1, 0, -1], [0, 0, -1]]
+    assert records.targets.tolist()[:3] == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    assert records.targets.tolist()[3:] == [[1, 0, -1], [0, 0, -1]]
     (said,) = [note for note in records.notes if "-1" in note]
     assert said.startswith("wider_att_test_label.txt holds -1")
     assert said.endswith("2 of 6 targets")
@@ -94,8 +100,8 @@ def test_the_mask_leaves_test_images_out(lists, tmp_path, value, kind):
     lists()
     savemat(tmp_path / "nus_test_accessible.mat", {"idx_final_test": value, "other": [1]})
     records = read_srn_lists(tmp_path)
-    assert records.keys == ["actor/1.jpg", "actor/2.jpg", "sky/3.jpg", "sky/5.jpg"]
-    assert records.items[3].targets.tolist() == [1, 1, 1]
+    assert list(records.keys) == ["actor/1.jpg", "actor/2.jpg", "sky/3.jpg", "sky/5.jpg"]
+    assert records[3].targets.tolist() == [1, 1, 1]
     said = f"nus_test_accessible.mat, {kind}, keeps 1 of 2 test images"
     assert said in records.notes
 
@@ -209,7 +215,7 @@ def test_the_folder_of_the_images_can_be_given(lists, tmp_path):
     with pytest.raises(DataError, match="None of the first 3 images"):
         read_srn_lists(tmp_path)
     records = read_srn_lists(tmp_path, images=tmp_path / "far")
-    assert records.items[0].image == tmp_path / "far" / "actor" / "1.jpg"
+    assert records[0].image == tmp_path / "far" / "actor" / "1.jpg"
 
 
 def test_lists_of_two_data_sets(lists, tmp_path):

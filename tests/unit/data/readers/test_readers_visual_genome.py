@@ -34,12 +34,12 @@ def test_the_lists(genome, below):
     assert find_visual_genome(root) == root / below
     records = read_visual_genome(root)
     assert records.labels.names == tuple(str(i) for i in range(500))
-    assert records.keys == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
-    present = [np.flatnonzero(record.targets == 1).tolist() for record in records.items]
+    assert list(records.keys) == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
+    present = [np.flatnonzero(record.targets == 1).tolist() for record in records]
     assert present == [[0, 499], [7], [], [3]]
-    assert set(np.unique(records.targets())) == {0, 1}
-    assert [record.split for record in records.items] == ["train", "train", "train", "test"]
-    folders = [record.image.parent.name for record in records.items]
+    assert set(np.unique(records.targets)) == {0, 1}
+    assert [record.split for record in records] == ["train", "train", "train", "test"]
+    folders = [record.image.parent.name for record in records]
     assert folders == ["VG_100K", "VG_100K", "VG_100K_2", "VG_100K"]
     assert f"Images of {INDEX} that no list names, left out: 1" in records.notes
     assert "Images without a label, kept, all labels absent: 1" in records.notes
@@ -54,8 +54,8 @@ def test_the_folder_of_the_images(genome, given):
     with pytest.raises(DataError, match="None of the first 4 images"):
         read_visual_genome(root)
     records = read_visual_genome(root, images=root / given)
-    assert records.items[0].image == root / "far" / "VG_100K" / "1.jpg"
-    assert records.items[2].image.is_file() == (given == "far")
+    assert records[0].image == root / "far" / "VG_100K" / "1.jpg"
+    assert records[2].image.is_file() == (given == "far")
 
 
 def test_labels_by_name(genome):

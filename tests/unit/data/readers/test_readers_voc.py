@@ -55,14 +55,14 @@ def test_without_lists_every_annotated_image_is_read(voc):
     root = voc()
     records = read_voc(root)
     assert records.labels.names == ("cat", "dog")
-    assert records.keys == ["000.jpg", "001.jpg", "002.jpg", "003.jpg"]
-    assert records.items[0].image == root / "JPEGImages" / "000.jpg"
-    assert {record.split for record in records.items} == {None}
+    assert list(records.keys) == ["000.jpg", "001.jpg", "002.jpg", "003.jpg"]
+    assert records[0].image == root / "JPEGImages" / "000.jpg"
+    assert {record.split for record in records} == {None}
     assert "Images without an object, all labels absent: 1" in records.notes
 
 
 def test_boxes_count_from_one_and_include_their_last_pixel(voc):
-    first, second, *_ = read_voc(voc()).items
+    first, second, *_ = read_voc(voc())
     boxes = [(b.label, b.left, b.top, b.right, b.bottom) for b in first.boxes]
     assert boxes == [("dog", 0.1, 0.1, 0.6, 0.6)]
     assert [(b.left, b.top, b.right, b.bottom) for b in second.boxes] == [(0.0, 0.0, 0.5, 0.5)]
@@ -73,22 +73,22 @@ def test_boxes_count_from_one_and_include_their_last_pixel(voc):
 )
 def test_a_label_with_difficult_objects_only(voc, difficult, cat, boxes):
     records = read_voc(voc(), difficult=difficult)
-    assert records.targets().tolist() == [[cat, 1], [1, 0], [0, 0], [0, 1]]
-    assert len(records.items[0].boxes) == boxes
+    assert records.targets.tolist() == [[cat, 1], [1, 0], [0, 0], [0, 1]]
+    assert len(records[0].boxes) == boxes
     assert f"Labels with difficult objects only, taken as {difficult}: 1" in records.notes
 
 
 def test_lists_give_the_splits_and_trainval_is_passed_over(voc):
     lists = {"train": ["001"], "val": ["000"], "trainval": ["000", "001"], "test": ["003"]}
     records = read_voc(voc(lists=lists))
-    splits = {record.key: record.split for record in records.items}
+    splits = {record.key: record.split for record in records}
     assert splits == {"001.jpg": "train", "000.jpg": "val", "003.jpg": "test"}
     assert "Annotated images that no list names, left out: 1" in records.notes
 
 
 def test_trainval_trains_where_it_is_all_there_is(voc):
     records = read_voc(voc(lists={"trainval": ["000", "001"], "test": ["002", "003"]}))
-    assert [record.split for record in records.items] == ["train", "train", "test", "test"]
+    assert [record.split for record in records] == ["train", "train", "test", "test"]
 
 
 @pytest.mark.parametrize("below", ["VOC2007", "VOCdevkit/VOC2012"])
@@ -108,7 +108,7 @@ def test_an_image_of_another_kind_and_one_that_is_missing(voc):
     root = voc()
     (root / "JPEGImages" / "000.jpg").rename(root / "JPEGImages" / "000.png")
     (root / "JPEGImages" / "001.jpg").unlink()
-    assert read_voc(root).keys[:2] == ["000.png", "001.jpg"]
+    assert read_voc(root).keys[:2] == ("000.png", "001.jpg")
 
 
 def test_two_images_for_one_annotation(voc):

@@ -66,17 +66,17 @@ def test_both_files(wider, folder):
     assert find_wider_attribute(root) == root
     records = read_wider_attribute(root)
     assert records.labels.names == ("Male", "longHair", "Hat")
-    assert records.keys == [
+    assert list(records.keys) == [
         "train/0--Parade/a.jpg#0",
         "train/0--Parade/a.jpg#1",
         "val/0--Parade/b.jpg#0",
         "test/0--Parade/c.jpg#0",
     ]
-    assert records.targets().tolist() == [[1, 0, -1], [-1, -1, 1], [0, 0, 0], [1, 1, 1]]
-    assert [record.split for record in records.items] == ["train", "train", "val", "test"]
-    assert [record.group for record in records.items][:2] == ["train/0--Parade/a.jpg"] * 2
+    assert records.targets.tolist() == [[1, 0, -1], [-1, -1, 1], [0, 0, 0], [1, 1, 1]]
+    assert [record.split for record in records] == ["train", "train", "val", "test"]
+    assert [record.group for record in records][:2] == ["train/0--Parade/a.jpg"] * 2
     image = root / "Image" / "train" / "0--Parade" / "a.jpg"
-    assert records.items[0].image == Crop(image, 10, 20.5, 40, 60.5)
+    assert records[0].image == Crop(image, 10, 20.5, 40, 60.5)
     assert records.notes == (
         "Each of 4 people in 3 images is a record, cut out by its box",
         "Images without people, left out: 1",
@@ -96,7 +96,7 @@ def test_the_folder_of_the_images(wider, tmp_path):
     with pytest.raises(DataError, match="None of the first 3 images"):
         read_wider_attribute(root)
     records = read_wider_attribute(root, images=root / "far")
-    assert records.items[0].image.image == tmp_path / "far/train/0--Parade/a.jpg"
+    assert records[0].image.image == tmp_path / "far/train/0--Parade/a.jpg"
 
 
 def target(i, k, **values):

@@ -82,7 +82,7 @@ def test_of_records_leaves_out_what_has_no_split():
     items = tuple(
         Record(f"{i}.jpg", Path(f"{i}.jpg"), targets[i], split=names[i]) for i in range(4)
     )
-    result = drift_of(Records(LabelSpace(["a"]), items, "x.csv"))
+    result = drift_of(Records.of(LabelSpace(["a"]), items, "x.csv"))
     assert result.splits == ("train", "test")
     assert result.images.tolist() == [2, 1]
     assert result.positives.tolist() == [[1], [1]]

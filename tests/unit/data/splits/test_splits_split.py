@@ -17,7 +17,7 @@ def record(key, split=None, group=None, targets=(1, 1)):
 
 
 def records(*items):
-    return Records(LABELS, tuple(items), "drawn.csv", ("read",))
+    return Records.of(LABELS, tuple(items), "drawn.csv", ("read",))
 
 
 def many(split=None, count=1000, prefix="x"):
@@ -25,7 +25,7 @@ def many(split=None, count=1000, prefix="x"):
 
 
 def splits(result):
-    return {item.key: item.split for item in result.items}
+    return {item.key: item.split for item in result}
 
 
 def by_hand(name, val, test):
@@ -59,14 +59,14 @@ def test_images_that_are_added_move_no_other():
 def test_a_group_stays_together():
     items = [record(f"{i}.jpg", group=f"person {i % 40}") for i in range(400)]
     result = with_splits(records(*items))
-    assert {item.split for item in result.items} == {"train", "val", "test"}
-    assert all(item.split == by_hand(item.group, 0.1, 0.2) for item in result.items)
+    assert {item.split for item in result} == {"train", "val", "test"}
+    assert all(item.split == by_hand(item.group, 0.1, 0.2) for item in result)
     assert "hash of each group" in result.notes[-1]
 
 
 def test_train_alone_is_split_like_nothing_given():
     result = with_splits(records(*many("train")))
-    assert splits(result) == {item.key: by_hand(item.key, 0.1, 0.2) for item in result.items}
+    assert splits(result) == {item.key: by_hand(item.key, 0.1, 0.2) for item in result}
 
 
 @pytest.mark.parametrize("given", [("train", "val"), ("train", "val", "test")])
@@ -80,7 +80,7 @@ def test_what_the_data_set_gives_is_left(given):
 def test_a_missing_val_comes_out_of_train():
     items = [*many("train", 500, "t"), *many("test", 100, "e")]
     result = with_splits(records(*items), val=0.1)
-    for item in result.items:
+    for item in result:
         expected = "test" if item.key[0] == "e" else by_hand(item.key, val=0.1, test=0)
         assert item.split == expected
     assert len(result.split("val")) > 20

@@ -207,18 +207,18 @@ def records(count=100, splits=None, groups=None, source="photos.csv"):
         )
         for i in range(count)
     )
-    return Records(LabelSpace("abcd"), items, source, ("read",))
+    return Records.of(LabelSpace("abcd"), items, source, ("read",))
 
 
 def split_of(result):
-    return {record.key: record.split for record in result.items}
+    return {record.key: record.split for record in result}
 
 
 def test_records_are_split_as_their_targets_are():
     data = records()
     result = stratified(data, THREE, seed=3)
-    expected = stratify(data.targets(), THREE, seed=3)
-    assert [SPLITS.index(record.split) for record in result.items] == expected.tolist()
+    expected = stratify(data.targets, THREE, seed=3)
+    assert [SPLITS.index(record.split) for record in result] == expected.tolist()
     assert result.keys == data.keys
     assert result.notes == (
         "read",
@@ -234,7 +234,7 @@ def test_given_splits_are_replaced_and_that_is_said():
 def test_what_is_kept_stays():
     data = records(splits=["test" if i < 40 else "train" for i in range(100)])
     result = stratified(data, {"train": 0.8, "val": 0.2}, keep=["test"])
-    assert [r.key for r in result.split("test").items] == [f"{i}.jpg" for i in range(40)]
+    assert [r.key for r in result.split("test")] == [f"{i}.jpg" for i in range(40)]
     assert (len(result.split("train")), len(result.split("val"))) == (48, 12)
     assert result.notes[2:] == (
         "Kept as the data set gives them: test 40",

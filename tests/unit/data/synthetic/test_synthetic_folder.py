@@ -47,7 +47,7 @@ def test_folder_reads_as_coco(tmp_path: Path) -> None:
     assert records.labels.names == LABELS
     assert {split: len(records.split(split)) for split in records.split_names()} == SMALL
     for split in records.split_names():
-        for index, record in enumerate(records.split(split).items):
+        for index, record in enumerate(records.split(split)):
             scene = sample_scene(3, split, index)
             present = [LABELS[i] for i in np.flatnonzero(record.targets == 1)]
             assert present == list(scene.labels)

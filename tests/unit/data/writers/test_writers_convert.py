@@ -76,7 +76,7 @@ def record_sets(draw, photos: Path, *, texts=name, boxes=True) -> Records:
                 group=draw(st.none() | texts),
             )
         )
-    return Records(labels, tuple(items), "drawn")
+    return Records.of(labels, tuple(items), "drawn")
 
 
 def box(labels):
@@ -98,7 +98,7 @@ def same(one: Records, other: Records, *, ordered: bool = True, boxes: bool = Tr
     """A comparison of its own: the library's is under test."""
 
     def of(records):
-        rows = [said(r) if boxes else (*said(r)[:4], r.mask) for r in records.items]
+        rows = [said(r) if boxes else (*said(r)[:4], r.mask) for r in records]
         return rows if ordered else sorted(rows, key=str)
 
     return one.labels.names == other.labels.names and of(one) == of(other)
@@ -123,7 +123,7 @@ def test_any_name_is_kept(photos, tmp_path, kind, data):
 def test_names_are_kept_or_refused(photos, tmp_path, kind, data):
     """Names that a reader would change are the only reason not to write."""
     records = data.draw(record_sets(photos, texts=anything.map(lambda text: f"x{text}")))
-    cells = [cell or "" for r in records.items for cell in (r.key, r.group)]
+    cells = [cell or "" for r in records for cell in (r.key, r.group)]
     stripped = [*records.labels, *(cells if kind == "table" else [])]
     padded = [name for name in stripped if name != name.strip()]
     if padded:
@@ -151,25 +151,25 @@ def example(photos, **parts) -> Records:
         Record(key, photos / f"{i}.jpg", np.array(row, dtype=np.int8), split, **parts)
         for i, (key, row, split) in enumerate(rows)
     ]
-    return Records(LabelSpace(["z", "never", "a|b"]), tuple(items), "here")
+    return Records.of(LabelSpace(["z", "never", "a|b"]), tuple(items), "here")
 
 
 @pytest.mark.parametrize("kind", OUTS)
 def test_images_are_the_same(photos, tmp_path, kind):
     result = written(example(photos), tmp_path, kind)
-    pixels = {r.key: np.asarray(open_image(r.image)) for r in result.items}
-    for record in example(photos).items:
+    pixels = {r.key: np.asarray(open_image(r.image)) for r in result}
+    for record in example(photos):
         assert (pixels[record.key] == np.asarray(open_image(record.image))).all()
 
 
 def test_masks_are_kept_or_said(photos, tmp_path):
     records = example(photos, mask=photos / "mask.png")
     for kind in ("table", "coco", "parquet"):
-        masks = [record.mask for record in written(records, tmp_path, kind).items]
+        masks = [record.mask for record in written(records, tmp_path, kind)]
         assert [os.path.abspath(mask) for mask in masks] == [str(photos / "mask.png")] * 3
     planned = plan(records, tmp_path / "new", to="webdataset")
     assert planned.notes[0] == "Masks, which the format has no place for, are left out: 3"
-    assert all(record.mask is None for record in convert(planned).items)
+    assert all(record.mask is None for record in convert(planned))
 
 
 def test_boxes_that_a_table_cannot_hold_are_said(photos, tmp_path):
@@ -220,20 +220,22 @@ def test_what_is_no_file_becomes_one(photos, tmp_path, kind):
     content = (photos / "2.jpg").read_bytes()
     packed.write_bytes(b"before" + content + b"after")
     part = FilePart(packed, 6, len(content), "two")
-    first, second, third = example(photos).items
+    first, second, third = example(photos)
     items = (
         Record("a", part, first.targets),
         Record("b", Crop(photos / "1.jpg", 3, 5, 20.5, 30), second.targets),
         third,
     )
-    planned = plan(Records(LabelSpace(["z", "never", "a|b"]), items, "here"), tmp_path / OUTS[kind])
+    planned = plan(
+        Records.of(LabelSpace(["z", "never", "a|b"]), items, "here"), tmp_path / OUTS[kind]
+    )
     folder = tmp_path / "out-images"
     assert planned.notes == (f"Images that are no files of their own are copied into {folder}: 2",)
     result = convert(planned)
     assert sorted(file.name for file in folder.iterdir()) == ["00000000.jpg", "00000001.png"]
     assert (folder / "00000000.jpg").read_bytes() == content
-    assert result.items[1].key == "b"
-    for one, other in zip(items, result.items, strict=True):
+    assert result[1].key == "b"
+    for one, other in zip(items, result, strict=True):
         assert (np.asarray(open_image(one.image)) == np.asarray(open_image(other.image))).all()
     with pytest.raises(ConfigError, match="something already"):
         plan(planned.records, tmp_path / f"out2{Path(OUTS[kind]).suffix}".replace("out2", "out"))
@@ -244,7 +246,7 @@ def test_paths_move_with_what_is_beside_them(tmp_path):
     (tmp_path / "set" / "photos").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "set" / "photos" / "1.png")
     record = Record("photos/1.png", tmp_path / "set/photos/1.png", np.ones(1, dtype=np.int8))
-    records = Records(LabelSpace(["x"]), (record,), "here")
+    records = Records.of(LabelSpace(["x"]), (record,), "here")
     convert(plan(records, tmp_path / "set" / "out.csv"))
     assert (tmp_path / "set" / "out.csv").read_text() == "image,x\nphotos/1.png,1\n"
     (tmp_path / "other").mkdir()
@@ -252,7 +254,7 @@ def test_paths_move_with_what_is_beside_them(tmp_path):
     text = (tmp_path / "other" / "out.csv").read_text()
     assert text == f"image,image_key,x\n{record.image},photos/1.png,1\n"
     (tmp_path / "set").rename(tmp_path / "moved")
-    (moved,) = WRITERS["table"].read(tmp_path / "moved" / "out.csv").items
+    (moved,) = WRITERS["table"].read(tmp_path / "moved" / "out.csv")
     assert open_image(moved.image).size == (8, 8)
 
 
@@ -268,7 +270,7 @@ def test_shards_are_equal_byte_by_byte(photos, tmp_path):
 def test_a_shard_is_closed_when_it_is_full(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("manylabel.data.writers.webdataset._SAMPLES", 2)
     items = [Record(f"k{i}", photos / f"{i}.jpg", np.ones(1, dtype=np.int8)) for i in range(5)]
-    records = Records(LabelSpace(["x"]), tuple(items), "here")
+    records = Records.of(LabelSpace(["x"]), tuple(items), "here")
     result = convert(plan(records, tmp_path / "s", to="webdataset"))
     assert sorted(file.name for file in (tmp_path / "s").glob("*.tar")) == [
         f"all-{number:06d}.tar" for number in range(3)
@@ -297,14 +299,14 @@ def test_names_that_do_not_fit(photos, tmp_path, out, to, what):
 @pytest.mark.parametrize("out", ["t.csv", "t.tsv"])
 def test_separators_in_labels_are_no_separators(photos, tmp_path, out, labels):
     record = Record("a", photos / "0.jpg", np.ones(len(labels), dtype=np.int8))
-    records = Records(LabelSpace(labels), (record,), "here")
+    records = Records.of(LabelSpace(labels), (record,), "here")
     assert same(records, convert(plan(records, tmp_path / out)))
 
 
 @pytest.mark.parametrize("label", ["Split", "labels", "image_key", "pic.JPG", "tag"])
 def test_labels_that_mean_something_in_a_table(photos, tmp_path, label):
     record = Record("a", photos / "0.jpg", np.ones(1, dtype=np.int8))
-    records = Records(LabelSpace([label]), (record,), "here")
+    records = Records.of(LabelSpace([label]), (record,), "here")
     with pytest.raises(DataError, match="cannot be the header"):
         convert(plan(records, tmp_path / "t.csv"))
     assert not list(tmp_path.iterdir())
@@ -328,7 +330,7 @@ def test_only_what_was_written_is_replaced(photos, tmp_path):
 
 def test_images_are_not_thrown_away_with_what_they_lie_in(photos, tmp_path):
     part = FilePart(photos / "0.jpg", 0, (photos / "0.jpg").stat().st_size, "0")
-    records = Records(LabelSpace(["x"]), (Record("a", part, np.ones(1, dtype=np.int8)),), "here")
+    records = Records.of(LabelSpace(["x"]), (Record("a", part, np.ones(1, dtype=np.int8)),), "here")
     written_set = convert(plan(records, tmp_path / "c", to="coco"))
     with pytest.raises(ConfigError, match="lies in what would be replaced"):
         plan(written_set, tmp_path / "c", to="coco", overwrite=True)
@@ -364,7 +366,7 @@ def test_the_proof_looks_at_everything(change, what):
     )
 
     def records(*items, labels="xy"):
-        return Records(LabelSpace(labels), items, "here")
+        return Records.of(LabelSpace(labels), items, "here")
 
     assert first_difference(records(record), records(replace(record, **change))) == what
     assert first_difference(records(record), records(record, labels="yx")) == "the labels differ"
@@ -384,7 +386,7 @@ def test_a_failure_leaves_what_was_there(photos, tmp_path, kind, monkeypatch):
         return {file: file.read_bytes() for file in sorted(tmp_path.rglob("*")) if file.is_file()}
 
     before = content()
-    other = Records(LabelSpace(["x"]), (Record("n", photos / "0.jpg", np.ones(1, "int8")),), "o")
+    other = Records.of(LabelSpace(["x"]), (Record("n", photos / "0.jpg", np.ones(1, "int8")),), "o")
     planned = plan(other, out, to=kind, overwrite=True)
     # A reader that loses an image: the proof fails after all has been put in place.
     monkeypatch.setattr(
@@ -397,7 +399,7 @@ def test_a_failure_leaves_what_was_there(photos, tmp_path, kind, monkeypatch):
 
 def test_an_image_that_is_missing_stops_what_copies_it(tmp_path):
     record = Record("a", tmp_path / "none.jpg", np.ones(1, dtype=np.int8))
-    records = Records(LabelSpace(["x"]), (record,), "here")
+    records = Records.of(LabelSpace(["x"]), (record,), "here")
     with pytest.raises(DataError, match="cannot be read"):
         convert(plan(records, tmp_path / "s", to="webdataset"))
     assert not list(tmp_path.iterdir())
@@ -413,4 +415,4 @@ def test_a_disk_that_takes_nothing(photos, tmp_path):
 def test_records_that_were_read_back_can_be_sent_to_workers(photos, tmp_path, kind):
     result = written(example(photos), tmp_path, kind)
     again = pickle.loads(pickle.dumps(result))
-    assert open_image(again.items[0].image).size == (40, 30)
+    assert open_image(again[0].image).size == (40, 30)

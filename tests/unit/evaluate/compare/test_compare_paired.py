@@ -22,14 +22,14 @@ LABELS = LabelSpace(["cat", "dog", "owl", "never"])
 def truth():
     targets = (np.random.default_rng(0).random((200, 4)) < 0.3).astype(np.int8)
     targets[:, 3] = 0
-    return Records(
+    return Records.of(
         LABELS, tuple(Record(key, Path(key), row) for key, row in zip(KEYS, targets, strict=True)),
         "truth",
     )  # fmt: skip
 
 
 def predictions(truth, noise, seed):
-    scores = truth.targets() + noise * np.random.default_rng(seed).normal(size=(200, 4))
+    scores = truth.targets + noise * np.random.default_rng(seed).normal(size=(200, 4))
     return Predictions(KEYS, LABELS, 1 / (1 + np.exp(-(scores - 0.5) * 4)), f"seed {seed}")
 
 
@@ -53,7 +53,7 @@ def test_draws_are_paired(truth):
     """The interval is that of differences on the same drawn images, computed the long way."""
     a, b = predictions(truth, 1.0, 1), predictions(truth, 0.9, 2)
     found = compare(a, b, truth, draws=50, seed=7)
-    targets = truth.targets()
+    targets = truth.targets
     differences = []
     for taken in draw_weights(200, draws=50, seed=7):
         rows = np.repeat(np.arange(200), taken)

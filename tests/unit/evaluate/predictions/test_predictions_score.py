@@ -36,13 +36,13 @@ def truth_of(predictions, seed=1):
     items = tuple(
         Record(key, Path(key), row) for key, row in zip(predictions.keys, targets, strict=True)
     )
-    return Records(predictions.labels, items, "truth")
+    return Records.of(predictions.labels, items, "truth")
 
 
 def write_truth(path, records):
     rows = [
         ",".join([record.key, *("" if t < 0 else str(t) for t in record.targets)])
-        for record in records.items
+        for record in records
     ]
     header = ",".join(["image", *(f'"{name}"' for name in records.labels)])
     path.write_text("\n".join([header, *rows]) + "\n")
@@ -121,7 +121,7 @@ def test_order_is_never_looked_at(predictions):
 def test_common_images_are_kept_when_asked(predictions):
     truth = truth_of(predictions)
     part = Predictions(predictions.keys[3:], predictions.labels, predictions.scores[3:], "part")
-    fewer = Records(truth.labels, truth.items[:-2], "truth")
+    fewer = truth.select(range(len(truth) - 2))
     with pytest.raises(DataError, match=r"3 have targets but no .* 2 have predictions but no"):
         matched(part, fewer)
     found, kept = matched(part, fewer, common=True)
@@ -134,9 +134,9 @@ def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
     scores = write_predictions(tmp_path / "scores.csv", predictions)
     targets = write_truth(tmp_path / "truth.csv", truth)
     found = score_predictions(scores, Inputs(targets=targets))
-    known = truth.targets() >= 0
+    known = truth.targets >= 0
     each = [
-        average_precision_score(truth.targets()[known[:, c], c], predictions.scores[known[:, c], c])
+        average_precision_score(truth.targets[known[:, c], c], predictions.scores[known[:, c], c])
         for c in range(3)
     ]
     told = found.as_dict()

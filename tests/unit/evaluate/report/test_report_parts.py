@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from manylabel.data.records import Record
+from manylabel.data.places import Places
 from manylabel.errors import MissingExtraError
 from manylabel.evaluate.report.cooccurrence import measure_cooccurrence
 from manylabel.evaluate.report.curves import MOST_POINTS, points_for, threshold_curve
@@ -138,19 +137,19 @@ class TestSuspects:
 
 class TestPictures:
     @pytest.fixture
-    def records(self, tmp_path):
+    def places(self, tmp_path):
         path = tmp_path / "a.png"
         Image.new("RGB", (400, 200), "red").save(path)
-        return [Record(p.name, p, np.zeros(1, np.int8)) for p in (path, Path("missing.png"))]
+        return Places.below(tmp_path, ("a.png", "missing.png"))
 
-    def test_a_picture_is_small_and_keeps_its_shape(self, records):
-        text = Pictures(records).draw(0, 0)
+    def test_a_picture_is_small_and_keeps_its_shape(self, places):
+        text = Pictures(places).draw(0, 0)
         assert text is not None
         picture = Image.open(io.BytesIO(base64.b64decode(text)))
         assert (picture.format, picture.size) == ("JPEG", (SIDE, SIDE // 2))
 
-    def test_the_overlay_stands_beside_the_image(self, records):
-        drawn = Pictures(records, lambda image, _: Image.new("RGB", image.size, "blue")).draw(0, 0)
+    def test_the_overlay_stands_beside_the_image(self, places):
+        drawn = Pictures(places, lambda image, _: Image.new("RGB", image.size, "blue")).draw(0, 0)
         assert drawn is not None
         picture = Image.open(io.BytesIO(base64.b64decode(drawn)))
         left, right = picture.getpixel((SIDE // 2, 40)), picture.getpixel((SIDE * 3 // 2, 40))
@@ -159,9 +158,9 @@ class TestPictures:
         assert left[0] > 200 > 50 > left[2]
         assert right[2] > 200 > 50 > right[0]
 
-    def test_what_cannot_be_opened_or_paid_for_is_counted(self, records):
-        one = len(Pictures(records).draw(0, 0) or "")
-        pictures = Pictures(records, budget=one + 5)
+    def test_what_cannot_be_opened_or_paid_for_is_counted(self, places):
+        one = len(Pictures(places).draw(0, 0) or "")
+        pictures = Pictures(places, budget=one + 5)
         assert pictures.draw(1, 0) is None
         assert pictures.draw(0, 0) is not None
         assert pictures.draw(0, 0) is None

@@ -34,7 +34,7 @@ def records(make_image, tmp_path: Path) -> Records:
     items = [
         Record(f"{i}.png", make_image(tmp_path / f"{i}.png", i), row) for i, row in enumerate(rows)
     ]
-    return Records(LabelSpace(["owl", "cat", "dog"]), tuple(items), "photos", ("A note",))
+    return Records.of(LabelSpace(["owl", "cat", "dog"]), tuple(items), "photos", ("A note",))
 
 
 def hostile(images: int = 20) -> tuple[Records, Predictions]:
@@ -45,7 +45,7 @@ def hostile(images: int = 20) -> tuple[Records, Predictions]:
     items = tuple(
         Record(key, Path("missing.png"), row) for key, row in zip(keys, rows, strict=True)
     )
-    truth = Records(labels, items, HOSTILE)
+    truth = Records.of(labels, items, HOSTILE)
     return truth, Predictions(tuple(keys), labels, random.random((images, 2)), HOSTILE)
 
 
@@ -127,7 +127,7 @@ def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
     assert tuple(page.truth.labels) == ("cat", "dog", "owl")
     assert seen == [(0, 1, 2), (2, 0, 1)]
     assert page.models[1].thresholds.tolist() == [0.6, 0.2, 0.4]
-    first = other.predict(records.items[0].image).scores
+    first = other.predict(records[0].image).scores
     np.testing.assert_allclose(page.models[1].scores[0], first[[2, 0, 1]], atol=1e-5)
     assert page.models[0].receipt.data_sha256 == page.models[1].receipt.data_sha256
     assert page.comparison is not None
@@ -136,7 +136,7 @@ def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
 
 
 def test_bad_images_are_left_out_of_both(make_bundle, tmp_path, records):
-    Path(str(records.items[3].image)).write_bytes(b"no image")
+    Path(str(records[3].image)).write_bytes(b"no image")
     models = [
         (name, Predictor.load(make_bundle(tmp_path / name), device="cpu")) for name in ("a", "b")
     ]
@@ -157,7 +157,7 @@ def test_a_large_data_set_has_no_intervals_and_says_so(monkeypatch):
 
 
 def test_numbers_of_the_page_are_json_even_where_nothing_is_defined():
-    truth = Records(
+    truth = Records.of(
         LabelSpace(["a", "b"]),
         tuple(Record(str(i), Path("x"), np.array([0, -1], np.int8)) for i in range(3)),
         "t",

@@ -1,0 +1,204 @@
+"""A CSV or TSV file in columns: strings where they are needed, numbers for the cells of labels."""
+
+from __future__ import annotations
+
+import csv
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.data.formats.tabular import Columns, choose_columns
+from manylabel.errors import DataError
+from manylabel.files import open_text, read_text
+from manylabel.images import has_image_ending
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN
+
+EMPTY: Final = -2
+_WORD: Final = 2
+NO_TARGET: Final = 3
+"""Codes of cells that are not targets: empty, a word such as "true" or "no", anything else."""
+
+_CELLS: Final = {
+    "1": PRESENT,
+    "0": ABSENT,
+    "-1": UNKNOWN,
+    "": EMPTY,
+    # pandas writes integers like this if a cell of the column is empty.
+    "1.0": PRESENT,
+    "0.0": ABSENT,
+    "-1.0": UNKNOWN,
+}
+_WORDS: Final = frozenset({"true", "false", "yes", "no"})
+"""Words that are not read as targets, but show that a column was written as a label."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cells of a row, and the line on which it begins."""
+
+    line: int
+    cells: list[str]
+
+
+@final
+@dataclass(frozen=True)
+class TextTable:
+    """A table of N rows in columns, so that a million rows fit into memory.
+
+    Args:
+        path: The file.
+        header: The names of the columns.
+        columns: The columns with a role, such as the column of images.
+        lines: The line on which each row begins.
+        texts: The cells of each of `columns`, by its position.
+        others: Positions of the K other columns; none if one column holds all labels.
+        codes: int8 [N, K], the cells of `others`: a target, or one of the codes above.
+    """
+
+    path: Path
+    header: list[str]
+    columns: Columns
+    lines: Sequence[int]
+    texts: Mapping[int, list[str]]
+    others: list[int]
+    codes: NDArray[np.int8]
+
+    def at(self, line: int, column: int | None = None) -> str:
+        """The place of a cell, for messages."""
+        name = "" if column is None else f", column {self.header[column]!r}"
+        return f"{self.path}, line {line}{name}"
+
+    def text(self, row: int, column: int | None) -> str | None:
+        """A cell of one of `columns`; None if it is empty or there is no such column."""
+        return None if column is None else self.texts[column][row] or None
+
+
+class _Codes(dict[str, int]):
+    """The code of each cell, for columns that may be labels."""
+
+    def __missing__(self, cell: str) -> int:
+        stripped = cell.strip()
+        if stripped != cell:
+            return self[stripped]
+        return _WORD if cell.lower() in _WORDS else NO_TARGET
+
+
+def load_table(
+    path: Path, image_column: str | None, label_column: str | None, split_column: str | None
+) -> TextTable:
+    """The whole table, in columns.
+
+    Args:
+        path: The file, UTF-8.
+        image_column: The name of the column of image paths; None: a usual name is looked for.
+        label_column: The same for the column that holds all labels of an image.
+        split_column: The same for the column of splits.
+
+    Raises:
+        DataError: The file is missing, empty, not UTF-8, malformed, or without header or rows; or a
+            named column does not exist.
+    """
+    rows = read_rows(path)
+    first = next(rows, None)
+    if first is None:
+        raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
+    header = Row(first.line, [name.strip() for name in first.cells])
+    _check_header(header, path)
+    columns = choose_columns(
+        header.cells, str(path), image=image_column, label=label_column, split=split_column
+    )
+    taken, lines, codes = columns.taken(), array("q"), array("b")
+    others = [i for i in range(len(header.cells)) if i not in taken and columns.label is None]
+    texts: dict[int, list[str]] = {i: [] for i in taken}
+    shared: dict[str, str] = {}
+    code_of = _Codes(_CELLS).__getitem__
+    for line, cells in ((row.line, row.cells) for row in rows):
+        _check_length(cells, header.cells, f"{path}, line {line}")
+        lines.append(line)
+        for i, column in texts.items():
+            cell = cells[i].strip()
+            unique = i in (columns.image, columns.key)
+            column.append(cell if unique else shared.setdefault(cell, cell))
+        codes.extend([code_of(cells[i]) for i in others])
+    if not lines:
+        raise DataError(
+            "The table has a header and no rows.", where=str(path), fix="Add a row for each image."
+        )
+    matrix = np.frombuffer(codes, dtype=np.int8).reshape(len(lines), len(others))
+    return TextTable(path, header.cells, columns, lines, texts, others, matrix)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows that are not empty, read one after another. The cells are not changed.
+
+    Raises:
+        DataError: The file is missing, not UTF-8 or malformed.
+    """
+    line = 1
+    with open_text(path) as file:
+        try:
+            separator = _separator(path, file)
+            file.seek(0)
+            # Without `strict`, a quote that is never closed takes in the rest of the file.
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield Row(line, cells)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(
+                f"The row cannot be read: {error}.",
+                where=f"{path}, line {line}",
+                fix="Close every quote, and double a quote that belongs to a cell.",
+            ) from None
+        except UnicodeDecodeError:
+            read_text(path)  # its error names the byte
+            raise
+
+
+def _separator(path: Path, file: TextIO) -> str:
+    """The separator of cells: the one that occurs most often in the header, outside of quotes."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    header, quotes = "", 0
+    for line in file:
+        header += line
+        quotes += line.count('"')
+        if header.strip() and quotes % 2 == 0:  # otherwise the row goes on in the next line
+            break
+    header = re.sub('"[^"]*"', "", header)
+    return max(",;\t", key=header.count)
+
+
+def _check_length(cells: Sequence[str], header: Sequence[str], where: str) -> None:
+    if len(cells) != len(header):
+        raise DataError(
+            f"The row has {len(cells)} cells and the header {len(header)}.",
+            where=where,
+            fix="Give each row a cell for each column; quote a cell that holds a separator.",
+        )
+
+
+def _check_header(header: Row, path: Path) -> None:
+    where = f"{path}, line {header.line}"
+    if any(map(has_image_ending, header.cells)):
+        raise DataError(
+            "The table has no header: its first row names an image.",
+            where=where,
+            fix="Add a first line that names the columns, for instance image,labels.",
+        )
+    named = [name for name in header.cells if name]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"Columns have the same name: {', '.join(twice)}.",
+            where=where,
+            fix="Rename or remove one of each.",
+        )

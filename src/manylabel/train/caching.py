@@ -1,0 +1,107 @@
+"""The caches of the images of a run. Building them is also the check of the images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manylabel.data.records import Records, Split
+from manylabel.errors import ImageError
+from manylabel.feed.augment import Augment
+from manylabel.feed.cache import CachePlan, ImageCache, default_folder, fill_cache, plan_cache
+from manylabel.feed.loaders import stage_of
+from manylabel.feed.verify import find_bad_images, refusal
+from manylabel.train.config import RunConfig
+from manylabel.train.logs import Reporter
+
+
+def find_unusable(
+    config: RunConfig | None, records: Records, reporter: Reporter
+) -> list[ImageError]:
+    """The images that cannot be used, in the order of the records; each image is opened once.
+
+    If the run keeps its images, building the caches is the check, so that no image is decoded only
+    for the check. If it keeps the maps of a frozen backbone, computing these is the check, and
+    `refuse_all` reports the bad images. If bad images are left out, they must be known before both,
+    because a run and its caches are identified by the images that they use.
+
+    Args:
+        config: The recipe; None checks the images without keeping any.
+        records: With splits.
+        reporter: Reports the progress.
+    """
+    if config is not None and not config.skip_bad_images:
+        if config.features == "cached":
+            return []
+        if config.cache:
+            return _fill_all(config, records, reporter)
+    reporter.begin("opening every image once", len(records))
+    bad = find_bad_images(records, workers=processors(), on_progress=lambda _: reporter.advance(1))
+    reporter.end()
+    return bad
+
+
+@contextmanager
+def refuse_all(records: Records) -> Iterator[None]:
+    """If the block finds an image that cannot be used, report all such images of `records`.
+
+    Raises:
+        DataError: There is such an image.
+    """
+    try:
+        yield
+    except ImageError as met:
+        bad = find_bad_images(records, workers=processors())
+        raise refusal(records, bad or [met]) from None
+
+
+def cached_images(config: RunConfig, part: Records, name: Split, reporter: Reporter) -> ImageCache:
+    """The cache of a split's images; it is built if it is not complete.
+
+    Raises:
+        DataError: Images that cannot be used.
+        RunError: The disk is full, or cannot be written to.
+    """
+    plan = _plan(config, part, name)
+    if bad := _fill(plan, name, reporter):
+        raise refusal(part, bad)
+    return ImageCache(plan)
+
+
+def processors() -> int:
+    """How many processors this process may use, nine at most: more do not make reading faster."""
+    return max(1, min(9, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))
+
+
+def _fill_all(config: RunConfig, records: Records, reporter: Reporter) -> list[ImageError]:
+    bad: list[ImageError] = []
+    for name in records.split_names():
+        bad += _fill(_plan(config, records.split(name), name), name, reporter)
+    positions = {str(place): i for i, place in enumerate(records.images)} if bad else {}
+    return sorted(bad, key=lambda error: positions[error.where])
+
+
+def _plan(config: RunConfig, part: Records, name: Split) -> CachePlan:
+    augment = Augment(config.augment, config.input) if name == "train" else None
+    spec = stage_of(config.input, augment)
+    return plan_cache(part, spec, config.cache_folder or default_folder())
+
+
+def _fill(plan: CachePlan, name: Split, reporter: Reporter) -> list[ImageError]:
+    if plan.is_whole():
+        return []
+    images, spec = len(plan.records), plan.spec
+    reporter.say(
+        f"Keeping the {images:,} images of {name} at {spec.width}x{spec.height} pixels: "
+        f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
+    )
+    reporter.begin(f"images of {name}, once", images)
+    bad = fill_cache(
+        plan,
+        workers=processors(),
+        on_progress=reporter.advance,
+        on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
+    )
+    reporter.end()
+    return bad
