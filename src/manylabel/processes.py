@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar, cast, final
 
-from manylabel.errors import DataError, ManylabelError, RunError
+from manylabel.errors import ConfigError, DataError, ManylabelError, RunError
 
 T = TypeVar("T")
 
@@ -92,6 +92,30 @@ def processes() -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
+def launched_count() -> int:
+    """How many processes torchrun started, this one included; 1 if it started none."""
+    if not all(name in os.environ for name in _LAUNCHED):
+        return 1
+    return int(os.environ["WORLD_SIZE"])
+
+
+def require_one_process(command: str) -> None:
+    """Refuse to run a command in several processes at once, each of which would do all of it.
+
+    Args:
+        command: The command, for instance "train".
+
+    Raises:
+        ConfigError: torchrun started several processes.
+    """
+    if (count := launched_count()) > 1:
+        raise ConfigError(
+            f"`manylabel {command}` runs in one process, but torchrun started {count}.",
+            where="torchrun",
+            fix=f"Run `manylabel {command}` without torchrun.",
+        )
+
+
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Joins the processes that torchrun started this one with, if it did, until the end.
@@ -101,8 +125,7 @@ def joined() -> Iterator[Processes]:
     Raises:
         RunError: The others cannot be reached.
     """
-    launched = all(name in os.environ for name in _LAUNCHED) and os.environ["WORLD_SIZE"] != "1"
-    if not launched or processes().count > 1:
+    if launched_count() == 1 or processes().count > 1:
         yield processes()
         return
     import torch.distributed as dist

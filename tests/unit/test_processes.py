@@ -13,6 +13,7 @@ import torch
 from process_group import run_in_processes
 
 from manylabel.bundle.classifier import load_bundle
+from manylabel.cli.main import main
 from manylabel.data.records import Record, Records
 from manylabel.engines.torch import TorchEngine
 from manylabel.errors import DataError, RunError
@@ -275,3 +276,18 @@ def test_validation_is_equal_to_the_last_bit(count: int) -> None:
         assert other.targets.tobytes() == one.targets.tobytes()
         for name in ("final", "half"):
             assert other.scores[name].tobytes() == one.scores[name].tobytes()
+
+
+@pytest.mark.parametrize("command", ["train", "tune", "demo"])
+def test_a_command_for_one_process_is_refused_in_several(command: str, monkeypatch, capsys) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    arguments = {"tune": ["bundle", "--data", "x.csv", "--out", "tuned"]}.get(command, [])
+    with pytest.raises(SystemExit) as ended:
+        main([command, *arguments])
+    assert ended.value.code == 2
+    assert f"`manylabel {command}` runs in one process, but torchrun started 2." in (
+        capsys.readouterr().err
+    )

@@ -35,8 +35,10 @@ def demo(out: Path, seed: int) -> None:
       manylabel demo --seed 1 --out runs/demo-1
     """
     from manylabel.demo import run_demo
+    from manylabel.processes import require_one_process
     from manylabel.train.logs import Reporter
 
+    require_one_process("demo")
     with Reporter() as reporter:
         metrics = run_demo(out, seed, reporter)
     _print(metrics, out)

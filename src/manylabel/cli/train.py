@@ -71,12 +71,14 @@ def train(
       manylabel train --data coco/ --recipe coco-resnet101-srn --out runs/coco
       manylabel train --resume runs/coco
     """
+    from manylabel.processes import require_one_process
     from manylabel.train.config import find_recipe
     from manylabel.train.logs import Reporter
     from manylabel.train.page.build import report_run
     from manylabel.train.run import load_records, run
     from manylabel.train.run_folder import recipe_of, require_free
 
+    require_one_process("train")
     weights = None if backbone_weights is None else str(backbone_weights)
     skip = True if skip_bad_images else None
     given = {

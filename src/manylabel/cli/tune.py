@@ -102,7 +102,9 @@ def tune(
     """
     from manylabel.data.read import read
     from manylabel.evaluate.tuning import tune as run
+    from manylabel.processes import require_one_process
 
+    require_one_process("tune")
     plan = _plan(**options)
     predictor = load_predictor(model)
     records = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
