@@ -123,7 +123,7 @@ def test_vectors_follow_the_labels(tmp_path):
         (LINES.replace("0 0 1", "0 x 1"), "'x' is no number", 3),
         (LINES.replace("0 0 1", "0 nan 1"), "'nan' is no number", 3),
         (LINES.replace("0 0 1", "0 1e300 1"), "'1e300' is no number", 3),
-        (LINES.replace("owl", "cat"), "'cat' is given twice", 4),
+        (LINES.replace("owl", "cat"), "two vectors for 'cat'", 4),
         ("", "3 of 3 labels", None),
     ],
 )
