@@ -52,7 +52,7 @@ def whole(small, tmp_path_factory):
     return folder, module.run_demo(folder, 0, quiet())
 
 
-def test_the_demo_leaves_what_it_promises(whole):
+def test_the_demo_writes_all_its_files(whole):
     folder, metrics = whole
     assert metrics == json.loads((folder / "metrics.json").read_text())
     assert list(metrics["steps"]) == ["1", "2", "3", "4"]
@@ -81,7 +81,7 @@ def test_the_demo_leaves_what_it_promises(whole):
 
 
 @pytest.mark.parametrize("batches_before_stop", [5, 13])
-def test_a_stopped_demo_goes_on_when_it_is_called_again(
+def test_a_stopped_demo_resumes_when_it_is_called_again(
     whole, tmp_path, monkeypatch, batches_before_stop
 ):
     """Stopped within SRN's steps (four of 3 batches), and within the baseline after them."""

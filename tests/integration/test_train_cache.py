@@ -63,8 +63,8 @@ def test_a_cached_run_is_the_same_run(
     )
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
     side = 64 if augment["name"] == "paper" else 56
-    assert f"Keeping the 48 images of train at {side}x{side} pixels: 0.00 GB in " in said.getvalue()
-    assert "Keeping the 24 images of test at 56x56 pixels" in said.getvalue()
+    assert f"Caching the 48 images of train at {side}x{side} pixels: 0.00 GB in " in said.getvalue()
+    assert "Caching the 24 images of test at 56x56 pixels" in said.getvalue()
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
@@ -80,7 +80,7 @@ def test_a_second_run_decodes_nothing(
 
 
 @pytest.mark.parametrize("goes_on_with", [False, True])
-def test_a_run_may_go_on_with_or_without_a_cache(
+def test_a_run_can_resume_with_or_without_a_cache(
     records: Records, tmp_path: Path, goes_on_with: bool
 ) -> None:
     """The cache is no part of what a run is: no pixel depends on it."""
@@ -95,10 +95,10 @@ def test_a_run_may_go_on_with_or_without_a_cache(
     ("changes", "what"),
     [
         ({"augment": {"name": "flip"}, "cache": True}, "leave out cache"),
-        ({"augment": {"name": "none", "randaugment": 5}}, "without augment.randaugment"),
+        ({"augment": {"name": "none", "randaugment": 5}}, "does not allow augment.randaugment"),
     ],
 )
-def test_what_cached_maps_leave_no_room_for_is_refused(
+def test_settings_that_cached_maps_do_not_allow_are_refused(
     changes: dict[str, object], what: str
 ) -> None:
     steps = [{"kind": "main", "epochs": 1, "freeze": ["backbone"]}]

@@ -136,7 +136,7 @@ def test_half_precision_trains_as_full_precision_does(
     assert any(not torch.equal(weights(half)[name], weights(full)[name]) for name in weights(full))
 
 
-def test_a_run_with_several_workers_goes_on_from_the_middle_of_an_epoch(
+def test_a_run_with_several_workers_resumes_in_the_middle_of_an_epoch(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight batches an epoch; stopped after three of the second, with batches read ahead."""
@@ -159,7 +159,7 @@ def test_a_run_with_several_workers_goes_on_from_the_middle_of_an_epoch(
     assert resumed.history == whole.history
 
 
-def test_a_process_that_was_killed_goes_on_to_the_same_end(
+def test_a_process_that_was_killed_resumes_to_the_same_result(
     squares: Path, records: Records, tmp_path: Path
 ) -> None:
     """SIGKILL leaves no time to save: the run goes on from its last epoch's checkpoint."""

@@ -1,4 +1,4 @@
-"""The splits of a run as the loop reads them: live images, cached images or cached maps."""
+"""The splits of a run as the training loop reads them: images, cached images or feature maps."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def build_views(
     features: Mapping[Split, CachedFeatures] | None,
     reporter: Reporter,
 ) -> dict[Split, View]:
-    """Each split with its samples.
+    """The view of each split, by name.
 
     Args:
         config: The recipe.
-        records: With splits.
-        features: The maps of each split, for a recipe with `features = "cached"`.
-        reporter: Reports the building of a cache of images.
+        records: The records, with splits.
+        features: The feature maps of each split, for a recipe with `features = "cached"`.
+        reporter: Reports the progress of building a cache of images.
     """
     views: dict[Split, View] = {}
     for name in records.split_names():
@@ -55,10 +55,10 @@ def cache_features(
     device: torch.device,
     reporter: Reporter,
 ) -> dict[Split, CachedFeatures]:
-    """The feature maps of every split, for runs with `features = "cached"` to share.
+    """The feature maps of each split. Several runs with `features = "cached"` can share them.
 
     Raises:
-        ImageError: An image that cannot be used.
+        ImageError: An image cannot be used.
     """
     cached: dict[Split, CachedFeatures] = {}
     for name in records.split_names():
@@ -79,12 +79,12 @@ def cache_features(
 
 
 def reading_workers(config: RunConfig) -> int:
-    """How many processes read images."""
+    """The number of processes that read images."""
     return processors() - 1 if config.workers is None else config.workers
 
 
 def processors() -> int:
-    """How many processors this process may use, nine at most: more do not make reading faster."""
+    """The number of processors to use, at most nine: more do not make reading faster."""
     return max(1, min(9, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))
 
 
@@ -105,15 +105,15 @@ def _cached(
     plan = plan_cache(part, spec, folder)
     if not plan.is_whole():
         reporter.say(
-            f"Keeping the {len(part):,} images of {name} at {spec.width}x{spec.height} pixels: "
+            f"Caching the {len(part):,} images of {name} at {spec.width}x{spec.height} pixels: "
             f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
         )
-        reporter.begin(f"images of {name}, once", len(part))
+        reporter.begin(f"caching images of {name}", len(part))
         build_cache(
             plan,
             workers=processors(),
             on_progress=reporter.advance,
-            on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
+            on_wait=lambda: reporter.say("Waiting for another process that builds this cache."),
         )
         reporter.end()
     return ImageCache(plan)

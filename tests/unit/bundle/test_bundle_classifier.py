@@ -72,7 +72,7 @@ def test_the_saved_weights_are_the_classifiers(tmp_path: Path) -> None:
     assert all(torch.equal(saved[key], state[key]) for key in state)
 
 
-def test_the_files_are_what_they_are_said_to_be(tiny_bundle: Path) -> None:
+def test_the_files_are_safetensors_and_json(tiny_bundle: Path) -> None:
     assert set(contents(tiny_bundle)) == {"model.safetensors", "bundle.json"}
     tables = json.loads((tiny_bundle / "bundle.json").read_text())
     weights = (tiny_bundle / "model.safetensors").read_bytes()
@@ -90,7 +90,7 @@ def test_a_loaded_classifier_is_ready_for_use(tiny_bundle: Path) -> None:
     assert list(bundle.labels) == ["cat", "dog", "owl"]
 
 
-def test_loading_leaves_the_random_state_alone(tiny_bundle: Path) -> None:
+def test_loading_does_not_change_the_random_state(tiny_bundle: Path) -> None:
     before = torch.random.get_rng_state()
     load_bundle(tiny_bundle)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -277,7 +277,7 @@ def test_a_full_disk_loses_nothing(
     assert list(bundle.parent.iterdir()) == [bundle]
 
 
-def test_a_failed_exchange_puts_the_old_bundle_back(
+def test_a_failed_replacement_restores_the_old_bundle(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(bundle)
@@ -332,7 +332,7 @@ def test_missing_parents_are_made(make_bundle, tmp_path: Path) -> None:
     assert load_bundle(folder).info.labels == ("cat", "dog", "owl")
 
 
-def test_a_folder_of_other_things_is_not_replaced(make_bundle, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_replaced(make_bundle, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"holiday\.jpg"):
@@ -350,7 +350,7 @@ def test_a_file_in_the_way_is_not_replaced(make_bundle, tmp_path: Path) -> None:
 # Devices
 
 
-def test_auto_is_a_gpu_where_there_is_one() -> None:
+def test_auto_is_a_gpu_if_there_is_one() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert choose_device("cpu") == torch.device("cpu")
 

@@ -187,7 +187,7 @@ def test_progress_counts_images(backbone: Backbone, records: Records) -> None:
     assert seen == [3, 3, 1]
 
 
-def test_bad_image_is_told(backbone: Backbone, records: Records, tmp_path: Path) -> None:
+def test_a_bad_image_is_an_error(backbone: Backbone, records: Records, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(records.items[0].image.read_bytes()[:60])
     items = (*records.items, Record("bad", bad, records.items[0].targets))

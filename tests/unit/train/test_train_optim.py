@@ -76,7 +76,7 @@ def test_plateau_without_a_validation_split_is_refused():
 
 
 @pytest.mark.parametrize("name", ["one-cycle", "cosine", "milestones", "plateau"])
-def test_a_schedule_goes_on_from_its_state(name):
+def test_a_schedule_continues_from_its_state(name):
     settings = {"name": name, "epochs": [1]} if name == "milestones" else {"name": name}
     whole_optimizer, whole = made(20, **settings)
     wanted = rates(whole_optimizer, whole, 4, 5, losses=[1.0] * 4)

@@ -83,7 +83,7 @@ def test_lists_hold_logits_of_listed_images(tmp_path):
     assert named.labels.names == ("cat", "dog")
 
 
-def test_coco_results_count_by_their_best(tmp_path):
+def test_the_best_of_several_coco_results_counts(tmp_path):
     instances = {
         "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 5, "file_name": "b.jpg"}],
         "annotations": [],
@@ -102,7 +102,7 @@ def test_coco_results_count_by_their_best(tmp_path):
     assert found.notes == ("Pairs of image and label without a result, score 0: 2",)
 
 
-def test_order_is_never_looked_at(predictions):
+def test_the_order_of_rows_and_columns_does_not_matter(predictions):
     truth = truth_of(predictions)
     rng = np.random.default_rng(2)
     rows, columns = rng.permutation(20), rng.permutation(3)
@@ -162,7 +162,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "content", "what"), BAD.values(), ids=BAD)
-def test_bad_files_are_told(tmp_path, name, content, what):
+def test_bad_files_are_errors(tmp_path, name, content, what):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError) as caught:
         read_predictions(tmp_path / name)
@@ -177,7 +177,7 @@ def test_a_pickle_is_not_opened(tmp_path):
         read_predictions(path)
 
 
-def test_other_labels_are_told(predictions):
+def test_other_labels_are_an_error(predictions):
     truth = truth_of(predictions)
     other = Predictions(
         predictions.keys, LabelSpace(("cat", "dog", "owl")), predictions.scores, "other"
@@ -188,7 +188,7 @@ def test_other_labels_are_told(predictions):
 
 @settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(data=st.data(), name=st.sampled_from(["s.csv", "s.json", "s.txt", "s.npz"]))
-def test_mutated_files_are_read_or_told(tmp_path_factory, data, name):
+def test_mutated_files_are_read_or_are_errors(tmp_path_factory, data, name):
     folder = tmp_path_factory.mktemp("fuzz")
     made = Predictions(("a.jpg", "b.jpg"), LabelSpace(["x", "y"]), np.eye(2), "made")
     (folder / "list.txt").write_text("a.jpg\nb.jpg\n")
