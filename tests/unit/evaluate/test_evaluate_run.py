@@ -227,5 +227,5 @@ def test_a_missing_split_is_drawn_as_training_draws_it() -> None:
 
 
 def test_a_split_without_images_is_an_error() -> None:
-    with pytest.raises(DataError, match="'val' has no image; there are test 2"):
+    with pytest.raises(DataError, match="'val' has no image. The splits are: test 2"):
         take_split(split_records("test", "test"), "val")

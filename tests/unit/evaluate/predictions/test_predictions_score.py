@@ -99,7 +99,7 @@ def test_the_best_of_several_coco_results_counts(tmp_path):
     found = read_predictions(tmp_path / "r.json", instances=tmp_path / "i.json")
     assert (found.keys, found.labels.names) == (("a.jpg", "b.jpg"), ("cat", "dog"))
     assert found.scores.tolist() == [[0, 0.5], [1, 0]]
-    assert found.notes == ("Pairs of image and label without a result, score 0: 2",)
+    assert found.notes == ("Pairs of image and label with score 0, without a result: 2",)
 
 
 def test_the_order_of_rows_and_columns_does_not_matter(predictions):
@@ -126,7 +126,7 @@ def test_common_images_are_kept_when_asked(predictions):
         matched(part, fewer)
     found, kept = matched(part, fewer, common=True)
     assert found.keys == tuple(kept.keys) == predictions.keys[3:-2]
-    assert kept.notes[-1] == "Images that only one side has, left out: 5"
+    assert kept.notes[-1] == "Images left out because only one side has them: 5"
 
 
 def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
@@ -149,14 +149,14 @@ def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
 
 BAD = {
     "nan": ("s.csv", "image,x\na.jpg,0.5\nb.jpg,nan\n", "1 of 2 scores are NaN or infinite: b.jpg"),
-    "logits": ("s.csv", "image,x\na.jpg,-2.5\nb.jpg,3\n", "2 of 2 scores lie outside of 0..1"),
-    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 images come more than once"),
+    "logits": ("s.csv", "image,x\na.jpg,-2.5\nb.jpg,3\n", "2 of 2 scores are outside 0..1"),
+    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 images occur more than once"),
     "no image": ("s.csv", "file,x\na.jpg,0\n", "no column 'image'"),
-    "word": ("s.csv", "image,x,y\na.jpg,0,high\n", "'high' is no number"),
-    "short row": ("s.csv", "image,x,y\na.jpg,0\n", "2 cells and the header 3"),
+    "word": ("s.csv", "image,x,y\na.jpg,0,high\n", "'high' is not a number"),
+    "short row": ("s.csv", "image,x,y\na.jpg,0\n", "2 cells, but the header has 3"),
     "no rows": ("s.csv", "image,x\n", "no rows"),
-    "no list": ("s.txt", "0.5 0.5\n", "does not say which images"),
-    "no npz": ("s.npz", "PK no", "no NPZ"),
+    "no list": ("s.txt", "0.5 0.5\n", "does not name the images"),
+    "no npz": ("s.npz", "PK no", "not an NPZ file"),
     "ending": ("s.xlsx", "", "'.xlsx'"),
 }
 
@@ -173,7 +173,7 @@ def test_bad_files_are_errors(tmp_path, name, content, what):
 def test_a_pickle_is_not_opened(tmp_path):
     path = tmp_path / "s.npz"
     np.savez(path, images=np.array([object()]), labels=["x"], scores=np.zeros((1, 1)))
-    with pytest.raises(DataError, match="no NPZ of plain arrays"):
+    with pytest.raises(DataError, match="not an NPZ file of plain arrays"):
         read_predictions(path)
 
 
