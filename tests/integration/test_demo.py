@@ -76,7 +76,7 @@ def test_the_demo_writes_all_its_files(whole):
 
     again = CliRunner().invoke(command, ["--out", str(folder)])
     assert again.exit_code == 0, again.output
-    assert "holds this demo already" in again.stderr
+    assert "already holds this demo" in again.stderr
     assert f"{100 * metrics['srn']['mAP']:.1f}" in again.stdout
 
 
