@@ -57,7 +57,7 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
         reporter.say(f"{folder} already holds this demo. Remove it to run the demo again.")
         return done
     srn = _run(config, records, folder, reporter)
-    reporter.say("The baseline: the main net alone is trained for as many more epochs.")
+    reporter.say("The baseline: the main net alone, trained for as many more epochs.")
     longer = _train_main_net_on(config, srn, records, reporter)
     pointing = _pointing(srn, longer, reporter)
     metrics = {

@@ -47,7 +47,7 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
-    """A demo that nothing stopped: its folder and its figures. Read it only."""
+    """A demo that was not stopped: its folder and its figures. Tests only read it."""
     folder = tmp_path_factory.mktemp("whole") / "demo"
     return folder, module.run_demo(folder, 0, quiet())
 
@@ -84,7 +84,7 @@ def test_the_demo_writes_all_its_files(whole):
 def test_a_stopped_demo_resumes_when_it_is_called_again(
     whole, tmp_path, monkeypatch, batches_before_stop
 ):
-    """Stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
+    """It is stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
     seen = 0
     original = LossMonitor.add
 

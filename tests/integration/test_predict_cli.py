@@ -1,4 +1,4 @@
-"""A bundle in use, as a user does it: `manylabel` in a process of its own."""
+"""Prediction and evaluation as a user runs them: `manylabel` in its own process."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_users_mistake_has_no_traceback(folder: Path) -> None:
 
 
 def assert_three_lines(message: str, what: str) -> None:
-    """What is wrong, where, and how to mend it."""
+    """An error says what is wrong, where, and how to correct it."""
     first, *rest = message.splitlines()
     assert first.startswith(f"Error: {what}")
     assert [line.split(":")[0].strip() for line in rest] == ["where", "fix"]

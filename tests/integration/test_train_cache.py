@@ -1,4 +1,4 @@
-"""A run with `cache = true`: the same run, its images decoded once."""
+"""A run with `cache = true` has the same result, and decodes its images once."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_second_run_decodes_nothing(
 def test_a_run_can_resume_with_or_without_a_cache(
     records: Records, tmp_path: Path, goes_on_with: bool
 ) -> None:
-    """The cache is no part of what a run is: no pixel depends on it."""
+    """The cache does not belong to the identity of a run: no pixel depends on it."""
     cached = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
     first, second = (recipe(), cached) if goes_on_with else (cached, recipe())
     done = run(first, records, tmp_path / "run", reporter(io.StringIO()))

@@ -1,4 +1,4 @@
-"""Training on mixed images: a stopped run ends as a whole one; a share of 1 is no mixing."""
+"""Training on mixed images: stopped runs resume exactly; a kept fraction of 1 is no mixing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def trained(mixing, records, folder, **options):
 
 @pytest.fixture(scope="module")
 def whole(records, tmp_path_factory):
-    """Weights and history of a run that nothing stopped."""
+    """Weights and history of a run that was not stopped."""
     return trained("either", records, tmp_path_factory.mktemp("runs") / "whole")
 
 
@@ -111,7 +111,7 @@ def test_a_kept_fraction_of_one_trains_the_same_weights_as_no_mixing(
 
 
 def test_each_batch_of_a_run_has_its_own_mixture(records, tmp_path, monkeypatch):
-    """Epochs are counted over the whole run, so that no two steps mix alike."""
+    """Epochs are counted over the whole run, so two steps do not have the same mixtures."""
     original, places, mixtures = epoch_batches.draw_mixture, [], []
 
     def note(config, **place):

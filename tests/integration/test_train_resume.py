@@ -1,4 +1,4 @@
-"""A stopped run that goes on: what it restores beside the weights, and under mixed precision."""
+"""Resuming a stopped run: what is restored besides the weights, and mixed precision."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def recipe(**changes):
 
 
 def end_after(monkeypatch, iterations, end):
-    """Call `end` after so many iterations."""
+    """Call `end` after this many iterations."""
     original, seen = Schedule.after_iteration, 0
 
     def count(schedule):
@@ -109,7 +109,7 @@ def test_a_run_stopped_in_an_epoch_ends_with_the_same_bits(
 
 
 def test_after_a_resume_every_generator_draws_the_same_numbers(records, tmp_path, monkeypatch):
-    """Python's, numpy's and torch's, drawn from after each iteration."""
+    """The generators of Python, numpy and torch; each draws a number after each iteration."""
     drawn, original = [], Schedule.after_iteration
 
     def draw(schedule):

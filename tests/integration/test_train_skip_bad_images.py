@@ -1,4 +1,4 @@
-"""A run that leaves out bad images goes on by the command that it printed when it was stopped."""
+"""A run that leaves out bad images is resumed by the command that it printed when it stopped."""
 
 from __future__ import annotations
 

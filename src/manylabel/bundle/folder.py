@@ -103,7 +103,7 @@ def damaged(reason: str, path: Path) -> BundleError:
     return BundleError(
         f"The bundle is damaged: {reason}.",
         where=str(path),
-        fix="Copy or fetch the whole bundle again, or save it anew.",
+        fix="Copy or download the whole bundle again, or save it again.",
     )
 
 

@@ -38,7 +38,7 @@ def training_batches(job: Job, position: Position) -> Iterator[tuple[Batch, Mixt
 def images_left(job: Job, position: Position) -> int:
     """The number of images that a step has left to train on.
 
-    It counts the images of incomplete last batches, which are dropped.
+    It includes the images of incomplete last batches, although these batches are dropped.
     """
     epochs = job.step(position.step).epochs - position.epoch
     return epochs * job.epoch_images - position.batch * job.run.batch_size

@@ -37,7 +37,7 @@ def changed(folder: Path, key: str, value: object) -> None:
 
 
 def test_a_bundle_without_its_own_decisions_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Those that were saved before there were any."""
+    """Bundles that were saved before bundles had decisions."""
     old = shutil.copytree(tiny_bundle, tmp_path / "old")
     path = old / "bundle.json"
     tables = json.loads(path.read_text())

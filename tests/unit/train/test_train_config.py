@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_named(changes, what):
 
 
 def test_a_key_of_another_table_is_an_error_that_names_the_table():
-    """The optimiser of a step, too, and a table without a name."""
+    """This includes the optimiser of a step, and a table without a name."""
     cosine = {"lr": 0.1, "schedule": {"name": "cosine", "patience": 3}}
     steps = [{"kind": "main", "epochs": 1, "optim": cosine}]
     with pytest.raises(ConfigError) as error:
@@ -118,7 +118,7 @@ def test_a_key_of_another_table_is_an_error_that_names_the_table():
 
 
 def test_every_default_is_what_a_table_without_a_name_is():
-    """Each choice writes its default twice: as a field's value, and for tables without a name."""
+    """Each default is written twice: as the value of a field, and for tables without a name."""
     whole = resolve(tables(), where="recipe.toml")
     without = {"augment": {}, "mixing": {}, "sampler": {}, "loss": {"unknown": {}}}
     assert resolve(tables(**without, optim={"schedule": {}}), where="recipe.toml") == whole

@@ -142,7 +142,7 @@ def stage_of_resnet18(name: str) -> int:
 
 @pytest.mark.parametrize("stages", [0, 2, 4])
 def test_frozen_stages_do_not_change(stages):
-    """No gradient, no decay, and batch statistics as they were; all else moves."""
+    """No gradient, no weight decay, and the same batch statistics; everything else changes."""
     classifier = build("resnet18", zero_init_last=False)  # else some first gradients are 0
     train_only(classifier, ("backbone", "head.main"))
     classifier.backbone.freeze(stages)

@@ -1,4 +1,4 @@
-"""MixUp and CutMix against their equations; the same draws whenever a run is at the same place."""
+"""MixUp and CutMix against their equations; the same position of a run gives the same draws."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_mixup_is_the_weighted_mean():
 
 
 def test_cutmix_lays_a_box_of_the_partner_over_each_image():
-    """Pixel by pixel; the share kept is that of the pixels, not the one drawn."""
+    """Pixel by pixel; `kept` is the fraction of pixels that are kept, not the drawn fraction."""
     images = images_of()
     for batch in range(20):
         mixture = drawn("cutmix", batch=batch)
@@ -103,7 +103,7 @@ def test_the_batch_itself_does_not_change(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_equals_that_of_mixed_targets_if_all_are_known(kind):
-    """Equation (1) of MixUp: for cross-entropy, which is linear in the target, the same number."""
+    """Equation (1) of MixUp gives the same number, since cross-entropy is linear in the target."""
     mixture = drawn(kind, alpha=1)
     logits, targets = logits_and_targets()
     targets = targets.clamp(min=0)
@@ -115,7 +115,7 @@ def test_the_loss_equals_that_of_mixed_targets_if_all_are_known(kind):
 
 
 def test_a_target_known_for_one_image_only_counts_with_its_fraction():
-    """By hand, at logit 0: each known target costs log 2 times the share of its image."""
+    """By hand, at logit 0: each known target costs log 2 times the fraction of its image."""
     mixture = Mixture(kept=0.7, partners=(1, 0))
     targets = torch.tensor([[1, -1], [0, -1]], dtype=torch.int8)
     found = mixture.loss(loss_of, torch.zeros(2, 2), targets)
@@ -177,7 +177,7 @@ def test_either_draws_both_kinds():
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_mixups_fraction_has_the_mean_and_variance_of_beta(alpha):
-    """Beta(a, a): a half, and 1 / (4 (2 a + 1))."""
+    """Beta(a, a) has the mean 1/2 and the variance 1 / (4 (2 a + 1))."""
     shares = [drawn("mixup", alpha=alpha, images=2, batch=batch).kept for batch in range(4000)]
     assert statistics.mean(shares) == pytest.approx(0.5, abs=0.03)
     assert statistics.pvariance(shares) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.08)
@@ -189,7 +189,7 @@ def test_unset_alpha_is_the_papers():
 
 
 def test_cutmixs_box_has_about_the_drawn_area_and_stays_inside():
-    """On a large image, boxes that are not cut off keep the image's shape."""
+    """On a large image, boxes that are not clipped have the aspect ratio of the image."""
     whole = 0
     for batch in range(300):
         mixture = drawn("cutmix", batch=batch, images=2, size=(300, 500))

@@ -27,7 +27,7 @@ def rates(optimizer, schedule, epochs, iterations, losses=None):
 
 
 def test_sgd_step_is_the_papers_formula():
-    """w <- w - lr * v, v <- momentum * v + g + decay * w, as Caffe and PyTorch have it."""
+    """w <- w - lr * v, v <- momentum * v + g + decay * w, as in Caffe and PyTorch."""
     config = SGDConfig(lr=0.1)
     weight = nn.Parameter(torch.tensor([2.0]))
     optimizer = build_optimizer(config, [weight])

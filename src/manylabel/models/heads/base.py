@@ -145,7 +145,7 @@ def class_activation_maps(weights: Tensor, final: Tensor) -> Tensor:
     """Class activation maps [N, C, h, w], in units of logits; they may be negative.
 
     With average pooling, a label's logit is exactly the mean of its map plus its bias. With max
-    pooling there is no such equation. Then the value at a position is the logit without the bias
+    pooling there is no such equation. Then the value at a position is the logit, without the bias,
     that the label would have if the features at that position were the maximum of every channel.
 
     Args:

@@ -111,7 +111,7 @@ class CSRAHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """Class activation maps. The map `attention` is not evidence: it is that of one head."""
+        """Class activation maps. The map `attention` shows only one of the attention heads."""
         return {"cam": class_activation(self.label_weights)}
 
     def label_weights(self) -> Tensor:

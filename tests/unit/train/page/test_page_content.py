@@ -1,4 +1,4 @@
-"""The report: its numbers are there, it asks for nothing, and it escapes what it is given."""
+"""A run's page: it shows all figures, loads nothing, and escapes text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def rows(self, first_heading: str) -> list[list[str]]:
-        """The body of the table whose first heading this is, spaces squeezed."""
+        """The body of the table with this first heading; each cell has single spaces only."""
         table = next(t for t in self.tables if t[0][0].split()[0] == first_heading)
         return [[" ".join(cell.split()) for cell in row] for row in table[1:]]
 
