@@ -28,7 +28,7 @@ from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
-from manylabel.train.page.build import REPORT, Beside, report_run
+from manylabel.train.page.build import REPORT, PageAdditions, report_run
 from manylabel.train.page.content import Result
 from manylabel.train.run import load_records, run
 
@@ -68,7 +68,7 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
         "pointing_game": pointing,
     }
     write_metrics(folder, metrics)
-    report_run(srn, config, _beside(metrics))
+    report_run(srn, config, _page_additions(metrics))
     return metrics
 
 
@@ -161,8 +161,8 @@ def _games(outcome: Outcome) -> dict[str, PointingGame]:
     return score_localisation(Predictor.load(outcome.bundle), outcome.held_out)
 
 
-def _beside(metrics: Mapping[str, Any]) -> Beside:
-    return Beside(
+def _page_additions(metrics: Mapping[str, Any]) -> PageAdditions:
+    return PageAdditions(
         results=[
             Result("main net", metrics["baseline"], "after step 1"),
             Result("main net, trained longer", metrics["baseline_long"], "as many epochs as SRN"),

@@ -34,7 +34,7 @@ _DEFINITIONS: Final = {
 
 @final
 @dataclass(frozen=True)
-class Beside:
+class PageAdditions:
     """What a run's page shows in addition to the run itself.
 
     Args:
@@ -46,13 +46,13 @@ class Beside:
     pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None) -> Path:
+def report_run(outcome: Outcome, config: RunConfig, additions: PageAdditions | None = None) -> Path:
     """Write `report.html` and the attention pictures of a run, and return the path of the page.
 
     Raises:
         RunError: They cannot be written.
     """
-    beside = beside or Beside()
+    additions = additions or PageAdditions()
     last = outcome.results[-1]
     pictures = draw_pictures(outcome)
     named = f"{config.head.name} over {config.backbone.name}"
@@ -71,8 +71,8 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
             "seed": str(config.seed),
         },
         steps=[_step_result(config, result) for result in outcome.results],
-        results=[*beside.results, Result(named, last)],
-        pointing=beside.pointing,
+        results=[*additions.results, Result(named, last)],
+        pointing=additions.pointing,
         charts=_charts(config, outcome),
         pictures=pictures,
         recipe=_recipe(config),

@@ -85,10 +85,12 @@ def draw(chart: Chart) -> str:
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
-    return _bare(buffer.getvalue(), label=f"{chart.title}: {chart.y_label} over {chart.x_label}")
+    return _without_header(
+        buffer.getvalue(), label=f"{chart.title}: {chart.y_label} over {chart.x_label}"
+    )
 
 
-def _bare(document: str, *, label: str) -> str:
+def _without_header(document: str, *, label: str) -> str:
     """The `<svg>` element for use in HTML: it has no fixed size and no addresses of standards."""
     element = document[document.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
