@@ -1,7 +1,7 @@
 """Multi-label image classification around the Spatial Regularization Network (SRN).
 
-The names below are the public ones; each is loaded when it is first used, so that importing
-manylabel costs nothing.
+The public names are in `__all__`. Each of them is loaded when it is first used, so importing
+manylabel is fast.
 """
 
 from __future__ import annotations

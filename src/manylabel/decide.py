@@ -1,7 +1,7 @@
-"""From logits to decisions: activation, calibration, thresholds, limits, in one value.
+"""The decision: activation, calibration, thresholds and limits, which turn logits into labels.
 
-Every command decides by a `Decision`: predict, evaluate, tune, explain and report. It needs NumPy
-only, so whatever computes the logits, the scores and labels are the same.
+The commands predict, evaluate, tune, explain and report all use a `Decision`. It needs only NumPy.
+So scores and labels do not depend on the framework that computes the logits.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Scores = NDArray[np.floating[Any]]
 
 @final
 class Decision(Config):
-    """What turns the logits of C labels into scores, and scores into labels."""
+    """Turns the logits of C labels into scores, and scores into predicted labels."""
 
     activation: Literal["sigmoid"] = "sigmoid"
-    """From a logit to a score, 0..1."""
+    """The function that turns a logit into a score, 0..1."""
     calibration: Calibration | None = None
-    """What the scores go through after the activation; None: nothing."""
+    """The calibration of the scores after the activation; None: they are not calibrated."""
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    """One for each label: a score that reaches it is a decision for the label. They are thresholds
-    of the calibrated scores if there is a calibration."""
+    """A threshold for each label: the label is predicted if its score reaches the threshold. If
+    there is a calibration, they are thresholds of the calibrated scores."""
     at_least: Annotated[int, Field(ge=0)] = 0
-    """How many labels each image is given at least, whatever the thresholds."""
+    """The smallest number of labels of each image, whatever the thresholds."""
     at_most: Annotated[int, Field(ge=1)] | None = None
-    """How many labels at most; None: any number."""
+    """The largest number of labels of each image; None: no limit."""
 
     @model_validator(mode="after")
     def _check(self) -> Decision:
@@ -46,12 +46,12 @@ class Decision(Config):
             raise ValueError(error.what) from None
         if self.calibration is not None and self.calibration.num_labels != self.num_labels:
             given = self.calibration.num_labels
-            raise ValueError(f"a calibration of {given} labels for {self.num_labels}")
+            raise ValueError(f"a calibration of {given} labels for {self.num_labels} labels")
         return self
 
     @property
     def num_labels(self) -> int:
-        """C."""
+        """The number of labels C."""
         return len(self.thresholds)
 
     @property
@@ -60,15 +60,15 @@ class Decision(Config):
         return self.at_least > 0 or self.at_most is not None
 
     def scores(self, logits: Scores) -> Scores:
-        """Scores [N, C], 0..1, of logits [N, C], in their type: activated, then calibrated."""
+        """Scores [N, C], 0..1, after activation and calibration; same type as logits [N, C]."""
         return self.calibrated(sigmoid(logits))
 
     def calibrated(self, scores: Scores) -> Scores:
-        """Scores [N, C] as they come out, of uncalibrated scores [N, C]."""
+        """Scores [N, C] after the calibration, if there is one, of uncalibrated scores [N, C]."""
         return scores if self.calibration is None else self.calibration.apply(scores)
 
     def decide(self, scores: ArrayLike) -> Decided:
-        """Which labels are decided for: boolean [N, C] of scores [N, C] as they come out.
+        """The predicted labels, boolean [N, C], of scores [N, C] that `scores` returns.
 
         Raises:
             DataError: The scores cannot be used.
@@ -76,25 +76,25 @@ class Decision(Config):
         return decide(scores, self.thresholds, at_least=self.at_least, at_most=self.at_most)
 
     def uncalibrated(self) -> Decision:
-        """The same without a calibration."""
+        """This decision without its calibration."""
         return self.model_copy(update={"calibration": None})
 
     def at_threshold(self, threshold: float) -> Decision:
-        """The same with one threshold, 0..1, for all labels."""
+        """This decision with one threshold, 0..1, for all labels."""
         return self.at_thresholds([threshold] * self.num_labels)
 
     def at_thresholds(self, thresholds: Sequence[float]) -> Decision:
-        """The same with other thresholds [C], 0..1."""
+        """This decision with other thresholds [C], 0..1."""
         assert len(thresholds) == self.num_labels, (len(thresholds), self.num_labels)
         return self.model_copy(update={"thresholds": tuple(map(float, thresholds))})
 
 
 def sigmoid(logits: Scores) -> Scores:
-    """Scores of logits of any shape, in their type.
+    """The sigmoid of logits of any shape, in the type of the logits.
 
-    They are computed in double precision and rounded once, so they do not depend on the processor
-    or on where in an array a logit stands.
+    It is computed in double precision and rounded once. So a score does not depend on the processor
+    or on the position of the logit in the array.
     """
     exact = np.asarray(logits, dtype=np.float64)
-    small = np.exp(-np.abs(exact))  # of -|x|, which cannot overflow
+    small = np.exp(-np.abs(exact))  # exp(-|x|) cannot overflow
     return np.where(exact >= 0, 1 / (1 + small), small / (1 + small)).astype(logits.dtype)

@@ -1,7 +1,8 @@
-"""The whole main job on drawn scenes: what `manylabel demo` runs.
+"""The demo: it trains and measures SRN on drawn scenes. `manylabel demo` runs it.
 
-Draw a data set; train SRN in its four steps; train its main net on for as long as steps 2 to 4
-took, which is the fair baseline; measure both; see where their maps point; write it all down.
+The demo draws a data set and trains SRN in its four steps. As a fair baseline it trains SRN's main
+net alone, after step 1, for as many more epochs as steps 2 to 4 have. It measures both models and
+plays the pointing game with their maps. Figures and a report are written to a folder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
-from manylabel.train.page.build import REPORT, Beside, report_run
+from manylabel.train.page.build import REPORT, PageAdditions, report_run
 from manylabel.train.page.content import Result
 from manylabel.train.run import load_records, run
 
@@ -35,28 +36,28 @@ DEMO_RECIPE: Final = "demo-tiny-srn"
 
 
 def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
-    """Run the demo and give back what its `metrics.json` holds.
+    """Run the demo and return the content of its `metrics.json`.
 
-    One that was stopped is gone on with; one that is done is not run again.
+    A demo that was stopped is resumed. A demo that is finished is not run again.
 
     Args:
-        folder: Where everything goes: scenes, bundle, metrics, recipe, pictures, report.
-        seed: Of scenes, weights and order.
-        reporter: Who is told.
+        folder: The folder for scenes, bundle, metrics, recipe, pictures and report.
+        seed: The seed of the scenes, the initial weights and the order of images.
+        reporter: Reports progress.
 
     Raises:
         CheckpointError: The folder holds another run.
-        DataError: The folder holds other scenes, or something else.
+        DataError: The folder holds other scenes, or other files.
         RunError: The disk is full, or the run was stopped.
     """
     began = time.monotonic()
     config = _recipe(seed, folder)
     records = _scenes(folder / "scenes", config, reporter)
     if (done := _finished(folder, seed)) is not None:
-        reporter.say(f"{folder} holds this demo already. Remove it to run the demo anew.")
+        reporter.say(f"{folder} already holds this demo. Remove it to run the demo again.")
         return done
     srn = _run(config, records, folder, reporter)
-    reporter.say("Now the baseline: the main net alone, trained on for as many epochs.")
+    reporter.say("The baseline: the main net alone, trained for as many more epochs.")
     longer = _train_main_net_on(config, srn, records, reporter)
     pointing = _pointing(srn, longer, reporter)
     metrics = {
@@ -67,7 +68,7 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
         "pointing_game": pointing,
     }
     write_metrics(folder, metrics)
-    report_run(srn, config, _beside(metrics))
+    report_run(srn, config, _page_additions(metrics))
     return metrics
 
 
@@ -100,7 +101,7 @@ def _scenes(folder: Path, config: RunConfig, reporter: Reporter) -> Records:
 def _train_main_net_on(
     config: RunConfig, srn: Outcome, records: Records, reporter: Reporter
 ) -> Outcome:
-    """The main net after step 1, trained for as many epochs more as steps 2 to 4 took."""
+    """Train the main net of step 1 for as many more epochs as steps 2 to 4 have."""
     first, *rest = config.steps
     longer = first.model_copy(update={"epochs": sum(step.epochs for step in rest)})
     tables = config.model_dump(mode="json", exclude_none=True)
@@ -125,7 +126,7 @@ def _run(
 
 
 def _finished(folder: Path, seed: int) -> dict[str, Any] | None:
-    """What `metrics.json` holds if this very demo ran to its end."""
+    """The content of `metrics.json` if the demo with this seed is finished, else None."""
     path = folder / METRICS
     if not path.exists() or not (folder / REPORT).exists():
         return None
@@ -134,10 +135,10 @@ def _finished(folder: Path, seed: int) -> dict[str, Any] | None:
 
 
 def _pointing(srn: Outcome, longer: Outcome, reporter: Reporter) -> dict[str, Any]:
-    """Shares of hits of U, of class activation maps, and of chance.
+    """The shares of hits of U and of class activation maps, and that of chance.
 
-    `cam` is the map of the main net inside the trained SRN, `cam_baseline_long` that of the main
-    net which was trained on alone.
+    `cam` is for the class activation maps of the main net inside the trained SRN.
+    `cam_baseline_long` is for those of the baseline: the main net that was trained alone.
     """
     reporter.begin("pointing game", len(srn.held_out))
     games = _games(srn)
@@ -160,11 +161,11 @@ def _games(outcome: Outcome) -> dict[str, PointingGame]:
     return score_localisation(Predictor.load(outcome.bundle), outcome.held_out)
 
 
-def _beside(metrics: Mapping[str, Any]) -> Beside:
-    return Beside(
+def _page_additions(metrics: Mapping[str, Any]) -> PageAdditions:
+    return PageAdditions(
         results=[
             Result("main net", metrics["baseline"], "after step 1"),
-            Result("main net, trained on", metrics["baseline_long"], "as many epochs as SRN"),
+            Result("main net, trained longer", metrics["baseline_long"], "as many epochs as SRN"),
         ],
         pointing=metrics["pointing_game"]["games"],
     )

@@ -1,7 +1,7 @@
-"""Prediction: images in, scores and labels out; one path for every command that scores.
+"""Prediction: scores and labels of images.
 
-Evaluation, explanation and whatever serves a model all go through `Predictor`, so that the same
-image gets the same scores and labels everywhere.
+All commands that use a model, for instance those of prediction, evaluation and explanation, use
+`Predictor`. So an image has the same scores and labels everywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from manylabel.metrics.f1 import Decided
 from manylabel.preprocess import InputSpec
 
 _DECODERS: Final = 4
-"""Threads that decode, which happens outside of Python's lock."""
+"""The number of threads that decode images. Decoding releases Python's global lock."""
 
 
 @final
@@ -40,8 +40,8 @@ class Prediction:
         key: The image's name.
         labels: The C labels.
         scores: float32 [C], 0..1, after the activation and the calibration, if there is one.
-        decided: Boolean [C], the labels that are decided for.
-        calibrated: The scores went through a calibration.
+        decided: Boolean [C]: the labels that are predicted.
+        calibrated: Whether the scores are calibrated.
     """
 
     key: str
@@ -52,21 +52,21 @@ class Prediction:
 
     @property
     def names(self) -> list[str]:
-        """The labels that are decided for, highest score first."""
+        """The predicted labels, highest score first."""
         return [name for name, _ in self.found()]
 
     def found(self) -> list[tuple[str, float]]:
-        """The labels that are decided for with their scores, highest score first."""
+        """The predicted labels with their scores, highest score first."""
         return [self._with_score(i) for i in self._order() if self.decided[i]]
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """The `k` labels of the highest scores with these, whether decided for or not."""
+        """The `k` labels with the highest scores, and these scores, whether predicted or not."""
         return [self._with_score(i) for i in self._order()[:k]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON: `image`, `labels` as `names` gives them, `scores` by name.
+        """The prediction, ready for JSON: `image`, `labels` as in `names`, and `scores` by label.
 
-        `calibrated` is there, and true, only if they are.
+        If the scores are calibrated, there is also `calibrated`, which is true.
         """
         scores = dict(zip(self.labels, self.scores.tolist(), strict=True))
         state = {"calibrated": True} if self.calibrated else {}
@@ -76,21 +76,21 @@ class Prediction:
         return self.labels[column], float(self.scores[column])
 
     def _order(self) -> list[int]:
-        """Columns by falling score; of equal ones the first label first."""
+        """The labels' positions by falling score; equal scores are in the order of the labels."""
         return np.argsort(-self.scores, kind="stable").tolist()
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PredictedBatch:
-    """What became of some images that follow one another: scores, labels, and errors of bad ones.
+    """The scores, labels and errors of a batch of images.
 
     Args:
-        keys: The names of all images of the batch, in their order.
-        good: int64 [N], the places in `keys` of the images that were scored, in order.
-        scores: float32 [N, C], 0..1, of those.
-        decided: Boolean [N, C], likewise.
-        errors: The rest, by their place in `keys`.
+        keys: The names of all images of the batch, in order.
+        good: int64 [N]: the positions in `keys` of the N images that were scored, in order.
+        scores: float32 [N, C], 0..1: the scores of these images.
+        decided: Boolean [N, C]: the predicted labels of these images.
+        errors: The errors of the other images, by their position in `keys`.
     """
 
     keys: tuple[str, ...]
@@ -102,12 +102,12 @@ class PredictedBatch:
 
 @final
 class Predictor:
-    """A model at work: preprocessing, engine and decision.
+    """Predicts with a model: it combines preprocessing, engine and decision.
 
     Args:
-        engine: What computes the logits.
-        decision: What turns them into labels; the model's own if not given.
-        batch_size: Images that are scored at once.
+        engine: Computes the logits.
+        decision: Turns logits into labels; the model's own decision if not given.
+        batch_size: The number of images that are scored at once.
 
     Raises:
         ConfigError: The batch size is below 1.
@@ -136,8 +136,8 @@ class Predictor:
 
         Args:
             folder: A bundle.
-            device: `auto` (a GPU if there is one), or a device's name as PyTorch has it.
-            batch_size: Images that are scored at once.
+            device: `auto` (a GPU if there is one), or the name of a torch device.
+            batch_size: The number of images that are scored at once.
 
         Raises:
             BundleError: There is no bundle, or it cannot be used.
@@ -146,11 +146,11 @@ class Predictor:
         return cls(load_engine(folder, device=device), batch_size=batch_size)
 
     def deciding(self, decision: Decision) -> Predictor:
-        """The same model with another decision."""
+        """A predictor of the same model with another decision."""
         return Predictor(self.engine, decision, batch_size=self.batch_size)
 
     def predict(self, source: ImageSource) -> Prediction:
-        """The scores and labels of one image.
+        """The prediction for one image.
 
         Args:
             source: A path, the bytes of an image file, or an image that Pillow has opened.
@@ -164,7 +164,7 @@ class Predictor:
     def predict_many(
         self, sources: Iterable[tuple[str, ImageSource]]
     ) -> Iterator[Prediction | ImageError]:
-        """The scores and labels of many images, in their order; an error stands for a bad image.
+        """The predictions for many images, in order. A bad image yields its error instead.
 
         Args:
             sources: As for `predict_batches`.
@@ -173,22 +173,22 @@ class Predictor:
         try:
             for batch in batches:
                 rows = iter(zip(batch.scores, batch.decided, strict=True))
-                for place, key in enumerate(batch.keys):
-                    bad = batch.errors.get(place)
-                    yield self._prediction(key, *next(rows)) if bad is None else bad
+                for position, key in enumerate(batch.keys):
+                    error = batch.errors.get(position)
+                    yield self._prediction(key, *next(rows)) if error is None else error
         finally:
             batches.close()
 
     def predict_batches(
         self, sources: Iterable[tuple[str, ImageSource]]
     ) -> Generator[PredictedBatch, None, None]:
-        """The scores and labels of many images, batch by batch, in their order.
+        """The scores and labels of many images, batch by batch, in order.
 
-        Images are read when they are about to be needed, so `sources` may be long. All batches
-        but the last are of `batch_size` images, bad ones included.
+        Images are read only shortly before they are needed, so `sources` may be long. Each batch
+        except the last one has `batch_size` images, including bad ones.
 
         Args:
-            sources: Pairs of a key, which the prediction carries, and an image.
+            sources: Pairs of a key and an image. The key becomes that of the prediction.
         """
         images = self._prepare_ahead(sources)
         try:
@@ -228,7 +228,7 @@ class Predictor:
     def _prepare_ahead(
         self, sources: Iterable[tuple[str, ImageSource]]
     ) -> Generator[tuple[str, NDArray[np.uint8] | ImageError], None, None]:
-        """Keys and pixels in order; while one batch is scored the next is being decoded."""
+        """Keys and pixels in order. The next batch is decoded while a batch is scored."""
         rest = iter(sources)
         waiting: deque[tuple[str, Future[NDArray[np.uint8] | ImageError]]] = deque()
         pool = ThreadPoolExecutor(max_workers=_DECODERS)

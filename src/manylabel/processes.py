@@ -1,15 +1,15 @@
-"""Several processes that work together: how they share batches, results, errors and writing.
+"""How several processes share batches, results, errors and the writing of files.
 
-The unit is the batch. Batches are cut from the data set in its order, whatever the number of
-processes, and process r of n takes the batches r, r + n, r + 2n ... So each image is scored in the
-same batch by one process or by many, which matters: a convolution's last bits depend on the batch.
-Nothing is padded and nothing comes twice.
+The unit of work is the batch. A data set is divided into batches in its order, and the batches do
+not depend on the number of processes. Process r of n takes the batches r, r + n, r + 2n and so on.
+So an image is always scored in the same batch. This matters, since the last bits of a convolution
+depend on the batch. Nothing is padded, and no image is scored twice.
 
-Results are exchanged in turns. In each turn every process gives one batch's results to all, or the
-error that it met. So the results come out in the order of the data set, an error on one process is
-an error on all, and no process waits for ever.
+Results are exchanged in turns. In each turn, each process sends the results of one batch to all
+processes, or the error that occurred. So results are in the order of the data set, an error on one
+process is raised on all, and no process waits for ever.
 
-One process alone needs no torch: it is imported where several processes work together.
+A single process needs no torch. torch is imported only if several processes work together.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LAUNCHED: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 @final
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that work together.
+    """The number of this process, and the number of processes that work together.
 
     Args:
         rank: The number of this process, from 0.
-        count: How many there are.
+        count: The number of processes.
     """
 
     rank: int = 0
@@ -49,7 +49,10 @@ class Processes:
         return self.rank == 0
 
     def share(self, batches: Iterable[T]) -> Iterator[T]:
-        """The batches of this process, out of all batches in order.
+        """The batches of this process.
+
+        Args:
+            batches: All batches, in order.
 
         Example:
             >>> list(Processes(rank=1, count=3).share("abcdefgh"))
@@ -58,7 +61,11 @@ class Processes:
         return islice(batches, self.rank, None, self.count)
 
     def positions(self, size: int, batch_size: int) -> Iterator[int]:
-        """The positions of this process's images, out of `size` images in batches of `batch_size`.
+        """The positions of this process's images.
+
+        Args:
+            size: The number of all images.
+            batch_size: The number of images of each batch.
 
         Example:
             >>> list(Processes(rank=1, count=2).positions(7, batch_size=2))
@@ -68,12 +75,15 @@ class Processes:
             yield from range(start, min(start + batch_size, size))
 
     def count_of(self, size: int, batch_size: int) -> int:
-        """How many `positions` gives."""
+        """The number of positions that `positions` yields."""
         starts = range(self.rank * batch_size, size, self.count * batch_size)
         return sum(min(batch_size, size - start) for start in starts)
 
     def device(self, name: str) -> str:
-        """The device that this process takes where all were given `name`: a GPU of its own."""
+        """The device of this process, if all processes are given the device `name`.
+
+        For `auto` and `cuda`, each process has its own GPU, as far as there are enough.
+        """
         if self.count == 1 or name not in {"auto", "cuda"}:
             return name
         import torch
@@ -85,8 +95,8 @@ class Processes:
 
 
 def processes() -> Processes:
-    """The processes that work together now: those of torch's process group, if there is one."""
-    dist = sys.modules.get("torch.distributed")  # without it there is no process group
+    """The processes of torch's process group. Without a group, this process alone."""
+    dist = sys.modules.get("torch.distributed")  # if it is not imported, there is no group
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return Processes()
     return Processes(dist.get_rank(), dist.get_world_size())
@@ -118,12 +128,13 @@ def require_one_process(command: str) -> None:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Joins the processes that torchrun started this one with, if it did, until the end.
+    """A context in which the processes that torchrun started are connected.
 
-    A process group that stands already, as Fabric makes one, is used and left standing.
+    Without torchrun it does nothing. A process group that already exists, for instance one that
+    Fabric made, is used and is not closed.
 
     Raises:
-        RunError: The others cannot be reached.
+        RunError: The other processes cannot be reached.
     """
     if launched_count() == 1 or processes().count > 1:
         yield processes()
@@ -136,22 +147,22 @@ def joined() -> Iterator[Processes]:
         raise _connection_lost(error) from error
     try:
         yield processes()
-        with suppress(RuntimeError):  # a process that failed alone has reported it already
+        with suppress(RuntimeError):  # a process that failed has already reported its error
             dist.barrier()
     finally:
         dist.destroy_process_group()
 
 
 def in_turns(own: Iterable[T]) -> Iterator[T]:
-    """The results of all processes, on each of them, in the order of the whole data set.
+    """The results of all processes, in the order of the data set; each process gets all of them.
 
     Args:
-        own: The results of this process, of the batches that `Processes.share` gives. They are
-            computed one by one, as the results of all are read.
+        own: The results of this process, one for each of the batches that `Processes.share` gives
+            it. They are computed one at a time, when they are needed.
 
     Raises:
-        ManylabelError: Computing a result raised one, here or on another process.
-        RunError: Another process failed otherwise, or is gone.
+        ManylabelError: This process or another one raised it when it computed a result.
+        RunError: Another process failed with another error, or ended.
     """
     if processes().count == 1:
         yield from own
@@ -162,11 +173,11 @@ def in_turns(own: Iterable[T]) -> Iterator[T]:
 
 
 def agreed(work: Callable[[], T]) -> T:
-    """The result of `work` on this process, once it has succeeded on all processes.
+    """Do `work` on all processes, and return this process's result if all succeed.
 
     Raises:
-        ManylabelError: It raised one, here or on another process.
-        RunError: Another process failed otherwise, or is gone.
+        ManylabelError: `work` raised it on this process or on another one.
+        RunError: Another process failed with another error, or ended.
     """
     if processes().count == 1:
         return work()
@@ -176,14 +187,14 @@ def agreed(work: Callable[[], T]) -> T:
 
 
 def from_leader(work: Callable[[], T]) -> T:
-    """The result of `work`, which only the leading process does: the others wait for its result.
+    """Do `work` on the leading process only, and return its result on all processes.
 
     Args:
         work: For instance, it writes files that all processes read afterwards.
 
     Raises:
-        ManylabelError: The leading process raised one.
-        RunError: Another process failed otherwise, or is gone.
+        ManylabelError: `work` raised it on the leading process.
+        RunError: Another process failed with another error, or ended.
     """
     if processes().count == 1:
         return work()
@@ -191,11 +202,15 @@ def from_leader(work: Callable[[], T]) -> T:
 
 
 def require_same(value: object, what: str) -> None:
-    """Returns if all processes hold an equal `value`.
+    """Check that all processes have an equal `value`.
+
+    Args:
+        value: The value of this process.
+        what: What the value describes, for the error.
 
     Raises:
-        DataError: They do not see the same `what`.
-        RunError: Another process is gone.
+        DataError: The values differ.
+        RunError: Another process ended.
     """
     if processes().count == 1:
         return
@@ -205,27 +220,27 @@ def require_same(value: object, what: str) -> None:
         raise DataError(
             f"The processes do not have the same {what}: process {different[0]} differs from 0.",
             where=f"{len(values)} processes",
-            fix="Give all of them the same files and the same options.",
+            fix="Give all processes the same files and the same options.",
         )
 
 
 @dataclass(frozen=True)
 class _Turn(Generic[T]):
-    """What one process sends to all."""
+    """What a process sends to all processes in a turn: a result or an error."""
 
     result: T | None
     error: ManylabelError | None
 
 
 def _exchange(work: Callable[[], T]) -> list[T]:
-    """The result of `work` on each process, by rank; an error on one is raised on all."""
+    """Do `work` on all processes, and return all results by rank; an error is raised on all."""
     import torch.distributed as dist
 
     rank, count = processes().rank, processes().count
     own: Exception | None = None
     try:
         turn = _Turn(work(), None)
-    except Exception as error:  # whatever it is, the others wait for it
+    except Exception as error:  # any error must be sent, since the other processes wait
         own, turn = error, _Turn(None, _error_for_others(error, rank))
     turns: list[Any] = [None] * count
     try:
@@ -241,19 +256,19 @@ def _exchange(work: Callable[[], T]) -> list[T]:
 
 
 def _error_for_others(error: Exception, rank: int) -> ManylabelError:
-    """The error that the other processes raise."""
+    """The error that the other processes raise if this process has `error`."""
     if isinstance(error, ManylabelError):
         return error
     return RunError(
-        f"Process {rank} could not go on: {type(error).__name__}: {error}",
+        f"Process {rank} failed: {type(error).__name__}: {error}",
         where=f"process {rank}",
-        fix="What it printed says more.",
+        fix="See the output of that process.",
     )
 
 
 def _connection_lost(error: Exception) -> RunError:
     return RunError(
-        f"The processes lost each other: {str(error).splitlines()[0]}",
+        f"The connection to the other processes was lost: {str(error).splitlines()[0]}",
         where="torch.distributed",
-        fix="See what the others printed; one of them may have been killed.",
+        fix="See the output of the other processes; one of them may have been killed.",
     )

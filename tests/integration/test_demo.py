@@ -47,12 +47,12 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
-    """A demo that nothing stopped: its folder and its figures. Read it only."""
+    """A demo that was not stopped: its folder and its figures. Tests only read it."""
     folder = tmp_path_factory.mktemp("whole") / "demo"
     return folder, module.run_demo(folder, 0, quiet())
 
 
-def test_the_demo_leaves_what_it_promises(whole):
+def test_the_demo_writes_all_its_files(whole):
     folder, metrics = whole
     assert metrics == json.loads((folder / "metrics.json").read_text())
     assert list(metrics["steps"]) == ["1", "2", "3", "4"]
@@ -76,15 +76,15 @@ def test_the_demo_leaves_what_it_promises(whole):
 
     again = CliRunner().invoke(command, ["--out", str(folder)])
     assert again.exit_code == 0, again.output
-    assert "holds this demo already" in again.stderr
+    assert "already holds this demo" in again.stderr
     assert f"{100 * metrics['srn']['mAP']:.1f}" in again.stdout
 
 
 @pytest.mark.parametrize("batches_before_stop", [5, 13])
-def test_a_stopped_demo_goes_on_when_it_is_called_again(
+def test_a_stopped_demo_resumes_when_it_is_called_again(
     whole, tmp_path, monkeypatch, batches_before_stop
 ):
-    """Stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
+    """It is stopped within SRN's steps (four of 3 batches), and within the baseline after them."""
     seen = 0
     original = LossMonitor.add
 

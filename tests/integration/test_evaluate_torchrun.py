@@ -52,7 +52,7 @@ def test_two_processes_print_once_what_one_prints(tiny_bundle, photos: Path, cap
         assert saved["images"].tolist() == [f"{i}.png" for i in range(11)]
 
 
-def test_an_error_is_told_once_and_ends_all(tiny_bundle, photos: Path) -> None:
+def test_an_error_is_printed_once_and_ends_all_processes(tiny_bundle, photos: Path) -> None:
     for name in ("1.png", "9.png"):  # in batches of different processes
         photos.with_name(name).write_bytes(b"")
     two = evaluate(tiny_bundle, "--data", photos, "--batch-size", 3)

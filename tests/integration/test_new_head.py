@@ -46,15 +46,15 @@ epochs = 1
 
 
 class SpotsHead(Head):
-    """Each label's logit is its mean over the mid map, and how often the training set shows it."""
+    """A label's logit is a mean over the mid map plus a term for the label's training frequency."""
 
     class Config(HeadConfig):
         name: Literal["spots"] = "spots"
         """Which head."""
         strength: float = 1.0
-        """Weight of how often a label is present."""
+        """The weight of the label's frequency."""
         grid: tuple[int, int] | None = None
-        """The mid map's; found when the head is built."""
+        """The size of the mid map; it is set when the head is built."""
 
     steps: Mapping[str, StepPlan] = {
         "warm-up": StepPlan(1, "spots", ("head.spots",), ("spots",), "spots"),
@@ -88,7 +88,7 @@ class SpotsHead(Head):
 
 @pytest.fixture
 def call(monkeypatch, capsys) -> Callable[..., str]:
-    """The command line, with the head in the table; gives what was printed."""
+    """Run the command line with the head in the table, and return what it printed."""
     monkeypatch.setitem(HEADS, "spots", SpotsHead)
 
     def run(*arguments: object) -> str:

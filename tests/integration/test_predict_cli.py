@@ -1,4 +1,4 @@
-"""A bundle in use, as a user does it: `manylabel` in a process of its own."""
+"""Prediction and evaluation as a user runs them: `manylabel` in its own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(make_image, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_predict_writes_results_to_stdout_and_faults_to_stderr(
+def test_predict_writes_results_to_stdout_and_errors_to_stderr(
     tiny_bundle: Path, folder: Path
 ) -> None:
     (folder / "photos" / "cat" / "0.jpg").write_bytes(b"")
@@ -63,7 +63,7 @@ def test_evaluate_prints_one_object(tiny_bundle: Path, folder: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_mistake_is_told_in_three_lines(
+def test_a_users_mistake_is_three_lines(
     tiny_bundle: Path, folder: Path, arguments: list[str], what: str, capsys, monkeypatch
 ) -> None:
     monkeypatch.chdir(folder)
@@ -81,7 +81,7 @@ def test_a_users_mistake_has_no_traceback(folder: Path) -> None:
 
 
 def assert_three_lines(message: str, what: str) -> None:
-    """What is wrong, where, and how to mend it."""
+    """An error says what is wrong, where, and how to correct it."""
     first, *rest = message.splitlines()
     assert first.startswith(f"Error: {what}")
     assert [line.split(":")[0].strip() for line in rest] == ["where", "fix"]

@@ -1,4 +1,4 @@
-"""The report in a real browser: it opens without a complaint, and its table sorts."""
+"""A run's page in a real browser: it opens without an error, and its table can be sorted."""
 
 from __future__ import annotations
 

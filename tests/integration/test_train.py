@@ -91,7 +91,7 @@ def same(a, b):
     return all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_a_run_leaves_everything_behind(trained):
+def test_a_run_writes_all_its_files(trained):
     config, outcome = trained
     names = {path.name for path in outcome.folder.iterdir()}
     assert names >= {"bundle", "steps", "metrics.json", "recipe.toml", "log.jsonl", "checkpoint.pt"}
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(scenes, records, 
 
 
 @pytest.mark.parametrize("batches_before_stop", [3, 20, 25, 61])
-def test_a_stopped_run_goes_on_to_the_same_end(
+def test_a_stopped_run_resumes_to_the_same_result(
     scenes, records, trained, tmp_path, monkeypatch, batches_before_stop
 ):
     """Stopped in steps 1, 2 and 4, once after an epoch's last batch; 10 batches an epoch."""
@@ -180,15 +180,17 @@ def test_a_foreign_or_missing_checkpoint_is_refused(scenes, records, trained, tm
         run(recipe(scenes), records, tmp_path, quiet(), resume=True)
 
 
-def test_a_folder_that_holds_a_run_is_not_written_over(scenes, records, trained):
+def test_a_folder_that_holds_a_run_is_not_overwritten(scenes, records, trained):
     _, outcome = trained
     before = (outcome.folder / "checkpoint.pt").read_bytes()
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already holds a run"):
         run(recipe(scenes), records, outcome.folder, quiet())
     assert (outcome.folder / "checkpoint.pt").read_bytes() == before
 
 
-def test_a_loss_that_is_no_number_stops_and_says_since_when(scenes, records, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(
+    scenes, records, tmp_path, monkeypatch
+):
     config = recipe(scenes)
     original, calls = step_state.build_optimizer, 0
 
@@ -214,7 +216,7 @@ def test_a_loss_that_is_no_number_stops_and_says_since_when(scenes, records, tmp
     assert all(torch.isfinite(t).all() for t in saved["parts"]["classifier"].values())
 
 
-def test_keep_best_hands_on_the_epoch_with_the_best_validation_map(scenes, records, tmp_path):
+def test_keep_best_keeps_the_epoch_with_the_best_validation_map(scenes, records, tmp_path):
     steps = [{"kind": "main", "epochs": 4}]
     config = recipe(scenes, keep="best", head={"name": "linear"}, steps=steps)
     outcome = run(config, records, tmp_path / "best", quiet())
@@ -224,7 +226,7 @@ def test_keep_best_hands_on_the_epoch_with_the_best_validation_map(scenes, recor
     assert found.measures.mAP == pytest.approx(max(by_epoch), abs=1e-4)
 
 
-def test_a_validation_split_without_positives_chooses_nothing(scenes, records, tmp_path):
+def test_without_validation_positives_the_last_epoch_is_kept(scenes, records, tmp_path):
     items = tuple(
         replace(item, targets=np.zeros_like(item.targets)) if item.split == "val" else item
         for item in records
@@ -245,7 +247,7 @@ def test_a_validation_split_without_positives_chooses_nothing(scenes, records, t
 
 @pytest.mark.parametrize(
     ("kept", "what"),
-    [({"train"}, "neither a val nor a test"), ({"val", "test"}, "too few to train")],
+    [({"train"}, "no val split and no test split"), ({"val", "test"}, "too few images")],
 )
 def test_too_few_images_are_refused_before_work_begins(scenes, records, tmp_path, kept, what):
     items = tuple(item for item in records if item.split in kept)
@@ -277,7 +279,7 @@ def test_the_report_of_a_run_opens_and_names_its_figures(trained):
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on_by_resume(scenes, tmp_path):
+def test_a_killed_command_can_be_resumed(scenes, tmp_path):
     """The command line in processes of its own: SIGINT, its exit code and words, then --resume."""
     import tomli_w
 
@@ -301,10 +303,10 @@ def test_a_killed_command_goes_on_by_resume(scenes, tmp_path):
         [*command, "--resume", str(folder)], capture_output=True, text=True, timeout=300
     )
     assert second.returncode == 0, second.stderr
-    assert "Going on from" in second.stderr
+    assert "Resuming from" in second.stderr
     assert Path(folder, "bundle", "model.safetensors").exists()
     third = subprocess.run(
         [*command, "--resume", str(tmp_path / "nowhere")], capture_output=True, text=True
     )
     assert third.returncode == 2
-    assert "There is no run to go on with" in third.stderr
+    assert "There is no run to resume" in third.stderr

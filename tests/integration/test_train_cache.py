@@ -1,4 +1,4 @@
-"""A run with `cache = true`: the same run, its images decoded once."""
+"""A run with `cache = true` has the same result, and decodes its images once."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_a_cached_run_is_the_same_run(
     )
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
     side = 64 if augment["name"] == "paper" else 56
-    assert f"Keeping the 48 images of train at {side}x{side} pixels: 0.00 GB in " in said.getvalue()
-    assert "Keeping the 24 images of test at 56x56 pixels" in said.getvalue()
+    assert f"Caching the 48 images of train at {side}x{side} pixels: 0.00 GB in " in said.getvalue()
+    assert "Caching the 24 images of test at 56x56 pixels" in said.getvalue()
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
@@ -114,10 +114,10 @@ def test_the_caches_are_the_check_of_the_images(
 
 
 @pytest.mark.parametrize("goes_on_with", [False, True])
-def test_a_run_may_go_on_with_or_without_a_cache(
+def test_a_run_can_resume_with_or_without_a_cache(
     records: Records, tmp_path: Path, goes_on_with: bool
 ) -> None:
-    """The cache is no part of what a run is: no pixel depends on it."""
+    """The cache does not belong to the identity of a run: no pixel depends on it."""
     cached = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
     first, second = (recipe(), cached) if goes_on_with else (cached, recipe())
     done = run(first, records, tmp_path / "run", reporter(io.StringIO()))
@@ -129,10 +129,10 @@ def test_a_run_may_go_on_with_or_without_a_cache(
     ("changes", "what"),
     [
         ({"augment": {"name": "flip"}, "cache": True}, "leave out cache"),
-        ({"augment": {"name": "none", "randaugment": 5}}, "without augment.randaugment"),
+        ({"augment": {"name": "none", "randaugment": 5}}, "does not allow augment.randaugment"),
     ],
 )
-def test_what_cached_maps_leave_no_room_for_is_refused(
+def test_settings_that_cached_maps_do_not_allow_are_refused(
     changes: dict[str, object], what: str
 ) -> None:
     steps = [{"kind": "main", "epochs": 1, "freeze": ["backbone"]}]

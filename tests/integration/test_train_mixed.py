@@ -1,4 +1,4 @@
-"""Training on mixed images: a stopped run ends as a whole one; a share of 1 is no mixing."""
+"""Training on mixed images: stopped runs resume exactly; a kept fraction of 1 is no mixing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def trained(mixing, records, folder, **options):
 
 @pytest.fixture(scope="module")
 def whole(records, tmp_path_factory):
-    """Weights and history of a run that nothing stopped."""
+    """Weights and history of a run that was not stopped."""
     return trained("either", records, tmp_path_factory.mktemp("runs") / "whole")
 
 
@@ -72,7 +72,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("batches_before_stop", [2, 8, 10])
-def test_a_stopped_run_goes_on_to_the_same_end(
+def test_a_stopped_run_resumes_to_the_same_result(
     records, whole, tmp_path, monkeypatch, batches_before_stop
 ):
     """Three batches an epoch: stopped in the first and in the second step, in mid-epoch."""
@@ -94,7 +94,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert resumed_history == history
 
 
-def test_a_share_of_one_trains_the_weights_of_no_mixing(records, tmp_path, monkeypatch):
+def test_a_kept_fraction_of_one_trains_the_same_weights_as_no_mixing(
+    records, tmp_path, monkeypatch
+):
     plain, history = trained("none", records, tmp_path / "plain")
     mixed, _ = trained("cutmix", records, tmp_path / "mixed")
     assert not same(plain, mixed)
@@ -108,8 +110,8 @@ def test_a_share_of_one_trains_the_weights_of_no_mixing(records, tmp_path, monke
     assert unmixed_history == history
 
 
-def test_each_batch_of_a_run_has_a_mixture_of_its_own(records, tmp_path, monkeypatch):
-    """Epochs are counted over the whole run, so that no two steps mix alike."""
+def test_each_batch_of_a_run_has_its_own_mixture(records, tmp_path, monkeypatch):
+    """Epochs are counted over the whole run, so two steps do not have the same mixtures."""
     original, places, mixtures = epoch_batches.draw_mixture, [], []
 
     def note(config, **place):

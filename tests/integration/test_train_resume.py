@@ -1,4 +1,4 @@
-"""A stopped run that goes on: what it restores beside the weights, and under mixed precision."""
+"""Resuming a stopped run: what is restored besides the weights, and mixed precision."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def recipe(**changes):
 
 
 def end_after(monkeypatch, iterations, end):
-    """Call `end` after so many iterations."""
+    """Call `end` after this many iterations."""
     original, seen = Schedule.after_iteration, 0
 
     def count(schedule):
@@ -108,8 +108,8 @@ def test_a_run_stopped_in_an_epoch_ends_with_the_same_bits(
         ).read_bytes()
 
 
-def test_every_generator_draws_what_it_would_have_drawn(records, tmp_path, monkeypatch):
-    """Python's, numpy's and torch's, drawn from after each iteration."""
+def test_after_a_resume_every_generator_draws_the_same_numbers(records, tmp_path, monkeypatch):
+    """The generators of Python, numpy and torch; each draws a number after each iteration."""
     drawn, original = [], Schedule.after_iteration
 
     def draw(schedule):
@@ -140,7 +140,7 @@ def fail():
     [(2, stop, RunError), (5, fail, RuntimeError)],
     ids=["stopped within step 1", "killed after step 1"],
 )
-def test_the_scale_of_fp16_goes_on(records, tmp_path, monkeypatch, iterations, end, error):
+def test_the_loss_scale_of_fp16_is_resumed(records, tmp_path, monkeypatch, iterations, end, error):
     """Four iterations a step. fp16 overflows at first, so the scale falls in each step.
 
     Fabric trains in fp16 on accelerators alone; here it is given the precision of the CPU.

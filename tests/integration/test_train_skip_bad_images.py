@@ -1,4 +1,4 @@
-"""A run that leaves out bad images goes on by the command that it printed when it was stopped."""
+"""A run that leaves out bad images is resumed by the command that it printed when it stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_printed_command_goes_on(
+def test_the_printed_command_resumes_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     counts = {"train": 48, "val": 16, "test": 16}

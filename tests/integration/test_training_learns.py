@@ -1,4 +1,4 @@
-"""Training learns, gives the golden losses, and goes on exactly after every kind of end.
+"""Training learns, gives the golden losses, and resumes exactly after every kind of stop.
 
 The set is drawn here: squares of four colours on noise, one label a colour. Chance is an mAP of
 about 0.4, the share of images that have a label.
@@ -46,7 +46,7 @@ SPLITS = ["train"] * 128 + ["val"] * 16 + ["test"] * 80
 
 
 def draw_squares(folder: Path) -> Path:
-    """A table with a column a label, and its images of 48x48 pixels."""
+    """A table with a column for each label, and its images of 48x48 pixels."""
     rng = np.random.default_rng(0)
     rows = [",".join(["image", *COLOURS, "split"])]
     for number, split in enumerate(SPLITS):
@@ -103,7 +103,7 @@ def require_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
 
 
 def test_training_learns(records: Records, tmp_path: Path) -> None:
-    """The bar is 0.9, and chance about 0.4; seeds 0 to 2 reached 0.994, 0.999 and 0.995."""
+    """The limit is 0.9, and chance is about 0.4. Seeds 0 to 2 reached 0.994, 0.999 and 0.995."""
     config = recipe(steps=[{"kind": "main", "epochs": 12}])
     outcome = run(config, records, tmp_path / "run", quiet())
     losses = [entry["loss"] for entry in outcome.history]
@@ -124,7 +124,7 @@ def test_the_losses_are_the_golden_ones(monkeypatch: pytest.MonkeyPatch) -> None
 def test_half_precision_trains_as_full_precision_does(
     records: Records, tmp_path: Path, precision: str
 ) -> None:
-    """On a CPU Fabric warns that it takes bf16 in the place of fp16."""
+    """On a CPU, Fabric warns that it uses bf16 instead of fp16."""
     steps = [{"kind": "main", "epochs": 1}]
     full = run(recipe(steps=steps), records, tmp_path / "full", quiet())
     expected = pytest.warns(UserWarning, match="fp16 is not supported on CPU")
@@ -136,7 +136,7 @@ def test_half_precision_trains_as_full_precision_does(
     assert any(not torch.equal(weights(half)[name], weights(full)[name]) for name in weights(full))
 
 
-def test_a_run_with_several_workers_goes_on_from_the_middle_of_an_epoch(
+def test_a_run_with_several_workers_resumes_in_the_middle_of_an_epoch(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight batches an epoch; stopped after three of the second, with batches read ahead."""
@@ -159,10 +159,10 @@ def test_a_run_with_several_workers_goes_on_from_the_middle_of_an_epoch(
     assert resumed.history == whole.history
 
 
-def test_a_process_that_was_killed_goes_on_to_the_same_end(
+def test_a_process_that_was_killed_resumes_to_the_same_result(
     squares: Path, records: Records, tmp_path: Path
 ) -> None:
-    """SIGKILL leaves no time to save: the run goes on from its last epoch's checkpoint."""
+    """SIGKILL leaves no time to save: the run resumes from the checkpoint of its last epoch."""
     config = recipe(data={"path": str(squares)}, steps=[{"kind": "main", "epochs": 6}])
     whole = run(config, records, tmp_path / "whole", quiet())
     path, folder = tmp_path / "own.toml", tmp_path / "killed"

@@ -151,7 +151,7 @@ def _fault_on(rank: int) -> None:
 def test_a_fault_on_one_ends_all_and_is_told_by_name() -> None:
     found = run_in_processes(2, _fault_on, 1)
     assert isinstance(found[0], RunError)
-    assert found[0].what.startswith("Process 1 could not go on: ZeroDivisionError")
+    assert found[0].what.startswith("Process 1 failed: ZeroDivisionError")
     assert isinstance(found[1], ZeroDivisionError)
 
 
@@ -165,7 +165,7 @@ def _killed(rank: int) -> None:
 def test_a_killed_process_leaves_nobody_waiting() -> None:
     (found,) = run_in_processes(2, _killed, 1, lost=1)
     assert isinstance(found, RunError)
-    assert "lost each other" in found.what
+    assert "connection to the other processes was lost" in found.what
 
 
 def _same(values: list[int]) -> None:

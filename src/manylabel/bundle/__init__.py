@@ -1,9 +1,9 @@
-"""Bundles: a folder with all that it takes to use a model, and nothing that can run code.
+"""Bundles: a bundle is a folder with all that is needed to use a model. It contains no code.
 
     model.safetensors    the classifier's weights
-    bundle.json          its architecture, labels, input, decisions and where it comes from
+    bundle.json          its architecture, labels, input, decision and provenance
 
-Training hands a bundle to everyone else; prediction, evaluation and explanation read it alone.
-`info.py` says what `bundle.json` holds, `folder.py` reads and writes the two files; both work
-without torch. `classifier.py` builds the network from them.
+Training writes a bundle. Prediction, evaluation and explanation read nothing else of a run.
+`info.py` describes the content of `bundle.json`. `folder.py` reads and writes the two files. Both
+work without torch. `classifier.py` builds the network from the files.
 """

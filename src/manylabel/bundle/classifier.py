@@ -1,4 +1,4 @@
-"""Bundles as torch has them: a classifier saved with what it says of itself, and built anew."""
+"""Saves a torch classifier as a bundle, and builds it again from a bundle."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Bundle:
     """A model ready for use.
 
     Args:
-        info: What `bundle.json` says.
+        info: The content of `bundle.json`.
         classifier: The network, in evaluation mode.
-        weights_sha256: Of the file of weights: tells models apart in reports.
+        weights_sha256: The SHA-256 of the file of weights. It identifies the model in reports.
     """
 
     info: BundleInfo
@@ -39,21 +39,25 @@ class Bundle:
 
     @property
     def labels(self) -> LabelSpace:
-        """The label space of the logits."""
+        """The labels, in the order of the logits."""
         return LabelSpace(self.info.labels)
 
 
 def self_contained(model: ModelConfig, classifier: Classifier) -> ModelConfig:
-    """`model` as a bundle holds it: `classifier` can be built anew from it and its weights alone.
+    """The settings that rebuild `classifier` from its weights alone, as a bundle holds them.
 
-    No weights are fetched for the backbone, and the head's settings are settled: they name no file.
+    The backbone needs no pre-trained weights, and the head's settings name no file.
+
+    Args:
+        model: The settings that the classifier was built from.
+        classifier: The classifier.
     """
     backbone = model.backbone.model_copy(update={"pretrained": False, "weights": None})
     return ModelConfig(backbone=backbone, head=classifier.head.settled())
 
 
 def architecture(model: ModelConfig, classifier: Classifier) -> dict[str, object]:
-    """`BundleInfo.model` of a classifier that was built from `model`."""
+    """The value of `BundleInfo.model` for a classifier that was built from `model`."""
     return self_contained(model, classifier).model_dump(mode="json")
 
 
@@ -61,27 +65,27 @@ def save_bundle(folder: Path, classifier: Classifier, info: BundleInfo) -> Path:
     """Save a bundle and return its folder; see `write_bundle`.
 
     Args:
-        folder: Where it goes.
+        folder: The folder of the bundle.
         classifier: The network.
-        info: What is to be said of it; its `model` is the classifier's `architecture`.
+        info: The content of `bundle.json`; its `model` must be the classifier's `architecture`.
 
     Raises:
-        BundleError: Something that is not a bundle lies there.
-        RunError: It cannot be written, for instance because the disk is full.
+        BundleError: `folder` exists and is not a bundle.
+        RunError: The bundle cannot be written, for instance because the disk is full.
     """
     model = parse(ModelConfig, info.model, where="the bundle's model")
-    assert info.model == architecture(model, classifier), "info.model is to be the architecture"
+    assert info.model == architecture(model, classifier), "info.model must be the architecture"
     weights = tensors_to_bytes({key: _portable(t) for key, t in classifier.state_dict().items()})
     return write_bundle(folder, weights, info)
 
 
 def load_bundle(folder: str | Path, *, device: str | torch.device = "cpu") -> Bundle:
-    """The bundle in `folder`, its classifier on `device` and in evaluation mode.
+    """The bundle in `folder`, with its classifier on `device` and in evaluation mode.
 
-    Torch's random state is left as it was.
+    The random state of torch does not change.
 
     Raises:
-        BundleError: There is none, it was saved by a newer version, or it is damaged.
+        BundleError: There is no bundle, it was saved by a newer version, or it is damaged.
         ConfigError: The device cannot be used.
     """
     folder = Path(folder)
@@ -93,7 +97,7 @@ def load_bundle(folder: str | Path, *, device: str | torch.device = "cpu") -> Bu
 
 
 def _portable(tensor: Tensor) -> Tensor:
-    """A copy of its own, in memory order: safetensors takes neither views nor channels_last."""
+    """A contiguous copy on the CPU: safetensors accepts neither views nor channels_last."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
@@ -104,14 +108,14 @@ def _build(info: BundleInfo, folder: Path) -> Classifier:
     except ConfigError as error:
         raise damaged(f"model: {error.what.rstrip('.')}", folder / INFO_FILE) from None
     try:
-        # Building draws first weights, only to have them overwritten: keep that to ourselves.
+        # Building draws initial weights, which are replaced. The caller's random state is kept.
         with torch.random.fork_rng(devices=[]):
             return build_classifier(model, LabelSpace(info.labels), info.input)
     except ConfigError as error:
         raise BundleError(
             f"The bundle's model cannot be built here: {error.what}",
             where=f"{where}.{error.where}",
-            fix="Install the version of timm that it was saved with; its provenance may tell.",
+            fix="Install the version of timm that it was saved with; its provenance may name it.",
         ) from None
 
 
@@ -119,7 +123,7 @@ def _tensors(weights: bytes, folder: Path) -> dict[str, Tensor]:
     try:
         return tensors_from_bytes(weights)
     except SafetensorError as error:
-        reason = f"it is cut short or no safetensors file ({error})"
+        reason = f"it is incomplete or not a safetensors file ({error})"
         raise damaged(reason, folder / WEIGHTS_FILE) from None
 
 
@@ -128,6 +132,6 @@ def _fill(classifier: Classifier, state: dict[str, Tensor], folder: Path) -> Non
         raise BundleError(
             f"The weights do not fit the bundle's model: {fault}.",
             where=str(folder / WEIGHTS_FILE),
-            fix=f"{WEIGHTS_FILE} and {INFO_FILE} belong together: take both from one bundle.",
+            fix=f"Take both {WEIGHTS_FILE} and {INFO_FILE} from the same bundle.",
         )
     classifier.load_state_dict(state)

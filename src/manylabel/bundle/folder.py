@@ -1,4 +1,4 @@
-"""A bundle's two files: read with every fault told, written whole or not at all."""
+"""Reads and writes the two files of a bundle. A bundle is replaced only by a complete one."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _DECISION_KEYS: Final = ("calibration", "thresholds", "at_least", "at_most")
 
 @final
 class BundleFiles(NamedTuple):
-    """What the two files hold."""
+    """The content of the two files."""
 
     info: BundleInfo
-    """What `bundle.json` says."""
+    """The content of `bundle.json`."""
     weights: bytes
-    """The file of weights, as it is."""
+    """The bytes of the file of weights."""
     weights_sha256: str
-    """Its SHA-256, which tells models apart."""
+    """The SHA-256 of these bytes. It identifies the model."""
 
 
 def read_bundle(folder: Path) -> BundleFiles:
-    """The bundle in `folder`; nothing is built from it.
+    """Read the bundle in `folder`, without building the network.
 
     Raises:
-        BundleError: There is none, it was saved by a newer version, or it is damaged.
+        BundleError: There is no bundle, it was saved by a newer version, or it is damaged.
     """
     tables = _read_tables(folder / INFO_FILE)
     digest = tables.pop("weights_sha256", None)
@@ -53,17 +53,17 @@ def read_bundle(folder: Path) -> BundleFiles:
 def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
     """Save a bundle and return its folder.
 
-    It is written whole beside `folder` and then renamed: whatever happens, a bundle that lies
-    there already stays until the new one is complete.
+    The new bundle is written beside `folder` and then renamed. So an existing bundle is kept until
+    the new one is complete, whatever happens.
 
     Args:
-        folder: Where it goes. A link stays a link, and what it names is replaced.
-        weights: A safetensors file.
-        info: What `bundle.json` is to say.
+        folder: The folder of the bundle. If it is a link, the folder that it points to is replaced.
+        weights: The bytes of a safetensors file.
+        info: The content of `bundle.json`.
 
     Raises:
-        BundleError: Something that is not a bundle lies there.
-        RunError: It cannot be written, for instance because the disk is full.
+        BundleError: `folder` exists and is not a bundle.
+        RunError: The bundle cannot be written, for instance because the disk is full.
     """
     tables = {**info.model_dump(mode="json"), "weights_sha256": hashlib.sha256(weights).hexdigest()}
     with write_errors(folder, "The bundle"):
@@ -79,18 +79,18 @@ def with_decision(
 ) -> Path:
     """Save the bundle in `folder` as `out` with another decision, and return `out`.
 
-    The weights stay as they are, bit by bit, and so does their SHA-256.
+    The weights are the same bytes, so their SHA-256 is the same.
 
     Args:
         folder: A bundle.
-        out: Where the new one is saved; `folder` itself is replaced when the new one is whole.
-        decision: What is to turn its logits into labels.
+        out: The folder of the new bundle. It may be `folder`, which is then replaced.
+        decision: The new decision.
         tuned: How the decision was found.
 
     Raises:
-        BundleError: There is no bundle, it is damaged, or something else lies at `out`.
+        BundleError: There is no bundle, it is damaged, or `out` exists and is not a bundle.
         ConfigError: The decision does not fit the bundle.
-        RunError: The new one cannot be written.
+        RunError: The new bundle cannot be written.
     """
     found = read_bundle(folder)
     parts = {name: getattr(decision, name) for name in _DECISION_KEYS}
@@ -99,16 +99,16 @@ def with_decision(
 
 
 def damaged(reason: str, path: Path) -> BundleError:
-    """The error for a file of a bundle that is not what it was when it was saved."""
+    """The error for a damaged file of a bundle."""
     return BundleError(
         f"The bundle is damaged: {reason}.",
         where=str(path),
-        fix="Copy or fetch the whole bundle again, or save it anew.",
+        fix="Copy or download the whole bundle again, or save it again.",
     )
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """A folder of other things is not replaced: that would delete them."""
+    """Refuse to replace anything that is not a bundle, since that would delete it."""
     if not folder.exists():
         return
     known = {WEIGHTS_FILE, INFO_FILE}
@@ -116,9 +116,9 @@ def _refuse_foreign(folder: Path) -> None:
     if foreign:
         holds = f"a folder that holds {foreign[0]!r}" if folder.is_dir() else "a file"
         raise BundleError(
-            f"There is {holds}, which is no part of a bundle.",
+            f"The path is {holds}, which is not part of a bundle.",
             where=str(folder),
-            fix="Name another folder, or move that away: a bundle has its folder to itself.",
+            fix="Give another folder, or move it away: a bundle's folder holds nothing else.",
         )
 
 
@@ -161,19 +161,19 @@ def _read_file(path: Path) -> bytes:
 
 
 def _fault_of(weights: bytes) -> str:
-    """What is wrong with weights whose SHA-256 is not the one that they were saved with."""
+    """What is wrong with weights whose SHA-256 differs from the one in `bundle.json`."""
     try:
         deserialize(weights)
     except SafetensorError as error:
-        return f"it is cut short or no safetensors file ({error})"
-    return f"its SHA-256 is not the one that {INFO_FILE} gives"
+        return f"it is incomplete or not a safetensors file ({error})"
+    return f"its SHA-256 differs from the one in {INFO_FILE}"
 
 
 def _missing(folder: Path, name: str) -> BundleError:
     if not folder.exists():
         return BundleError("The bundle does not exist.", where=str(folder), fix="Check the path.")
     inner = sorted(path.parent for path in folder.glob(f"*/{INFO_FILE}"))
-    fix = f"Did you mean {inner[0]}?" if inner else "Give the folder that training wrote it to."
+    fix = f"Did you mean {inner[0]}?" if inner else "Give the bundle's folder in a run's folder."
     return BundleError(f"There is no bundle: {name} is missing.", where=str(folder), fix=fix)
 
 

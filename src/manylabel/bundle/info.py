@@ -1,4 +1,4 @@
-"""What a model says of itself: labels, input, decisions, where it comes from."""
+"""The description of a model: labels, input, decision and provenance."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from manylabel.preprocess import InputSpec
 from manylabel.version import __version__
 
 FORMAT_VERSION: Final = 1
-"""The version of the two files' meaning; a bundle of a newer one is refused."""
+"""The version of the format of the two files. Bundles of a newer version are refused."""
 
 
 class ModelInfo(Config):
-    """What holds for a model whatever computes it."""
+    """The description of a model, which does not depend on the engine that computes it."""
 
     manylabel_version: str = __version__
-    """The manylabel that saved it."""
+    """The version of manylabel that saved the model."""
     labels: tuple[str, ...]
     """The label names, in the order of the logits."""
     input: InputSpec
     """The model's input."""
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    """One for each label; see `Decision`, which these four keys make up."""
+    """A threshold for each label. This key and the next three make up the `Decision`."""
     at_least: Annotated[int, Field(ge=0)] = 0
-    """How many labels each image is given at least, whatever the thresholds."""
+    """The smallest number of labels of each image, whatever the thresholds."""
     at_most: Annotated[int, Field(ge=1)] | None = None
-    """How many labels at most; None: any number."""
+    """The largest number of labels of each image; None: no limit."""
     calibration: Calibration | None = None
-    """What the scores go through; None: they are as the model gives them."""
+    """The calibration of the scores; None: the scores are not calibrated."""
     tuned: dict[str, Any] = Field(default_factory=dict)
-    """How the decisions were found: rule, data, figures; empty if they were not tuned."""
+    """How the decision was found: rule, data, figures; empty if it was not tuned."""
     scores_from: str = "final"
-    """Which logits are the model's answer: `final`, or a branch of the head."""
+    """The logits that the scores come from: `final`, or a branch of the head."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Where the model comes from: recipe, seed, data, versions."""
 
@@ -58,7 +58,7 @@ class ModelInfo(Config):
 
     @property
     def decision(self) -> Decision:
-        """What turns the model's logits into scores and labels."""
+        """The decision, which turns the model's logits into scores and labels."""
         return Decision(
             calibration=self.calibration,
             thresholds=self.thresholds,
@@ -73,9 +73,9 @@ class ModelInfo(Config):
 
 
 class BundleInfo(ModelInfo):
-    """What `bundle.json` says of a model."""
+    """The content of `bundle.json`."""
 
     format_version: int = FORMAT_VERSION
-    """The meaning of the bundle's files."""
+    """The version of the format of the bundle's files."""
     model: dict[str, Any]
-    """The architecture, the tables of a `ModelConfig`: it names no file and downloads nothing."""
+    """The architecture: the tables of a `ModelConfig`. They name no file and need no download."""

@@ -123,12 +123,12 @@ def _prepare(
 ) -> _Job:
     """The model and the images; first it is checked that the predictions can be saved."""
     from manylabel.data.read import read
-    from manylabel.evaluate.predictions.saving import rehearse_saving
+    from manylabel.evaluate.predictions.saving import check_saving
 
     predictor = load_predictor(replace(model, device=together.device(model.device)))
     records, part = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
     if save_predictions is not None and together.leads and len(records):
-        rehearse_saving(save_predictions, records, read_from=[data.path])
+        check_saving(save_predictions, records, read_from=[data.path])
     return _Job(predictor, records, part)
 
 

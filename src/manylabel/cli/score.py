@@ -162,4 +162,4 @@ def score(
     if found.intervals:
         print_intervals(found.intervals, per_label=per_label)
     if more:
-        print_additional(found.more(), in_words(found.threshold))
+        print_additional(found.additional(), in_words(found.threshold))

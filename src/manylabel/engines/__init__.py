@@ -1,5 +1,5 @@
-"""Engines: what computes a model's logits and evidence maps from prepared pixels.
+"""Engines: an engine computes a model's logits and evidence maps from prepared pixels.
 
-`engine.py` says what an engine is, without torch; every other file is one engine, and needs what it
-computes with. `load.py` chooses by what a model's folder holds.
+`engine.py` defines the interface, without torch. `load.py` chooses the engine for a model's folder.
+Each other file is one engine, and imports the framework that it computes with.
 """

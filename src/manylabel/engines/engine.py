@@ -1,4 +1,4 @@
-"""What an engine is: prepared pixels in, logits and evidence maps out."""
+"""The interface of engines: prepared pixels in, logits and evidence maps out."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from manylabel.evidence import MapKind
 
 @final
 class EngineOutput(NamedTuple):
-    """What an engine says of N images."""
+    """The output of an engine for N images."""
 
     logits: NDArray[np.float32]
-    """The model's answer [N, C], before the activation."""
+    """The model's logits [N, C], before the activation."""
     evidence: Mapping[str, NDArray[np.floating[Any]]]
-    """Evidence maps [N, C, H, W] by method: those that were asked for."""
+    """Evidence maps [N, C, H, W] of the requested methods, by method."""
 
 
 class Engine(ABC):
-    """Computes one model. Images go through NumPy arrays, so a caller needs no framework.
+    """Computes one model. Input and output are NumPy arrays, so a caller needs no framework.
 
     Args:
-        info: What the model says of itself.
-        weights_sha256: Of the model's weights: tells models apart in receipts.
-        device: Where it computes, for people.
-        evidence: The methods of evidence maps that it has, the best first; may be empty.
+        info: The description of the model.
+        weights_sha256: The SHA-256 of the model's weights. It identifies the model in receipts.
+        device: The name of the device that it computes on.
+        evidence: The methods of evidence maps that it has, the best one first; may be empty.
     """
 
     def __init__(
@@ -49,28 +49,28 @@ class Engine(ABC):
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image at the model's input size: uint8 [height, width, 3], RGB, 0..255.
+        """Resize an image to the model's input size: uint8 [height, width, 3], RGB, 0..255.
 
-        It may be called by several threads at once.
+        Several threads may call this at the same time.
 
         Args:
-            image: As `images.load_rgb` gives it: uint8 [H, W, 3], RGB, 0..255.
+            image: uint8 [H, W, 3], RGB, 0..255, as `images.load_rgb` returns it.
         """
 
     @abstractmethod
     def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
-        """What the model says of N images.
+        """Compute the output of the model for N images.
 
         Args:
-            pixels: uint8 [N, height, width, 3], RGB, 0..255, each as `prepare` gives it.
-            evidence: The methods whose maps are wanted, keys of `evidence`.
+            pixels: uint8 [N, height, width, 3], RGB, 0..255; each image as `prepare` returns it.
+            evidence: The methods whose maps are to be computed, keys of `evidence`.
 
         Raises:
-            BundleError: The model has no logits of the name that its info gives.
+            BundleError: The model has no logits of the name in `info.scores_from`.
         """
 
     def method(self, name: str | None = None) -> str:
-        """The method of evidence maps called `name`; the best if it is None.
+        """The method of evidence maps called `name`, or the best one if `name` is None.
 
         Raises:
             ConfigError: The model has no such method.
@@ -81,7 +81,9 @@ class Engine(ABC):
         if name in known:
             return name
         raise ConfigError(
-            f"The model has no evidence maps by '{name}'." if name else "It has no evidence maps.",
+            f"The model has no method of evidence maps '{name}'."
+            if name
+            else "The model has no evidence maps.",
             where="method",
-            fix=f"It has: {', '.join(known)}." if known else "Use a model of another head.",
+            fix=f"It has: {', '.join(known)}." if known else "Use a model with another head.",
         )

@@ -1,4 +1,4 @@
-"""The engine that a model's folder needs."""
+"""Chooses and loads the engine for a model's folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from manylabel.engines.engine import Engine
 
 
 def load_engine(folder: str | Path, *, device: str = "auto") -> Engine:
-    """The engine that computes the model in `folder`; what it needs is imported now.
+    """The engine that computes the model in `folder`. Its framework is imported by this call.
 
     Args:
         folder: A bundle.
-        device: `auto` (a GPU if there is one), or a device's name.
+        device: `auto` (a GPU if there is one), or the name of a device.
 
     Raises:
         BundleError: There is no bundle, or it cannot be used.

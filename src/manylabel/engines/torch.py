@@ -21,11 +21,11 @@ from manylabel.pixels import normalise, to_pixels
 
 @final
 class TorchEngine(Engine):
-    """A bundle's classifier at work.
+    """Computes a bundle's classifier with torch.
 
     Args:
-        bundle: The model; its classifier is moved to the device.
-        device: `auto` (a GPU if there is one), or a device's name as torch has it.
+        bundle: The model. Its classifier is moved to the device.
+        device: `auto` (a GPU if there is one), or the name of a torch device.
 
     Raises:
         ConfigError: The device cannot be used.
@@ -53,30 +53,30 @@ class TorchEngine(Engine):
         return cls(load_bundle(folder), device=device)
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image at the model's input size, by torch's antialiased resizing."""
+        """Resize an image to the model's input size with torch's antialiased interpolation."""
         return to_pixels(image, self.info.input).permute(1, 2, 0).numpy()
 
     @torch.no_grad()
     def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
-        """What the classifier says of N images."""
+        """Compute the output of the classifier for N images."""
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
         maps = self.classifier.backbone(normalise(images, self.info.input))
         output: HeadOutput = self.classifier.head(maps)
         return EngineOutput(
-            logits=self._answer(output).float().cpu().numpy(),
+            logits=self._logits(output).float().cpu().numpy(),
             evidence={
                 method: self._evidence[method].maps(maps, output).float().cpu().numpy()
                 for method in evidence
             },
         )
 
-    def _answer(self, output: HeadOutput) -> Tensor:
-        """The logits [N, C] that are the bundle's answer."""
+    def _logits(self, output: HeadOutput) -> Tensor:
+        """The logits [N, C] that the bundle's scores come from."""
         name = self.info.scores_from
         if name != "final" and name not in output.branches:
             raise BundleError(
-                f"The bundle's scores are those of '{name}', which its head does not have.",
+                f"The bundle's scores come from '{name}', but its head has no such logits.",
                 where="scores_from",
-                fix=f"Known: {', '.join(['final', *output.branches])}.",
+                fix=f"The head has: {', '.join(['final', *output.branches])}.",
             )
         return output.select(name)

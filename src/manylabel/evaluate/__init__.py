@@ -1,1 +1,1 @@
-"""Evaluation: what a bundle's scores on a data set are worth."""
+"""Evaluation: measures of scores on a data set, tuning, comparisons and reports."""

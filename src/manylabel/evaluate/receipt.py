@@ -1,4 +1,4 @@
-"""Receipts: what a number is of and how it came about, so that two can be told to be the same."""
+"""Receipts: all that a figure depends on, so that one can see if two figures are comparable."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ _PACKAGES: Final = ("manylabel", "numpy", "pillow", "torch", "torchvision", "tim
 
 
 class Receipt(Config):
-    """All that a number depends on. Two that are equal but for versions are of the same test."""
+    """All that a figure depends on.
+
+    Two figures are of the same test if their receipts differ in nothing but versions.
+    """
 
     profile: str
     """The definitions of the figures."""
     data: str
     """Where images and targets were read from."""
     images: int
-    """N."""
+    """The number of images."""
     labels: int
-    """C."""
+    """The number of labels."""
     data_sha256: str
-    """Of label names, image keys and targets in order."""
+    """The SHA-256 of label names, image keys and targets in order."""
     predictions: str | None = None
-    """The file of predictions; None: the bundle made them."""
+    """The file of predictions; None: a bundle made them."""
     bundle_sha256: str | None = None
-    """Of the bundle's weights; None where predictions came from a file."""
+    """The SHA-256 of the bundle's weights; None: the predictions came from a file."""
     scores_from: str | None = None
-    """The logits that are the bundle's answer: `final` or a branch."""
+    """The logits that the scores come from: `final` or a branch."""
     input: InputSpec | None = None
-    """How the bundle's images were prepared."""
+    """The model's input, which says how images were prepared."""
     ema: bool | None = None
     """Whether the weights are an average over training; None: not known."""
     calibrated: bool | None = None
-    """Whether the scores went through a calibration; None: not known."""
+    """Whether the scores are calibrated; None: not known."""
     thresholds: str
-    """How it was decided."""
+    """A description of the thresholds."""
     versions: dict[str, str]
-    """Of the packages that numbers depend on."""
+    """The versions of the packages that figures depend on."""
 
     def lines(self) -> list[str]:
-        """The receipt for people, a few short lines."""
+        """The receipt as two lines of text."""
         made_by = f"bundle {self.bundle_sha256[:12]}" if self.bundle_sha256 else self.predictions
         state = {True: ", calibrated", False: "", None: ""}[self.calibrated]
         state += ", EMA weights" if self.ema else ""
@@ -66,14 +69,14 @@ def receipt_of(
     predictor: Predictor | None = None,
     predictions: str | None = None,
 ) -> Receipt:
-    """The receipt of the figures of some images.
+    """The receipt of figures.
 
     Args:
         measures: The figures.
         records: The images with their targets.
-        thresholds: How it was decided, in words.
-        predictor: The model, where one made the scores.
-        predictions: The file that the scores were read from, else.
+        thresholds: A description of the thresholds.
+        predictor: The model, if one computed the scores.
+        predictions: The file of predictions, if the scores were read from one.
     """
     info = predictor.engine.info if predictor else None
     return Receipt(
@@ -94,11 +97,11 @@ def receipt_of(
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that numbers depend on; one that is missing is left out."""
+    """The versions of the packages that figures depend on; missing packages are left out."""
     found: dict[str, str] = {}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # run from a source tree
+        except PackageNotFoundError:  # not installed, or run from a source tree
             continue
     return found

@@ -1,4 +1,4 @@
-"""Measures a predictor on a data set: every image scored once, every figure from one table."""
+"""Measures a predictor on a data set: it scores each image once, in one table for all figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from manylabel.predict import PredictedBatch, Predictor
 from manylabel.processes import in_turns, processes, require_same
 
 UNTUNED: Final = 0.5
-"""The threshold of every label that training leaves in a bundle."""
+"""The threshold of each label in a bundle that was trained but not tuned."""
 
 _HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
 
@@ -33,14 +33,14 @@ class Evaluation:
 
     Args:
         measures: The figures.
-        scores: float32 [N, C], 0..1, in the order of `keys` and of the model's labels; in a file
-            if they are more than `metrics.accumulate.IN_MEMORY`.
-        targets: int8 [N, C] in {1, 0, -1}, likewise.
-        keys: The N images.
-        data_fingerprint: SHA-256 of labels, keys and targets: equal ones are the same test.
+        scores: float32 [N, C], 0..1, in the order of `keys` and of the model's labels. They are in
+            a file if there are more than `metrics.accumulate.IN_MEMORY`.
+        targets: int8 [N, C] in {1, 0, -1}, in the same order, and in a file if the scores are.
+        keys: The keys of the N images.
+        data_fingerprint: SHA-256 of labels, keys and targets. It is equal for the same test data.
         source: Where the data was read from.
-        receipt: What the figures are of.
-        notes: What reading, splitting and measuring decided or dropped, a sentence each.
+        receipt: What the figures depend on.
+        notes: What was decided or left out in reading, splitting and measuring, a sentence each.
     """
 
     measures: Measures
@@ -53,7 +53,7 @@ class Evaluation:
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures and what they are of, ready for JSON; without scores and targets."""
+        """The figures, receipt and notes, ready for JSON; without scores and targets."""
         return {
             "data": self.source,
             "data_fingerprint": self.data_fingerprint,
@@ -73,24 +73,24 @@ def evaluate(
 ) -> Evaluation:
     """The figures of a model on all of `records`.
 
-    Decided by the bundle's thresholds; where these are 0.5 and were not tuned, by the profile's
-    own. Of several processes (see `processes`) each scores its share, and each gets all
-    figures, equal to the last bit to those of one.
+    The bundle's thresholds decide. If they were not tuned and are all 0.5, the profile's own
+    thresholds decide. If there are several processes (see `processes`), each scores its part of the
+    images, and each returns all figures. They are equal to those of one process to the last bit.
 
     Args:
         predictor: The model.
-        records: The images, with the model's labels in any order: they are matched by name.
+        records: The images, with the model's labels in any order. Labels are matched by name.
         profile: The definitions, a key of `manylabel.metrics.PROFILES`.
-        skip_bad: Leave out images that cannot be used, and say so in the notes.
-        on_progress: Called with the number of images done, after each.
+        skip_bad: Whether to leave out images that cannot be used; a note then counts them.
+        on_progress: Called after each image with the number of images done.
 
     Raises:
-        ConfigError: No such profile.
-        DataError: Other labels than the model's, no image, or images that cannot be used; all of
-            these are counted before it is raised.
-        RunError: Another process failed or is gone, or there is no room for the scores.
+        ConfigError: There is no such profile.
+        DataError: The labels are not the model's, there is no image, or images cannot be used. All
+            images are tried before this is raised, so the error counts the bad ones.
+        RunError: Another process failed or ended, or there is no room for the scores.
     """
-    find_profile(profile)  # a wrong name is met before the work, not after it
+    find_profile(profile)  # an unknown name is an error before the work, not after it
     records = records.relabelled(predictor.labels)
     _require_images(records)
     require_same((records.fingerprint(), predictor.batch_size), "data set and batch size")
@@ -124,33 +124,39 @@ def evaluate(
 
 
 def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Records, str]:
-    """The part of a data set that a model is measured on, and what that part is called.
+    """The part of a data set that a model is measured on, and the name of that part.
 
-    That is test if the data set gives one, else val. If it gives neither, it is the test split
-    that training drew and left alone where this is the data set that the model was trained on,
-    else all of it, with a note.
+    It is the first of these that applies:
+
+    - the test split, if the data set has one;
+    - the val split, if it has one;
+    - the test split that training drew, if the model was trained on this data set;
+    - the whole data set.
+
+    In the last two cases a note says so.
 
     Args:
-        records: As a reader gives them.
-        trained_on: Fingerprint of the images that the model was trained on, as its provenance
-            has it.
+        records: The records as a reader returns them.
+        trained_on: The fingerprint of the images that the model was trained on, from its
+            provenance.
     """
     given = records.split_names()
     for name in _HELD_OUT:
         if name in given:
             return records.split(name), name
     if trained_on is not None and trained_part(records) == trained_on:
-        note = "The model was trained on this data set: what it was not trained on is measured"
+        note = "The model was trained on this data set: only images outside of train are measured"
         return take_split(records.with_notes(note), "test"), "test"
     note = (
-        "The data set gives no test or val split: all of it is measured. If the model was trained "
-        "on it, take --split test, which training draws the same way and leaves alone"
+        "The data set has no test or val split, so all images are measured. If the model was "
+        "trained on it, use --split test: training draws this split in the same way and does not "
+        "train on it"
     )
     return records.with_notes(note), "all"
 
 
 def take_split(records: Records, name: Split) -> Records:
-    """One split of a data set; where the data set does not give it, as training would draw it.
+    """One split of a data set. If the data set does not have it, it is drawn as in training.
 
     Raises:
         DataError: The split has no image.
@@ -160,15 +166,15 @@ def take_split(records: Records, name: Split) -> Records:
     if not len(taken):
         counts = ", ".join(f"{split} {count:,}" for split, count in given.split_counts().items())
         raise DataError(
-            f"The split '{name}' has no image; there are {counts}.",
+            f"The split '{name}' has no image. The splits are: {counts}.",
             where=records.source,
-            fix="Name a split that has images, or all.",
+            fix="Give a split that has images, or all.",
         )
     return taken
 
 
 def trained_part(records: Records) -> str | None:
-    """Fingerprint of what training would train on; None if it would refuse the data set."""
+    """The fingerprint of the images that training would use; None if it refuses the data set."""
     try:
         return with_splits(records).split("train").fingerprint()
     except DataError:
@@ -185,7 +191,10 @@ def _require_images(records: Records) -> None:
 
 
 def _decision_for(predictor: Predictor, profile: str) -> tuple[Decision | None, str]:
-    """Whose thresholds decide, None for the profile's own, and that in words for the receipt."""
+    """The decision whose thresholds are used, and its description for the receipt.
+
+    The decision is None if the profile's own thresholds are used.
+    """
     decision = predictor.decision
     limits = ""
     if decision.limited:
@@ -202,7 +211,7 @@ def _decision_for(predictor: Predictor, profile: str) -> tuple[Decision | None, 
 def _score(
     predictor: Predictor, records: Records, on_progress: Callable[[int], None] | None
 ) -> tuple[ScoreTable, list[ImageError]]:
-    """Scores of the images that can be used, and the errors of the rest in order."""
+    """The scores of the images that can be used, and the errors of the others in order."""
     table = ScoreTable(len(records), repeats="refuse")
     bad: list[ImageError] = []
     done = 0
@@ -224,10 +233,10 @@ def _score(
 
 
 def _own_batches(predictor: Predictor, records: Records) -> Iterator[tuple[int, PredictedBatch]]:
-    """What this process makes of its share of the batches, each with the place of its first image.
+    """This process's predicted batches, each with the position of its first image.
 
-    The predictor cuts the images of the share into batches anew, and they come out as they were:
-    all are full but the data set's last one, which is the last of its process, too.
+    The predictor divides the images of this process into batches again. These are the same batches,
+    since all are full except the data set's last one, which is also the last one of its process.
     """
     size = predictor.batch_size
     starts = list(processes().share(range(0, len(records), size)))

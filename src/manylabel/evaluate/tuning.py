@@ -1,7 +1,7 @@
-"""Tuning a bundle's decisions on a split: thresholds, calibration, and what to expect of them.
+"""Tunes a bundle's decision on a split: thresholds, calibration, and their expected figures.
 
-The figures are cross-fitted: whatever decides on an image was found without it. They are an
-estimate for new images, not the figures of the split that was tuned on.
+The figures are cross-fitted: the thresholds and the calibration that decide on an image were fitted
+without it. So the figures are an estimate for new images, not those of the images in the fit.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ Row = Literal["as it was", "one for all", "tuned"]
 
 
 class TuningPlan(Config):
-    """What is sought."""
+    """The settings of tuning."""
 
     rule: Rule = Field(default_factory=Rule)
-    """What thresholds are the best for."""
+    """The rule that thresholds are chosen by."""
     calibrate: Kind | None = None
-    """How scores are calibrated; None: not at all."""
+    """How scores are calibrated; None: they are not calibrated."""
     at_least: Annotated[int, Field(ge=0)] = 0
-    """How many labels each image is given at least."""
+    """The smallest number of labels of each image."""
     at_most: Annotated[int, Field(ge=1)] | None = None
-    """How many at most; None: any number."""
+    """The largest number of labels of each image; None: no limit."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the folds."""
+    """The seed of the folds."""
 
     def decision(self, thresholds: ArrayLike, calibration: Calibration | None) -> Decision:
-        """The decision that has these thresholds [C] and this calibration, within the limits."""
+        """The decision with these thresholds [C] and this calibration, within the plan's limits."""
         return Decision(
             calibration=calibration,
             thresholds=tuple(np.asarray(thresholds, dtype=np.float64).tolist()),
@@ -62,17 +62,17 @@ class TuningPlan(Config):
 @final
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """What was found.
+    """The result of tuning.
 
     Args:
-        plan: What was sought.
-        tuned: The thresholds, of calibrated scores if there is a calibration.
-        calibration: Of the scores.
-        figures: Of the decisions as they were, and out of fold of one tuned threshold for all and
-            of the tuned ones.
-        ece: Class-wise ECE, a mean over labels, 0..1, as it was and out of fold as it is now.
-        brier: The Brier score, likewise.
-        evaluation: The model on the split without any calibration.
+        plan: The settings.
+        tuned: The thresholds. They are for calibrated scores if there is a calibration.
+        calibration: The calibration of the scores; None: there is none.
+        figures: Figures of three ways to decide: the decision before tuning, one tuned threshold
+            for all labels, and a tuned threshold per label. The last two are out of fold.
+        ece: The class-wise ECE, a mean over labels, 0..1: before tuning, and out of fold after it.
+        brier: The Brier score in the same two cases.
+        evaluation: The evaluation of the model on the split, without calibration.
     """
 
     plan: TuningPlan
@@ -85,11 +85,11 @@ class Tuning:
 
     @property
     def decision(self) -> Decision:
-        """What the tuned bundle decides by."""
+        """The decision of the tuned bundle."""
         return self.plan.decision(self.tuned.thresholds, self.calibration)
 
     def provenance(self) -> dict[str, Any]:
-        """What a bundle keeps of it, ready for JSON."""
+        """The description of the tuning in a bundle, ready for JSON."""
         found = self.evaluation
         return {
             "plan": self.plan.model_dump(mode="json", exclude_none=True),
@@ -114,18 +114,18 @@ def tune(
     skip_bad: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Tuning:
-    """The thresholds, and the calibration if one is asked for, that fit all of `records`.
+    """Fit thresholds, and a calibration if the plan has one, on all of `records`.
 
     Args:
-        predictor: The model; a calibration that it has is left out.
+        predictor: The model. Its own calibration is not used.
         records: Images that it was not trained on, with the model's labels in any order.
-        plan: What is sought.
-        skip_bad: Leave out images that cannot be used.
-        on_progress: Called with the number of images done, after each.
+        plan: The settings.
+        skip_bad: Whether to leave out images that cannot be used.
+        on_progress: Called after each image with the number of images done.
 
     Raises:
-        ConfigError: The limits of the plan cannot be kept.
-        DataError: Images or labels cannot be used, or there is too little to go by.
+        ConfigError: The limits of the plan are impossible.
+        DataError: Images or labels cannot be used, or there are too few targets for the fit.
         RunError: There is no room for the scores.
     """
     found = evaluate(
@@ -156,30 +156,30 @@ def tune(
 
 
 def refuse_trained(records: Records, taken: Records, trained_on: str | None) -> None:
-    """Refuse to tune on what the model was trained on: it is surer there than anywhere else.
+    """Refuse to tune on training images, since the model's scores are more confident there.
 
     Args:
         records: The data set.
-        taken: The part of it to tune on.
-        trained_on: Fingerprint of the images that the model was trained on; None: not known.
+        taken: The part of the data set to tune on.
+        trained_on: The fingerprint of the images that the model was trained on; None: not known.
 
     Raises:
-        DataError: The images are those, or these are among them.
+        DataError: `taken` is or contains the images that the model was trained on.
     """
     if trained_on is None:
         return
     same = taken.fingerprint() == trained_on
     if same or (len(taken) == len(records) and trained_part(records) == trained_on):
         raise DataError(
-            "The model was trained on these images: its thresholds would suit nothing else.",
+            "The model was trained on these images: thresholds from them do not suit new images.",
             where=records.source,
-            fix="Take --split val; or --split train, if that is what you want.",
+            fix="Use --split val; or --split train, if that is what you want.",
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _OutOfFold:
-    """Scores [N, C] and decisions [N, C], each image's found without it."""
+    """Scores [N, C] and decisions [N, C]; those of each image come from a fit without it."""
 
     scores: Scores
     tuned: Decided
@@ -187,7 +187,7 @@ class _OutOfFold:
 
 
 def _cross_fitted(scores: Scores, targets: Targets, plan: TuningPlan) -> _OutOfFold:
-    """The whole of tuning on each part of the images, and what comes of it on the rest."""
+    """Tune without each fold in turn, and apply the result to the images of that fold."""
     parts = np.random.default_rng([plan.seed, 1]).permutation(len(scores)) % FOLDS
     given = np.array(scores)
     tuned, common = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)

@@ -1,5 +1,5 @@
-"""Where a classifier saw what it says: maps, pictures of them, and how often they are right.
+"""Explanations: evidence maps, pictures of them, and measures of them.
 
-`attention` gives every head's maps, `cam` class activation maps, `overlay` draws, `localisation`
-scores maps against boxes.
+`attention` computes the maps of any head. `overlay` draws them. `localisation` compares them with
+boxes.
 """

@@ -1,6 +1,6 @@
-"""Evidence maps: for every label and position, how much that place speaks for the label.
+"""Evidence maps: for each label and position, how much that position is evidence for the label.
 
-One interface for all heads: each says which methods it has, the best first.
+There is one interface for all heads. Each head lists its methods; the best one is first.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from manylabel.predict import Predictor
 @final
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One image's scores, labels, and the maps behind them.
+    """The scores, labels and evidence maps of one image.
 
     Args:
         scores: [C], 0..1.
-        decided: [C], which labels the model decides for.
-        maps: Evidence [C, H, W] over the whole image.
-        method: Which maps these are.
-        kind: What their numbers mean.
+        decided: Boolean [C]: the labels that are predicted.
+        maps: Evidence maps [C, H, W], which cover the whole image.
+        method: The method of the maps.
+        kind: What the values of the maps mean.
     """
 
     scores: NDArray[np.floating[Any]]
@@ -41,15 +41,15 @@ class Explanation:
 def explain_image(
     predictor: Predictor, image: Image.Image, method: str | None = None
 ) -> Explanation:
-    """Scores and evidence maps of one upright RGB image of any size.
+    """The scores, labels and evidence maps of one image.
 
     Args:
         predictor: The model.
-        image: As `images.open_image` gives it.
-        method: Which maps; the model's best if not given.
+        image: An upright RGB image of any size, as `images.open_image` returns it.
+        method: The method of evidence maps; the model's best one if not given.
 
     Raises:
-        ConfigError: The model has no such maps.
+        ConfigError: The model has no such method.
     """
     engine = predictor.engine
     chosen = engine.method(method)

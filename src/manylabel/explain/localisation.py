@@ -22,14 +22,16 @@ _BATCH: Final = 32
 @final
 @dataclass(frozen=True, slots=True)
 class PointingGame:
-    """How often maps point at the objects of their labels.
+    """How often the highest point of a label's map lies on an object of the label.
+
+    A try is a label that is present in an image and has a box there.
 
     Args:
-        hits: Present labels whose highest point lies in a box of theirs.
-        misses: Present labels, with a box, whose highest point does not.
-        chance: The share of hits that a point thrown at random would have, 0..1; NaN if there
-            was nothing to point at.
-        per_label: The game of each label by itself, in the label space's order; those have none.
+        hits: The number of tries whose highest point lies in a box of the label.
+        misses: The number of tries whose highest point does not.
+        chance: The expected share of hits of random points, 0..1; NaN if there are no tries.
+        per_label: The game of each label alone, in the order of the label space. It is empty in
+            these games themselves.
     """
 
     hits: int
@@ -39,12 +41,12 @@ class PointingGame:
 
     @property
     def share(self) -> float:
-        """Hits of all, 0..1; NaN if there was nothing to point at."""
+        """The share of tries that are hits, 0..1; NaN if there are no tries."""
         tries = self.hits + self.misses
         return self.hits / tries if tries else float("nan")
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; None where there was nothing to point at."""
+        """All figures, ready for JSON; share and chance are None if there are no tries."""
         tried = self.hits + self.misses > 0
         figures = {
             "share": self.share if tried else None,
@@ -62,17 +64,17 @@ def pointing_game(
     boxes: Sequence[tuple[Box, ...]],
     labels: LabelSpace,
 ) -> PointingGame:
-    """The share of present labels whose map is highest inside a box of theirs.
+    """Play the pointing game: count the labels whose map is highest inside one of their boxes.
 
     A label counts in an image if its target is 1 and the image has at least one box of it. The
-    point is the centre of the highest position; a box includes its edges. Chance is the mean area
-    of the union of the label's boxes, as a fraction of the image: exactly the probability that a
-    uniformly drawn point hits.
+    point is the centre of the highest position. A box includes its edges. Chance is the mean area
+    of the union of the label's boxes, as a fraction of the image. This is exactly the probability
+    that a uniformly drawn point is a hit.
 
     Args:
-        maps: Evidence [N, C, H, W] over the whole image, on any scale.
+        maps: Evidence maps [N, C, H, W], which cover whole images, on any scale.
         targets: [N, C] of 1 present, 0 absent, -1 unknown.
-        boxes: The objects of each of the N images.
+        boxes: The boxes of the objects in each of the N images.
         labels: The C labels.
 
     Source: J. Zhang, Z. Lin, J. Brandt, X. Shen, S. Sclaroff, "Top-down Neural Attention by
@@ -84,9 +86,12 @@ def pointing_game(
 
 
 def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
-    """The centre (x, y) of the highest position of each map [..., H, W], as fractions [..., 2].
+    """The centre (x, y) of the highest position of each map, [..., 2], as fractions of the image.
 
-    Of equal positions the first, row by row.
+    If several positions are equally high, the first one counts, row by row.
+
+    Args:
+        maps: [..., H, W].
     """
     height, width = maps.shape[-2:]
     row, column = np.divmod(maps.reshape(*maps.shape[:-2], -1).argmax(-1), width)
@@ -94,10 +99,10 @@ def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def score_localisation(predictor: Predictor, records: Records) -> dict[str, PointingGame]:
-    """The pointing game of a predictor's maps, each image seen once.
+    """The pointing game of a predictor's evidence maps. Each image is run once.
 
     Returns:
-        The game of each method of evidence maps that the model has, by the method's name.
+        The game of each of the model's methods of evidence maps, by the method's name.
 
     Raises:
         DataError: The records' labels are not the predictor's, or no present label has a box.
@@ -124,10 +129,10 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
 
 
 def union_area(boxes: Sequence[Box]) -> float:
-    """The area that boxes cover together inside the image, 0..1, exactly."""
+    """The exact area of the union of boxes inside the image, 0..1."""
     corners = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes]).reshape(-1, 4)
     left, top, right, bottom = corners.clip(0, 1).T
-    # Between neighbouring edges nothing changes: a cell of this grid is covered whole or not.
+    # The edges of all boxes make a grid. Each of its cells is covered completely or not at all.
     xs, ys = np.unique([left, right]), np.unique([top, bottom])
     covered = np.zeros((max(len(ys) - 1, 0), max(len(xs) - 1, 0)), dtype=bool)
     for x0, y0, x1, y1 in zip(
@@ -150,14 +155,14 @@ def _score(
     assert points.shape == (*targets.shape, 2), (points.shape, targets.shape)
     assert targets.shape == (len(boxes), len(labels)), (targets.shape, len(boxes), len(labels))
     tries: dict[str, list[tuple[bool, float]]] = {name: [] for name in labels}
-    for row, of_image, at in zip(targets, boxes, points, strict=True):
+    for row, image_boxes, image_points in zip(targets, boxes, points, strict=True):
         for i, name in enumerate(labels):
-            own = [box for box in of_image if box.label == name]
+            own = [box for box in image_boxes if box.label == name]
             if own and row[i] == PRESENT:
-                hit = any(_contains(box, *at[i]) for box in own)
+                hit = any(_contains(box, *image_points[i]) for box in own)
                 tries[name].append((hit, union_area(own)))
-    everything = [one for of_label in tries.values() for one in of_label]
-    return _game(everything, {name: _game(each, {}) for name, each in tries.items()})
+    all_tries = [one for label_tries in tries.values() for one in label_tries]
+    return _game(all_tries, {name: _game(each, {}) for name, each in tries.items()})
 
 
 def _game(tries: Sequence[tuple[bool, float]], per_label: dict[str, PointingGame]) -> PointingGame:

@@ -39,10 +39,15 @@ class Classifier(nn.Module):
 
 
 def build_classifier(config: ModelConfig, labels: LabelSpace, spec: InputSpec) -> Classifier:
-    """A new classifier of `labels` for images of `spec`'s size; the backbone's weights are loaded.
+    """A new classifier of `labels`, with the backbone's weights loaded.
+
+    Args:
+        config: The backbone and the head.
+        labels: The C labels, in the order of the logits.
+        spec: The model's input; it gives the size of the images.
 
     Raises:
-        ConfigError: The backbone or its weights cannot be had.
+        ConfigError: The backbone is unknown, or its weights cannot be loaded.
     """
     backbone = Backbone(config.backbone, (spec.height, spec.width))
     shapes = backbone.shapes(spec.height, spec.width)
@@ -50,12 +55,14 @@ def build_classifier(config: ModelConfig, labels: LabelSpace, spec: InputSpec) -
 
 
 def module_of_step(classifier: Classifier, plan: StepPlan, *, from_maps: bool = False) -> nn.Module:
-    """What a training step runs; it shares the classifier's weights, and gives a `HeadOutput`.
+    """The module that a training step runs.
+
+    It shares the classifier's weights and returns a `HeadOutput`.
 
     Args:
         classifier: The classifier that is trained.
         plan: The step.
-        from_maps: The module takes the backbone's feature maps, not normalised images.
+        from_maps: Whether the module takes the backbone's feature maps, not normalised images.
     """
     head = classifier.get_submodule(plan.runs)
     return head if from_maps else nn.Sequential(classifier.backbone, head)

@@ -1,4 +1,4 @@
-"""Checkpoints: what a run needs to go on, in one file that is either whole or not there."""
+"""Checkpoints: one file with all that a run needs to resume. It is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from manylabel.files import replaced_file, write_errors
 CHECKPOINT: Final = "checkpoint.pt"
 
 _FORMAT: Final = 2
-"""The format of a checkpoint; one of another format is refused. The first had no number."""
+"""The format of a checkpoint. Other formats are refused. The first format had no number."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `path`, whole or not at all: the checkpoint before survives any failure.
+    """Write `state` to `path`. If this fails, the previous checkpoint is kept.
 
     Raises:
         RunError: It cannot be written, for instance because the disk is full.
     """
-    fix = "Make room, then train again: there is no checkpoint before this one."
+    fix = "Make room on the disk, then train again: there is no earlier checkpoint."
     if path.exists():
-        fix = f"Make room. The one before is kept: manylabel train --resume {path.parent}"
+        fix = (
+            "Make room on the disk. The previous checkpoint is kept: "
+            f"manylabel train --resume {path.parent}"
+        )
     with (
         write_errors(path, "The checkpoint", fix=fix),
         replaced_file(path) as unfinished,
@@ -35,17 +38,21 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
-    """The state of a checkpoint of the run `identity`.
+    """The state in the checkpoint at `path`.
+
+    Args:
+        path: The checkpoint.
+        identity: The identity of the run that is resumed: of its recipe and data.
 
     Raises:
-        CheckpointError: It is missing or damaged, was written by another version of manylabel, or
-            belongs to another recipe or data set.
+        CheckpointError: The checkpoint is missing or damaged, was written by another version of
+            manylabel, or belongs to another recipe or data set.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
-            "There is no checkpoint to go on from.",
+            "There is no checkpoint to resume from.",
             where=str(path),
             fix="Give the folder of a run that was stopped, or train without --resume.",
         ) from None
@@ -53,29 +60,29 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
         raise CheckpointError(
             f"The checkpoint is damaged: {reason(error)}.",
             where=str(path),
-            fix="Train anew in another folder.",
+            fix="Start a new run in another folder.",
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(
             "The checkpoint was written by another version of manylabel.",
             where=str(path),
-            fix="Resume with the version that the run began with, or train anew in another folder.",
+            fix="Resume with the version that began the run, or start a new run in another folder.",
         )
     if state.get("identity") != identity:
         raise CheckpointError(
             "The checkpoint belongs to another recipe or to other data.",
             where=str(path),
-            fix="Resume with the recipe and data set that the run began with, or train in "
-            "another folder.",
+            fix="Resume with the recipe and data set that the run began with, or start a new run "
+            "in another folder.",
         )
     return state
 
 
 def _write(state: dict[str, Any], file: BinaryIO) -> None:
-    """What `torch.save` does, but an error of the system stays an `OSError`."""
+    """Save as `torch.save` does, but raise an `OSError` if the system reports one."""
     try:
         torch.save(state, file)
-    except RuntimeError as error:  # torch puts one of its own in place of the system's
+    except RuntimeError as error:  # torch replaces the system's error by its own
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise

@@ -1,4 +1,4 @@
-"""A recipe's tables: everything that a run depends on but the data set."""
+"""The settings of a run, which a recipe holds, and how recipes are found."""
 
 from __future__ import annotations
 
@@ -32,36 +32,39 @@ class StepConfig(Config):
     """One step of a run."""
 
     kind: str
-    """`main`, `attention`, `regularisation`, `joint` (the paper's loss) or `joint-released` train
-    SRN; `whole` trains any head at once, `whole-branches` SRN's heads with a loss on each
-    branch, too."""
+    """`main`, `attention`, `regularisation`, `joint` (the paper's loss) and `joint-released` are
+    steps of SRN. `whole` trains the whole net, with any head. `whole-branches` is `whole` with a
+    loss on each branch, too, for SRN's heads."""
     epochs: int = Field(ge=1)
     """Passes over the training images."""
     freeze: tuple[str, ...] = ()
-    """Parts that this step holds although its kind would train them, for instance `backbone`."""
+    """Parts that this kind of step trains but that are frozen in this step, for instance
+    `backbone`."""
     freeze_stages: int | None = Field(default=None, ge=0)
-    """Hold the backbone's stem and so many stages after it, batch statistics included: 0 is the
-    stem alone, 2 of a ResNet goes up to conv3_x; each block of a plain transformer is a stage."""
+    """Freeze the backbone's stem and this many stages after it, with their batch statistics. 0
+    freezes the stem alone; 2 freezes a ResNet up to conv3_x. Each block of a plain transformer is a
+    stage."""
     optim: OptimConfig | None = None
-    """This step's optimiser; unset: the run's."""
+    """The optimiser of this step. If it is not set, the step uses the run's."""
 
 
 class RunConfig(Config):
-    """A whole run; the file that a recipe is."""
+    """The settings of a whole run. A recipe is a file with these tables."""
 
     seed: int = Field(default=0, ge=0)
-    """Seeds weights, order and random views."""
+    """The seed of the initial weights, the order of images and the random views."""
     data: DataSource | None = None
-    """The data set; `--data` on the command line."""
+    """The data set; `--data` on the command line sets it."""
     skip_bad_images: bool = False
     """Leave out images that cannot be used, and count them; `--skip-bad-images` sets it. Without
     it, one such image is an error before training begins."""
     input: InputSpec = InputSpec()
-    """The model's input; what is not given is what the backbone's weights were trained with."""
+    """The model's input. Keys that are not given have the values that the backbone's weights were
+    trained with."""
     augment: AugmentConfig = PaperAugmentConfig()
-    """Random views of training images."""
+    """The random views of training images."""
     mixing: MixingConfig = NoMixingConfig()
-    """Two training images mixed into one."""
+    """How two training images are mixed into one."""
     sampler: SamplerConfig = UniformConfig()
     """How often an epoch shows each training image."""
     backbone: BackboneConfig = BackboneConfig()
@@ -69,29 +72,35 @@ class RunConfig(Config):
     head: AnyHeadConfig = LinearConfig()
     """The head."""
     loss: LossConfig = BCEConfig()
-    """The loss of each branch; a step adds up those of its branches."""
+    """The loss of each branch. The loss of a step is the sum over the branches that it names."""
     optim: OptimConfig = SGDConfig()
-    """The optimiser of steps that name none."""
+    """The optimiser of the steps that do not set one."""
     steps: tuple[StepConfig, ...] = Field(min_length=1)
-    """SRN has four, other heads one."""
+    """The training steps, in order. The paper's SRN has four; most recipes of other heads have
+    one."""
     batch_size: int = Field(default=32, ge=2)
-    """Images an iteration."""
+    """Images per iteration."""
     keep: Literal["last", "best"] = "last"
-    """What a step hands on: its last weights (the paper's), or those of the epoch with the best
-    mAP on the validation split."""
+    """Which weights a step ends with: `last`, those after its last epoch (the paper's), or `best`,
+    those of the epoch with the best mAP on the validation split."""
     validate_every: int = Field(default=1, ge=0)
-    """Epochs between looks at the validation split; 0: never."""
+    """Validate after every so many epochs; 0: never."""
     features: Literal["live", "cached"] = "live"
-    """`cached`: run a backbone that no step trains once over every image (and its mirror image
-    if `augment` is `flip`), keep its maps in memory in half precision, and train on them."""
+    """`cached`: run the backbone once over each image (and its mirror image if `augment` is
+    `flip`), keep the feature maps in memory in half precision, and train on them. No step may train
+    the backbone. `live`: run the backbone in each iteration."""
     cache: bool = False
-    """Keep the squashed images on disk, decoded once, 3 bytes a pixel; no pixel is changed."""
+    """Decode each image once and keep it on disk at the size that training needs, with 3 bytes per
+    pixel. The pixels do not change."""
     cache_folder: Path | None = None
-    """Where `cache` keeps them; unset: `manylabel` in the user's folder for caches."""
+    """Where `cache` keeps the images. If it is not set: `manylabel` in the user's folder for
+    caches."""
     workers: int | None = Field(default=None, ge=0)
-    """Processes that read images; unset: one less than the processors, at most 8."""
+    """The number of processes that read images. If it is not set: one less than the processors, at
+    most 8."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Arithmetic. Losses and SRN's spatial softmax are computed in 32 bits in any case."""
+    """The precision of the arithmetic. Losses and SRN's spatial softmax are always computed in 32
+    bits."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `mps`."""
 
@@ -108,13 +117,13 @@ class RunConfig(Config):
         self._check_stages()
         self._check_validation()
         if self.cache_folder is not None and not self.cache:
-            raise ValueError("cache_folder is where cache = true keeps images, and cache is false")
+            raise ValueError("cache_folder needs cache = true, but cache is false")
         if self.features == "cached":
             self._check_cached_features()
         return self
 
     def _check_validation(self) -> None:
-        """Whether each step is validated as often as its settings need."""
+        """Check that each step is validated as often as its settings need."""
         every = self.validate_every
         for step in self.steps:
             schedule = self.optim_of(step).schedule
@@ -125,36 +134,36 @@ class RunConfig(Config):
                 )
             if self.keep == "best" and not 0 < every <= step.epochs:
                 raise ValueError(
-                    f"keep = 'best' chooses among validated epochs, and the step '{step.kind}' has "
-                    f"none: it has {step.epochs} epochs, and validate_every is {every}"
+                    f"keep = 'best' needs a validated epoch, and the step '{step.kind}' has none: "
+                    f"it has {step.epochs} epochs, and validate_every is {every}"
                 )
 
     def _check_cached_features(self) -> None:
         if any("backbone" in self.parts_of(step) for step in self.steps):
             raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
         if self.augment.name not in ("none", "flip"):
-            raise ValueError("features = 'cached' goes with augment 'none' or 'flip' only")
+            raise ValueError("features = 'cached' needs augment 'none' or 'flip'")
         if self.augment.randaugment:
-            raise ValueError("features = 'cached' goes without augment.randaugment")
+            raise ValueError("features = 'cached' does not allow augment.randaugment")
         if self.cache:
             raise ValueError("features = 'cached' keeps maps, not images: leave out cache")
         if self.mixing.name != "none":
             raise ValueError(
-                f"features = 'cached' keeps the maps of single images; mixing "
+                f"features = 'cached' keeps the maps of unmixed images; mixing "
                 f"'{self.mixing.name}' needs features = 'live'"
             )
 
     def _check_stages(self) -> None:
-        """Ask the backbone for its stages, if need be, before a run gets to the step in question.
+        """Check before the run that the backbone has the stages that its steps need.
 
         Raises:
-            ConfigError: timm does not know its stages, or there are not so many.
+            ConfigError: timm does not know its stages, or it has too few.
         """
-        held = [step.freeze_stages for step in self.steps if step.freeze_stages is not None]
+        frozen = [step.freeze_stages for step in self.steps if step.freeze_stages is not None]
         decayed = any(self.optim_of(step).layer_decay < 1 for step in self.steps)
-        if not held and not decayed:
+        if not frozen and not decayed:
             return
-        require_stages(self.backbone.name, max(held, default=0), count_stages(self.backbone))
+        require_stages(self.backbone.name, max(frozen, default=0), count_stages(self.backbone))
 
     @property
     def model(self) -> ModelConfig:
@@ -162,7 +171,7 @@ class RunConfig(Config):
         return ModelConfig(backbone=self.backbone, head=self.head)
 
     def plan_of(self, kind: str) -> StepPlan:
-        """What a kind of step of this run's head trains, and on what."""
+        """The plan of a kind of step of this run's head."""
         return HEADS[self.head.name].steps[kind]
 
     def parts_of(self, step: StepConfig) -> tuple[str, ...]:
@@ -170,7 +179,7 @@ class RunConfig(Config):
         return tuple(part for part in self.plan_of(step.kind).trains if part not in step.freeze)
 
     def optim_of(self, step: StepConfig) -> OptimConfig:
-        """The optimiser that a step runs with."""
+        """The settings of a step's optimiser."""
         return step.optim or self.optim
 
 
@@ -180,19 +189,29 @@ def _check_freezing(step: StepConfig, trained: tuple[str, ...]) -> None:
             close = get_close_matches(part, trained, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             if part.startswith("backbone."):
-                hint = "; freeze_stages holds a part of the backbone"
+                hint = "; freeze_stages freezes a part of the backbone"
             raise ValueError(
                 f"step '{step.kind}' does not train '{part}'; it trains {', '.join(trained)}{hint}"
             )
-    backbone_is_held = "backbone" not in trained or "backbone" in step.freeze
-    if step.freeze_stages is not None and backbone_is_held:
+    backbone_is_frozen = "backbone" not in trained or "backbone" in step.freeze
+    if step.freeze_stages is not None and backbone_is_frozen:
         raise ValueError(
             f"step '{step.kind}' does not train the backbone: leave out its freeze_stages"
         )
 
 
 def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:
-    """The run that `tables` describe; mean, std and interpolation default to the backbone's own."""
+    """The settings of the run that the tables of a recipe describe.
+
+    The defaults of mean, std and interpolation are those that the backbone was trained with.
+
+    Args:
+        tables: The tables of a recipe.
+        where: Where they come from, for errors.
+
+    Raises:
+        ConfigError: The tables do not describe a run.
+    """
     backbone = tables.get("backbone", {})
     given = tables.get("input", {})
     if isinstance(backbone, dict) and isinstance(given, dict):
@@ -203,10 +222,13 @@ def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe, given by path or by the name of one that comes with manylabel.
+    """The file of a recipe.
+
+    Args:
+        name: A path, or the name of a recipe that comes with manylabel.
 
     Raises:
-        ConfigError: There is no such file or name.
+        ConfigError: No recipe has this name.
     """
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
@@ -223,7 +245,7 @@ def find_recipe(name: str) -> Path:
 
 
 def recipe_folder() -> Path:
-    """Where the recipes lie: inside an installed package, or beside `src` in a checkout."""
+    """The folder of the recipes: inside an installed package, or beside `src` in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parents[1] / "recipes"

@@ -1,4 +1,4 @@
-"""What an epoch trains on: its batches from any position on, and how each is mixed."""
+"""The batches of an epoch, from any position in it, and how each batch is mixed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from manylabel.train.state import Position
 
 
 def training_batches(job: Job, position: Position) -> Iterator[tuple[Batch, Mixture]]:
-    """The batches that are left of an epoch, each with its mixture.
+    """The remaining batches of an epoch, each with its mixture.
 
-    Every process trains on all batches, so that all have the same weights: nothing averages
-    gradients over processes.
+    Each process trains on all batches, because gradients are not averaged over processes. So all
+    processes have the same weights.
     """
     epoch = _epochs_done(job, position)
     sampler = EpochSampler(
@@ -36,7 +36,10 @@ def training_batches(job: Job, position: Position) -> Iterator[tuple[Batch, Mixt
 
 
 def images_left(job: Job, position: Position) -> int:
-    """Images that a step will still train on, but for those that short last batches drop."""
+    """The number of images that a step has left to train on.
+
+    It includes the images of incomplete last batches, although these batches are dropped.
+    """
     epochs = job.step(position.step).epochs - position.epoch
     return epochs * job.epoch_images - position.batch * job.run.batch_size
 
@@ -53,5 +56,5 @@ def _mixture(job: Job, epoch: int, batch: int, images: int) -> Mixture:
 
 
 def _epochs_done(job: Job, position: Position) -> int:
-    """Epochs of the whole run that lie before a position."""
+    """The number of epochs of the whole run before a position."""
     return sum(step.epochs for step in job.run.steps[: position.step]) + position.epoch

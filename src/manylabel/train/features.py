@@ -1,8 +1,7 @@
-"""The maps of a frozen backbone, kept in memory: they are computed once, then trained on.
+"""The feature maps of a frozen backbone, computed once and kept in memory for training.
 
-The maps of a frozen backbone depend on the pixels alone, so only what half precision rounds away
-is lost. The one random view that is allowed with them is the mirror image; its maps are computed,
-too.
+They depend on the pixels alone, so computing them once changes only their rounding to half
+precision. The mirror image is the only random view that is allowed; its maps are computed, too.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ from manylabel.preprocess import InputSpec
 
 @final
 class CachedFeatures(Dataset[Sample | ImageError]):
-    """Records as samples of feature maps in half precision.
+    """A data set of feature maps in half precision.
 
     Args:
-        records: What the maps are of.
-        views: The maps of each view, [N, D, H, W] and [N, E, h, w] each; with two views, as
-            written and mirrored, each sample is one of them at random.
-        seed: Seeds the choice together with epoch and record.
+        records: The N records that the maps were computed for.
+        views: The maps of each view: [N, D, H, W] and [N, E, h, w]. With two views, the original
+            image and its mirror image, each sample is one of the two at random.
+        seed: The seed of that choice, together with epoch and record.
     """
 
     def __init__(self, records: Records, views: list[FeatureMaps], *, seed: int = 0) -> None:
         self.records, self.views, self.seed = records, views, seed
 
     def seeded(self, seed: int) -> CachedFeatures:
-        """The same maps, with other choices among views."""
+        """The same maps, with another seed for the choice of views."""
         return CachedFeatures(self.records, self.views, seed=seed)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        """The maps of one record in one epoch."""
+        """The sample of one record in one epoch."""
         view = Random(draw.seed(self.seed)).randrange(len(self.views))
         mid, final_map = self.views[view]
         targets = torch.tensor(self.records.targets[draw.record])
@@ -64,10 +63,20 @@ def compute_features(
     workers: int = 0,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> CachedFeatures:
-    """The maps of all `records`, and of their mirror images if `mirrored`.
+    """The feature maps of all records.
+
+    Args:
+        backbone: The network that computes them; it is left in evaluation mode.
+        records: The records.
+        spec: The model's input.
+        mirrored: Whether to compute the maps of the mirror images, too.
+        device: The device of the backbone.
+        batch_size: The number of images that are computed at once.
+        workers: The number of processes that read images.
+        on_batch: Called after each batch with its number of images.
 
     Raises:
-        ImageError: An image that cannot be used.
+        ImageError: An image cannot be used.
     """
     backbone.eval()
     parts: list[list[FeatureMaps]] = [[], []] if mirrored else [[]]

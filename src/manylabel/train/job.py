@@ -1,4 +1,4 @@
-"""What stays as it is during a run: the `Job`, and a split as the loop reads it."""
+"""The `Job`: what does not change during a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from manylabel.train.logs import Reporter
 @final
 @dataclass(frozen=True)
 class View:
-    """A split as the loop reads it: its records, and their samples."""
+    """A split as the training loop reads it: its records and their samples."""
 
     name: Split
     records: Records
@@ -34,7 +34,7 @@ class View:
 
     @cached_property
     def targets(self) -> NDArray[np.int8]:
-        """All targets, int8 [N, C]."""
+        """The targets of the split, int8 [N, C]."""
         return self.records.targets
 
 
@@ -45,15 +45,15 @@ class Job:
 
     Args:
         run: The recipe.
-        folder: Where checkpoints go.
-        identity: Of recipe and data; a checkpoint of another one is not resumed.
-        fabric: Devices and precision.
-        loss: From logits [N, C] and targets [N, C] to a scalar.
+        folder: The folder of the run.
+        identity: The identity of recipe and data. Only a checkpoint with the same one is resumed.
+        fabric: Lightning Fabric, which handles devices and precision.
+        loss: Computes a scalar from logits [N, C] and targets [N, C].
         train: The training split, with its random views.
         val: The validation split, if there is one.
         held_out: The split that steps are measured on.
-        workers: Processes that read images.
-        reporter: Who is told.
+        workers: The number of processes that read images.
+        reporter: Reports progress.
     """
 
     run: RunConfig
@@ -69,22 +69,22 @@ class Job:
 
     @cached_property
     def epoch_images(self) -> int:
-        """Images of each epoch; those that the sampler repeats count each time."""
+        """The number of images of an epoch. An image that the sampler repeats counts each time."""
         return epoch_length(self.run.sampler, self.train.targets)
 
     def step(self, number: int) -> StepConfig:
-        """The step at a position of the run."""
+        """The settings of the step at a position in the run, from 0."""
         return self.run.steps[number]
 
     def plan(self, number: int) -> StepPlan:
-        """What that step trains, and on what."""
+        """The plan of that step."""
         return self.run.plan_of(self.step(number).kind)
 
     def optim(self, number: int) -> OptimConfig:
-        """That step's optimiser."""
+        """The settings of that step's optimiser."""
         return self.run.optim_of(self.step(number))
 
     def title(self, number: int) -> str:
-        """That step's name for people."""
+        """The name of that step in messages."""
         plan = self.plan(number)
         return f"step {plan.number} {plan.title}"

@@ -1,4 +1,4 @@
-"""What a run reports while it works: a progress bar for people, lines of JSON for tools."""
+"""What a run reports: a progress bar or lines of text for people, and lines of JSON for tools."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from manylabel.processes import processes
 
 @final
 @dataclass
-class _Work:
-    task: TaskID
+class _Task:
+    id: TaskID
     began: float = field(default_factory=time.monotonic)
     done: int = 0
 
@@ -33,8 +33,9 @@ class _Work:
 class Reporter:
     """Shows progress on stderr and appends events to a log.
 
-    On a terminal a bar shows step, epoch, loss, images/s and time left; elsewhere each epoch
-    is a line. Of several processes only the leading one shows and writes anything.
+    On a terminal, a progress bar shows step, epoch, loss, images/s and the time left. Elsewhere
+    there is one line per epoch. If there are several processes, only the leading one shows and
+    writes anything.
     """
 
     def __init__(self, *, console: Console | None = None) -> None:
@@ -51,7 +52,7 @@ class Reporter:
             disable=not (self._leads and self.console.is_terminal),
             transient=True,
         )
-        self._works: list[_Work] = []
+        self._tasks: list[_Task] = []
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -66,25 +67,29 @@ class Reporter:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, title: str, images: int) -> None:
-        """Begin to count the images of a piece of work, which may lie within another."""
-        task = self._bar.add_task(title, total=images, figures="")
-        self._works.append(_Work(task))
+        """Begin a task that counts images. Tasks may be nested."""
+        self._tasks.append(_Task(self._bar.add_task(title, total=images, figures="")))
 
     def rename(self, title: str) -> None:
-        """Give the current piece of work another title."""
-        self._bar.update(self._works[-1].task, description=title)
+        """Change the title of the current task."""
+        self._bar.update(self._tasks[-1].id, description=title)
 
     def advance(self, images: int, *, loss: float | None = None) -> None:
-        """Count so many more images as done; `loss` is the latest mean."""
-        work = self._works[-1]
-        work.done += images
-        rate = f"{work.done / max(1e-9, time.monotonic() - work.began):,.0f} images/s"
+        """Add to the number of images that are done.
+
+        Args:
+            images: The number of images to add.
+            loss: The mean loss so far in the epoch, if there is one.
+        """
+        task = self._tasks[-1]
+        task.done += images
+        rate = f"{task.done / max(1e-9, time.monotonic() - task.began):,.0f} images/s"
         figures = rate if loss is None else f"loss {loss:.3f}  {rate}"
-        self._bar.update(work.task, advance=images, figures=figures)
+        self._bar.update(task.id, advance=images, figures=figures)
 
     def end(self) -> None:
-        """End the current piece of work."""
-        self._bar.remove_task(self._works.pop().task)
+        """End the current task."""
+        self._bar.remove_task(self._tasks.pop().id)
 
     def log_to(self, path: Path) -> None:
         """Append events to this file from now on."""

@@ -1,8 +1,8 @@
-"""The training loop: a run is steps, a step is epochs, an epoch is batches.
+"""The training loop: a run has steps, a step has epochs, an epoch has batches.
 
-Read from the top: `train` walks the steps, `_train_step` the epochs of one of them, `_train_epoch`
-the batches of an epoch. All that changes while a run goes on is in `RunState`; all that does not
-is in `Job`.
+`train` goes through the steps, `_train_step` through the epochs of a step, and `_train_epoch`
+through the batches of an epoch. `RunState` holds all that changes during a run. `Job` holds all
+that does not.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from manylabel.train.steps import train_only
 
 
 def train(job: Job, state: RunState, stop: StopRequest) -> Iterator[int]:
-    """Train what is left of a run; `state` holds the result.
+    """Train the steps of a run that are not done yet. `state` is updated.
 
     Yields:
-        The position of each step that was trained and measured, while its weights are in the
-        classifier. The step counts as done when the next one is asked for.
+        The position of each step after it was trained and measured. At that time the classifier
+        has the step's weights. The step is saved as done when the next position is requested.
 
     Raises:
-        RunError: The loss is not a number, the disk is full, or a signal came; in each case the
-            last checkpoint stands and the message says how to go on.
+        RunError: The loss is not a finite number, the disk is full, or a signal stopped the run. In
+            each case the last checkpoint is kept, and the message says how to continue.
     """
     while state.position.step < len(job.run.steps):
         began = time.monotonic()
@@ -63,7 +63,7 @@ def _train_step(job: Job, state: RunState, step: StepState, stop: StopRequest) -
 
 
 def _train_epoch(job: Job, state: RunState, step: StepState, stop: StopRequest) -> float:
-    """Train on what is left of an epoch and give its mean loss."""
+    """Train on the remaining batches of an epoch, and return the mean loss of the epoch."""
     began, settings = state.position, job.step(step.number)
     train_only(state.classifier, step.trains, settings.freeze_stages)
     monitor = LossMonitor(job, began, state.losses)
@@ -84,7 +84,7 @@ def _train_epoch(job: Job, state: RunState, step: StepState, stop: StopRequest) 
 def _record_epoch(
     job: Job, state: RunState, step: StepState, loss: float, scored: SplitScores | None
 ) -> None:
-    """Record what an epoch brought, and its weights if they are the step's best so far."""
+    """Record the figures of an epoch, and its weights if they are the step's best so far."""
     epoch = state.position.epoch
     entry = epoch_entry(job, step, epoch, loss, scored)
     line = f"{job.title(step.number)}  epoch {epoch + 1}/{job.step(step.number).epochs}"
@@ -92,7 +92,7 @@ def _record_epoch(
     if scored is not None:
         value = mean_ap(scored, step.plan.scores)
         line += f"  val mAP {value:.3f}"
-        # `not <=` lets the latest epoch win where no mAP is defined: a val split without positives.
+        # `not <=` is true for NaN: without positives in the val split, the latest epoch is kept.
         if job.run.keep == "best" and (state.best is None or not value <= state.best["mAP"]):
             weights = copy.deepcopy(state.classifier.state_dict())
             state.best = {"epoch": epoch + 1, "mAP": value, "weights": weights}
@@ -102,18 +102,18 @@ def _record_epoch(
 
 
 def _save(job: Job, state: RunState) -> None:
-    """Save the checkpoint; of several processes the leading one writes it, and none waits."""
+    """Save the checkpoint. Only the leading process writes it; the others do not wait for it."""
     if processes().leads:
         save_checkpoint(job.folder / CHECKPOINT, {"identity": job.identity, **state.saved()})
 
 
 def _stopped(job: Job, state: RunState, signal_name: str) -> RunError:
-    """The error that ends a run that a signal stopped; its checkpoint is saved first."""
+    """Save the checkpoint, and return the error that ends a run that a signal stopped."""
     _save(job, state)
     position = state.position
     return RunError(
         f"The run was stopped by {signal_name} in {job.title(position.step)}, epoch "
         f"{position.epoch + 1}, after {position.batch} batches; its checkpoint is saved.",
         where=str(job.folder),
-        fix=f"Go on with: manylabel train --resume {job.folder}",
+        fix=f"Resume it with: manylabel train --resume {job.folder}",
     )

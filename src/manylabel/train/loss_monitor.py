@@ -1,4 +1,4 @@
-"""Watches the training loss: a loss that is not a finite number ends the run."""
+"""Checks the training loss: a loss that is not a finite number ends the run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from manylabel.train.job import Job
 from manylabel.train.state import Position
 
 LOSS_CHECK: Final = 20
-"""Iterations between two checks: a check waits for the device."""
+"""The number of iterations between two checks. A check must wait for the device."""
 
 
 @final
 class LossMonitor:
-    """Collects an epoch's losses on the device, and checks the new ones every few iterations.
+    """Collects the losses of an epoch on the device, and checks new ones every few iterations.
 
     Args:
         job: The run.
         began: The position of the run when the monitor was made.
-        losses: Sum and number of the epoch's losses before that position.
+        losses: The sum and the number of the epoch's losses before that position.
     """
 
     def __init__(self, job: Job, began: Position, losses: tuple[float, int]) -> None:
@@ -37,7 +37,7 @@ class LossMonitor:
         """Add the loss of one batch.
 
         Raises:
-            RunError: As `check` does, which is called every `LOSS_CHECK` iterations.
+            RunError: As in `check`, which is called every `LOSS_CHECK` iterations.
         """
         self._unchecked.append(loss.detach())
         self._images += images
@@ -48,7 +48,7 @@ class LossMonitor:
         """Check the losses that were added since the last check, and report progress.
 
         Raises:
-            RunError: One of them is not a finite number; says since which batch.
+            RunError: One of them is not a finite number. The message names the first such batch.
         """
         if not self._unchecked:
             return
@@ -62,7 +62,7 @@ class LossMonitor:
 
     @property
     def losses(self) -> tuple[float, int]:
-        """Sum and number of the epoch's losses that were checked."""
+        """The sum and the number of the epoch's losses that were checked."""
         return self._sum, self._count
 
     @property
@@ -79,5 +79,5 @@ class LossMonitor:
             f"{self._began.epoch + 1}, {self._job.title(number)}; the last good checkpoint {kept}.",
             where=str(checkpoint),
             fix=f"Lower the learning rate (it is {self._job.optim(number).lr:g}) or set "
-            "optim.clip_norm, and train anew.",
+            "optim.clip_norm, and start a new run.",
         )

@@ -1,12 +1,12 @@
-"""Training images that are two: MixUp and CutMix for images with several labels.
+"""MixUp and CutMix: mix two training images into one.
 
-A batch is mixed with itself in another order, after it is on the device. Its loss is that of the
-images' own targets and that of their partners', weighted by the share of each. For sigmoid
-cross-entropy this equals mixed targets; said by losses, it also holds for every other loss and
-where a target is known of one image only.
+A batch on the device is mixed with the same batch in another order. Its loss is the weighted mean
+of two losses: one with the images' own targets, and one with the targets of their partners. The
+weights are the fractions of the two images. For sigmoid cross-entropy this equals the loss with
+mixed targets. It also works for all other losses, and if a target is known for one image only.
 
 Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018; Yun et al., "CutMix",
-ICCV 2019. One share a batch, as both authors' code draws it.
+ICCV 2019. One fraction is drawn per batch, as in the code of both authors.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from manylabel.feed.sampling import mix
 Output = TypeVar("Output")
 
 _STREAM: Final = 1
-"""Keeps these draws apart from those of order and views, which are seeded by the same numbers."""
+"""Makes these draws different from those of order and views, which have the same seeds."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class PixelBox:
-    """Rows `top` to `bottom` and columns `left` to `right` of an image; the ends are outside."""
+    """A box in an image: rows `top` to `bottom` and columns `left` to `right`, without the ends."""
 
     top: int
     bottom: int
@@ -41,7 +41,7 @@ class PixelBox:
 
     @property
     def area(self) -> int:
-        """In pixels."""
+        """The area in pixels."""
         return (self.bottom - self.top) * (self.right - self.left)
 
 
@@ -51,9 +51,10 @@ class Mixture:
     """How one batch is mixed.
 
     Args:
-        kept: The share, 0..1, that each image keeps of itself; 1 leaves the batch as it is.
-        partners: For each image of the batch, the one that it is mixed with.
-        box: What is taken from the partner (CutMix); None: everything, faintly (MixUp).
+        kept: The fraction, 0..1, of each image that is kept; with 1 the batch does not change.
+        partners: For each image of the batch, the position of the image that it is mixed with.
+        box: The box that is taken from the partner (CutMix). None: the mixed image is a weighted
+            mean of the two images (MixUp).
     """
 
     kept: float = 1.0
@@ -61,7 +62,7 @@ class Mixture:
     box: PixelBox | None = None
 
     def inputs(self, images: object) -> object:
-        """The mixed images of images [N, 3, H, W]; feature maps only come unmixed."""
+        """The mixed images of images [N, 3, H, W]. Feature maps are allowed only if `kept` is 1."""
         if self.kept == 1:
             return images
         assert isinstance(images, Tensor), "feature maps are not mixed"
@@ -76,7 +77,13 @@ class Mixture:
     def loss(
         self, loss_of: Callable[[Output, Tensor], Tensor], output: Output, targets: Tensor
     ) -> Tensor:
-        """The loss of what a model says of the mixed images; targets [N, C] are the unmixed."""
+        """The loss of the mixed images.
+
+        Args:
+            loss_of: The loss, of an output and targets.
+            output: The model's output for the mixed images.
+            targets: The targets [N, C] of the images before mixing.
+        """
         own = loss_of(output, targets)
         if self.kept == 1:
             return own
@@ -89,25 +96,25 @@ class Mixture:
 
 @final
 class NoMixingConfig(Config):
-    """Training images as they are, as in every recipe of a paper."""
+    """Training images are not mixed, as in every recipe that follows a paper."""
 
     name: Literal["none"] = "none"
     """Which mixing."""
 
     def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
-        """No mixture."""
+        """A mixture that changes nothing."""
         return Mixture()
 
 
 @final
 class MixUpConfig(Config):
-    """The weighted mean of two images. Needs live features."""
+    """Each image becomes a weighted mean of two images. Needs features = "live"."""
 
     name: Literal["mixup"] = "mixup"
     """Which mixing."""
     alpha: float = Field(default=0.2, gt=0)
-    """The share of an image is drawn from Beta(alpha, alpha): near 0 or 1 for a small alpha, near
-    a half for a large one."""
+    """The fraction of an image that is kept is drawn from Beta(alpha, alpha). A small alpha gives
+    values near 0 or 1; a large alpha gives values near 0.5."""
 
     def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
         """A mixture of whole images."""
@@ -117,12 +124,12 @@ class MixUpConfig(Config):
 
 @final
 class CutMixConfig(Config):
-    """A box of one image is laid over the other. Needs live features."""
+    """A box of one image replaces the same box of the other one. Needs features = "live"."""
 
     name: Literal["cutmix"] = "cutmix"
     """Which mixing."""
     alpha: float = Field(default=1.0, gt=0)
-    """The share of an image is drawn from Beta(alpha, alpha), as for `mixup`."""
+    """The fraction of an image that is kept is drawn from Beta(alpha, alpha), as for `mixup`."""
 
     def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
         """A mixture by a box."""
@@ -134,12 +141,12 @@ class CutMixConfig(Config):
 
 @final
 class EitherConfig(Config):
-    """Each batch is mixed by `mixup` or by `cutmix`, at random. Needs live features."""
+    """Each batch is mixed by `mixup` or by `cutmix`, at random. Needs features = "live"."""
 
     name: Literal["either"] = "either"
     """Which mixing."""
     alpha: float | None = Field(default=None, gt=0)
-    """The alpha of both; unset: each has its own default."""
+    """The alpha of both. If it is not set, each has its own default."""
 
     def draw(self, random: Random, *, images: int, size: tuple[int, int]) -> Mixture:
         """A mixture by one of the two."""
@@ -153,20 +160,20 @@ MixingConfig = Annotated[
     Field(discriminator="name"),
     default_name("none"),
 ]
-"""Mixing two training images into one, told apart by `name`. It needs live features."""
+"""How two training images are mixed into one; `name` says which way. Needs features = "live"."""
 
 
 def draw_mixture(
     config: MixingConfig, *, images: int, size: tuple[int, int], seed: int, epoch: int, batch: int
 ) -> Mixture:
-    """How a batch is mixed: the same arguments, the same answer.
+    """How a batch is mixed. The same arguments give the same result.
 
     Args:
-        config: Whether and how.
-        images: N of the batch.
+        config: The settings.
+        images: The number of images of the batch.
         size: Height and width of an image, in pixels.
-        seed: The run's.
-        epoch: Counted over the whole run.
+        seed: The run's seed.
+        epoch: The number of the epoch, counted over the whole run.
         batch: The batch's position in the epoch, from 0.
     """
     return config.draw(Random(mix(seed, epoch, batch, _STREAM)), images=images, size=size)
@@ -177,7 +184,7 @@ def _draw_partners(random: Random, images: int) -> tuple[int, ...]:
 
 
 def _draw_box(random: Random, size: tuple[int, int], *, share: float) -> PixelBox:
-    """A box of about `share` of the image around a random pixel; what lies outside is cut off."""
+    """A box of about `share` of the image's area around a random pixel, clipped to the image."""
     height, width = size
     rows, columns = int(height * share**0.5), int(width * share**0.5)
     top = random.randrange(height) - rows // 2

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its bundles and figures, and the receipts of these."""
+"""The outcome of a run: its bundles, its figures and their receipts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ METRICS: Final = "metrics.json"
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind.
+    """The outcome of a run.
 
     Args:
         folder: The run's folder.
-        bundle: The last step's bundle in it.
-        steps: The bundle of each step, by its position.
-        results: What each step brought, as `metrics.json` has it.
-        history: What each epoch brought.
+        bundle: The bundle of the last step, in that folder.
+        steps: The bundle of each step, in the order of the steps.
+        results: The figures of each step, as in `metrics.json`.
+        history: The figures of each epoch.
         held_out: The split that steps were measured on.
         val: The split that epochs were measured on, if there is one.
     """
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[str, Any]:
-    """What `metrics.json` holds: measures of each step, by position from 1, and their receipts."""
+    """The content of `metrics.json`: figures of the steps, numbered from 1, and their receipts."""
     metrics = {
         "steps": {str(position): each for position, each in enumerate(outcome.results, start=1)},
         "history": outcome.history,
@@ -63,19 +63,19 @@ def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[s
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write `metrics.json`, whole or not at all.
+    """Write `metrics.json`. If this fails, the previous file is kept.
 
     Raises:
         RunError: It cannot be written.
     """
     path = folder / METRICS
-    fix = "Make room; the bundle is saved, `manylabel evaluate` gives the same figures."
+    fix = "Make room on the disk. The bundle is saved: `manylabel evaluate` gives the same figures."
     with write_errors(path, "The metrics", fix=fix):
         write_text(path, json.dumps(metrics, indent=2) + "\n")
 
 
 def receipt_of_step(bundle: Path, records: Records, profile: str) -> Receipt:
-    """The receipt of a step's figures: which weights and which images they are of."""
+    """The receipt of a step's figures: it names the weights and the images."""
     saved = read_bundle(bundle)
     return Receipt(
         profile=profile,
@@ -94,7 +94,7 @@ def receipt_of_step(bundle: Path, records: Records, profile: str) -> Receipt:
 
 
 def _history_receipt(val: Records, config: RunConfig) -> Receipt:
-    """The receipt of the history's figures; the weights behind them are not kept."""
+    """The receipt of the history's figures. It names no weights, since they are not kept."""
     return Receipt(
         profile="manylabel",
         data=val.source,

@@ -1,4 +1,4 @@
-"""Parts of a run whose state a checkpoint keeps: each has a name and two methods."""
+"""Parts of a run whose state is saved in checkpoints. Each part has a name and two methods."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from manylabel.errors import CheckpointError
 
 
 class Part(Protocol):
-    """Something that changes during training and can be saved, as torch's modules can."""
+    """Something that changes during training and can be saved, for instance a torch module."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs."""
+        """The state that `load_state_dict` needs."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         ...
 
 
@@ -26,7 +26,7 @@ def save_parts(parts: Mapping[str, Part]) -> dict[str, dict[str, Any]]:
 
 
 def load_parts(parts: Mapping[str, Part], saved: Mapping[str, dict[str, Any]]) -> None:
-    """Bring each part back to its saved state, in the order of `parts`.
+    """Restore the saved state of each part, in the order of `parts`.
 
     Raises:
         CheckpointError: The saved parts have other names.
@@ -35,8 +35,8 @@ def load_parts(parts: Mapping[str, Part], saved: Mapping[str, dict[str, Any]]) -
         raise CheckpointError(
             f"The checkpoint holds {_names(saved)}, but this run needs {_names(parts)}.",
             where="checkpoint",
-            fix="Resume with the version of manylabel that wrote the checkpoint, or train anew in "
-            "another folder.",
+            fix="Resume with the version of manylabel that wrote the checkpoint, or start a new "
+            "run in another folder.",
         )
     for name, part in parts.items():
         part.load_state_dict(saved[name])

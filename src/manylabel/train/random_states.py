@@ -1,4 +1,4 @@
-"""The random states of a process: Python's, numpy's and torch's, with those of accelerators."""
+"""The states of all random generators: those of Python, numpy, torch and the accelerators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 
 def seed_all(seed: int) -> None:
-    """Seed every generator that `random_states` keeps.
+    """Seed each generator whose state `random_states` returns.
 
     Args:
-        seed: 0 or more; numpy's generator takes its lowest 32 bits.
+        seed: 0 or more. numpy's generator uses its lowest 32 bits.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -21,7 +21,7 @@ def seed_all(seed: int) -> None:
 
 
 def random_states() -> dict[str, Any]:
-    """The state of every generator, as values that a checkpoint may hold without pickled code."""
+    """The state of each generator, as values that need no pickled code in a checkpoint."""
     _, keys, *rest = np.random.get_state()
     states = {
         "python": random.getstate(),
@@ -36,9 +36,9 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Bring every generator back to its saved state.
+    """Restore the saved state of each generator.
 
-    The state of an accelerator that this machine does not have is left out.
+    The state of an accelerator that this machine does not have is ignored.
     """
     random.setstate(states["python"])
     keys, *rest = states["numpy"]

@@ -1,4 +1,4 @@
-"""What an epoch and a step bring: their figures on the splits that a run does not train on."""
+"""The figures of epochs and steps, on the splits that the run does not train on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manylabel.train.step_state import StepState
 
 
 def validate(job: Job, step: StepState, epoch: int) -> SplitScores | None:
-    """The scores of the validation split after an epoch, if the recipe asks for them then."""
+    """The scores of the validation split after an epoch; None if the epoch is not validated."""
     every = job.run.validate_every
     if job.val is None or every == 0 or (epoch + 1) % every:
         return None
@@ -25,7 +25,7 @@ def validate(job: Job, step: StepState, epoch: int) -> SplitScores | None:
 def epoch_entry(
     job: Job, step: StepState, epoch: int, loss: float, scored: SplitScores | None
 ) -> dict[str, Any]:
-    """An epoch's entry in the run's history; `val_mAP` is None where no label has a positive."""
+    """An epoch's entry in the run's history; `val_mAP` is None if no label has a positive."""
     entry: dict[str, Any] = {
         "step": step.number + 1,
         "kind": job.step(step.number).kind,
@@ -41,7 +41,7 @@ def epoch_entry(
 
 
 def measure_step(job: Job, step: StepState, best_epoch: int | None) -> dict[str, Any]:
-    """A step's entry in the run's results: measures of its own scores, and mAP of every branch."""
+    """A step's entry in the run's results: figures of its scores, and the mAP of each branch."""
     scored = _score(job, step, job.held_out)
     measures = measure(scored.scores[step.plan.scores], scored.targets, job.held_out.records.labels)
     branches = {name: mean_ap(scored, name) for name in scored.scores}
@@ -62,12 +62,12 @@ def measure_step(job: Job, step: StepState, best_epoch: int | None) -> dict[str,
 
 
 def mean_ap(scored: SplitScores, branch: str) -> float:
-    """The mAP of a branch's scores; NaN where no label has a positive."""
+    """The mAP of a branch's scores; NaN if no label has a positive."""
     return mean_of_defined(average_precision(scored.scores[branch], scored.targets))
 
 
 def _score(job: Job, step: StepState, view: View) -> SplitScores:
-    """The scores of a split, which the processes share."""
+    """The scores of a split. If there are several processes, each computes a part of them."""
     size = len(view.records)
     job.reporter.begin(f"{job.title(step.number)}  scoring {view.name}", size)
     stream = batches(

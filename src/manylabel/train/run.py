@@ -1,4 +1,4 @@
-"""One run from a recipe and records to a folder: checkpoint, bundles, metrics, recipe, log."""
+"""Runs a recipe: trains on records, and writes checkpoint, bundles, metrics and log to a folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from manylabel.train.views import build_views, cache_features, reading_workers
 def load_records(
     source: DataSource, reporter: Reporter, config: RunConfig | None = None
 ) -> Records:
-    """The records of a data set, fit to train on: split, every image opened once.
+    """The records of a data set, with splits, after each image was opened once to check it.
 
     Args:
         source: Where the data set lies.
@@ -53,8 +53,8 @@ def load_records(
             backbone, `run` checks the images when it computes these.
 
     Raises:
-        DataError: The data set cannot be read, has labels that train never shows, or images that
-            cannot be used (unless the recipe says `skip_bad_images`).
+        DataError: The data set cannot be read, has labels without a training image, or has images
+            that cannot be used (unless the recipe says `skip_bad_images`).
     """
     records = with_splits(read(source))
     check_trainable(records)
@@ -78,22 +78,23 @@ def run(
 ) -> Outcome:
     """Train, measure and save a run.
 
-    Of several processes the leading one writes the files, and all get the outcome.
+    If there are several processes, the leading one writes the files, and all return the outcome.
 
     Args:
         config: The recipe.
-        records: With splits; steps are measured on test, or on val if there is no test.
-        folder: Where everything goes; made if need be.
+        records: The records, with splits. Steps are measured on test, or on val if there is no
+            test split.
+        folder: The folder of the run; it is created if it does not exist.
         reporter: Reports progress.
-        resume: Go on from the checkpoint in `folder` rather than begin.
-        weights: Start from these tensors where the classifier has them, by name.
-        features: The maps of each split, computed before with the same backbone, for a recipe
-            with `features = "cached"`; computed anew if not given.
+        resume: Whether to resume from the checkpoint in `folder`.
+        weights: Initial weights by name. Names that the classifier does not have are ignored.
+        features: The feature maps of each split, for a recipe with `features = "cached"`. They
+            must come from the same backbone. If not given, they are computed.
 
     Raises:
-        ConfigError: The folder holds a run already, or the recipe cannot be carried out.
-        CheckpointError: There is nothing to resume, or it is of another run.
-        RunError: The run had begun and could not go on.
+        ConfigError: The folder already holds a run, or the recipe cannot be run.
+        CheckpointError: There is nothing to resume, or the checkpoint belongs to another run.
+        RunError: The run began and could not continue.
     """
     began = time.monotonic()
     _require_enough(records)
@@ -110,7 +111,7 @@ def run(
     state = RunState(classifier, fabric.strategy.precision)
     if checkpoint is not None:
         state.restore(checkpoint, job)
-        reporter.say(f"Going on from {folder / CHECKPOINT}.")
+        reporter.say(f"Resuming from {folder / CHECKPOINT}.")
     with StopRequest() as stop:
         for number in train(job, state, stop):
             _keep_step(job, state, number)
@@ -121,7 +122,7 @@ def run(
 
 
 def _identity(config: RunConfig, records: Records) -> str:
-    """Of all that a checkpoint's meaning depends on; not of device or where the data lies."""
+    """A hash of all that a checkpoint depends on, without the device and the path of the data."""
     tables = to_tables(config)
     for key in ("data", "workers", "device", "cache", "cache_folder"):
         tables.pop(key, None)
@@ -133,13 +134,13 @@ def _require_enough(records: Records) -> None:
     counts = records.split_counts()
     if (images := counts.get("train", 0)) < 2:
         raise DataError(
-            f"The train split has {images} images, too few to train on: it takes two at least.",
+            f"The train split has too few images: {images}. Training needs at least two.",
             where=records.source,
             fix="Put more images into the split 'train'.",
         )
     if not {"val", "test"} & counts.keys():
         raise DataError(
-            "No image is left to measure on: there is neither a val nor a test split.",
+            "There is no image to measure on: the data set has no val split and no test split.",
             where=records.source,
             fix="Add images, or put some into the split 'test'.",
         )
@@ -166,13 +167,14 @@ def _build_classifier(
     weights: Mapping[str, torch.Tensor] | None,
     checkpoint: Mapping[str, Any] | None,
 ) -> Classifier:
-    """The classifier with the weights to start from, on its device.
+    """The classifier with its initial weights, on its device.
 
-    A checkpoint's weights are in it before feature maps are computed with its backbone.
+    A checkpoint's weights are loaded here, since feature maps may be computed with the backbone
+    before the rest of the checkpoint is restored.
     """
     seed_all(config.seed)
     classifier = build_classifier(config.model, records.labels, config.input)
-    if checkpoint is None:  # else its weights hold what was prepared
+    if checkpoint is None:  # a checkpoint's weights already contain what `prepare` reads
         classifier.head.prepare(records.split("train").targets)
     else:
         weights = checkpoint["parts"]["classifier"]
@@ -212,7 +214,7 @@ def _job(
 
 
 def _keep_step(job: Job, state: RunState, number: int) -> None:
-    """Save the bundle of a step that has just ended, and put its receipt into the results."""
+    """Save the bundle of a step that has just ended, and add its receipt to the results."""
     result = state.results[number]
 
     def save() -> dict[str, Any]:
@@ -225,7 +227,7 @@ def _keep_step(job: Job, state: RunState, number: int) -> None:
 
 
 def _outcome(job: Job, state: RunState) -> Outcome:
-    """What a run that has ended leaves behind; the bundle of its last step is saved."""
+    """Save the bundle of the last step, and return the outcome of the run."""
 
     def save() -> Path:
         info = _bundle_info(job, state.classifier, state.results[-1])

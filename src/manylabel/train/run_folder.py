@@ -1,4 +1,4 @@
-"""A run's folder: what lies where in it, and whether a run may begin or go on there."""
+"""A run's folder: its files, and whether a run can begin or resume there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ BUNDLE: Final = "bundle"
 
 
 def step_folder(job: Job, number: int) -> Path:
-    """Where the bundle of a step goes, by the step's position in the run."""
+    """The folder of a step's bundle.
+
+    Args:
+        job: The run.
+        number: The step's position in the run, from 0.
+    """
     return job.folder / "steps" / f"{number + 1}-{job.step(number).kind}"
 
 
@@ -27,12 +32,12 @@ def recipe_of(folder: Path) -> Path:
     """The recipe of the run in `folder`.
 
     Raises:
-        CheckpointError: There is no run.
+        CheckpointError: The folder holds no run.
     """
     path = folder / RECIPE
     if not path.exists():
         raise CheckpointError(
-            "There is no run to go on with.",
+            "There is no run to resume.",
             where=str(folder),
             fix="Give the folder of a run that was stopped; it holds a recipe and a checkpoint.",
         )
@@ -40,29 +45,38 @@ def recipe_of(folder: Path) -> Path:
 
 
 def require_free(folder: Path) -> None:
-    """Returns if `folder` holds no run that would be written over.
+    """Check that `folder` holds no run, which a new run would overwrite.
 
     Raises:
         ConfigError: It holds a run.
     """
     if (folder / CHECKPOINT).exists():
         raise ConfigError(
-            "The folder holds a run already.",
+            "The folder already holds a run.",
             where=str(folder),
-            fix=f"Go on with it by --resume {folder}, or give another folder with --out.",
+            fix=f"Resume it with --resume {folder}, or give another folder with --out.",
         )
 
 
 def open_folder(
     folder: Path, config: RunConfig, identity: str, *, resume: bool
 ) -> dict[str, Any] | None:
-    """Make the run's folder and give None, or give the checkpoint to resume from.
+    """Open the folder of a run that begins or resumes.
 
-    Of several processes the leading one makes the folder.
+    If there are several processes, only the leading one makes the folder.
+
+    Args:
+        folder: The folder of the run.
+        config: The recipe, which is written into the folder of a new run.
+        identity: The identity of recipe and data.
+        resume: Whether the run resumes.
+
+    Returns:
+        The checkpoint to resume from, or None for a new run.
 
     Raises:
-        ConfigError: A new run is to begin, and the folder holds a run.
-        CheckpointError: There is no checkpoint to resume from, or it is of another run.
+        ConfigError: The run is new, and the folder already holds a run.
+        CheckpointError: There is no checkpoint to resume from, or it belongs to another run.
         RunError: The folder cannot be written.
     """
     if resume:
@@ -70,7 +84,7 @@ def open_folder(
     require_free(folder)
     if not processes().leads:
         return None
-    fix = "Give a folder that you may write to with --out."
+    fix = "Use --out to give a folder that you may write to."
     with write_errors(folder, "The run's folder", fix=fix):
         write_toml(config, folder / RECIPE)
     return None

@@ -1,8 +1,8 @@
-"""Learning-rate schedules and their settings: how the rates change during a step.
+"""Learning-rate schedules: how the learning rates change during a step.
 
-Each schedule is one class: its settings, after what it moves (`moves_after`), and `build`, which
-makes torch's scheduler over an optimiser that has its initial rates. `lr` is the initial rate of
-the head, `iterations` are those of the whole step.
+Each schedule is one class, which holds its settings. `moves_after` says when it changes the rates.
+`build` makes torch's scheduler for an optimiser that has its initial rates. `lr` is the initial
+rate of the head, and `iterations` is the number of iterations of the whole step.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from torch.optim.lr_scheduler import (
 from manylabel.config import Config, default_name
 
 Moment = Literal["iteration", "epoch", "validation"]
-"""After what a schedule moves: each iteration, each epoch, or each loss on the val split."""
+"""When a schedule changes the rates: after each iteration, epoch or validation loss."""
 
 
 @final
 class ConstantConfig(Config):
-    """The learning rate stays as it is."""
+    """The learning rate does not change."""
 
     moves_after: ClassVar[Moment | None] = None
 
@@ -35,27 +35,27 @@ class ConstantConfig(Config):
     """Which schedule."""
 
     def build(self, optimizer: Optimizer, *, lr: float, iterations: int) -> None:
-        """Nothing moves the rates."""
+        """No scheduler: the rates do not change."""
         return
 
 
 @final
 class PlateauConfig(Config):
-    """The learning rate falls when the validation loss saturates."""
+    """The learning rate falls when the validation loss no longer falls."""
 
     moves_after: ClassVar[Moment] = "validation"
 
     name: Literal["plateau"] = "plateau"
     """Which schedule."""
     factor: float = Field(default=0.1, gt=0, lt=1)
-    """The rate is multiplied by this."""
+    """The rate is multiplied by this each time."""
     patience: int = Field(default=2, ge=0)
-    """Epochs without a lower validation loss before the rate falls."""
+    """The rate falls after more than this many epochs without a lower validation loss."""
     smallest: float = Field(default=1e-5, gt=0)
-    """The rate falls no further than this."""
+    """The lowest rate."""
 
     def build(self, optimizer: Optimizer, *, lr: float, iterations: int) -> ReduceLROnPlateau:
-        """Moves the rates by the validation loss; all reach their smallest value together."""
+        """A scheduler that lowers the rates; all groups reach their lowest rate together."""
         smallest = [self.smallest * float(group["lr"]) / lr for group in optimizer.param_groups]
         return ReduceLROnPlateau(
             optimizer, factor=self.factor, patience=self.patience, min_lr=smallest
@@ -64,19 +64,19 @@ class PlateauConfig(Config):
 
 @final
 class MilestonesConfig(Config):
-    """The learning rate falls after the epochs that are listed."""
+    """The learning rate falls after the given epochs."""
 
     moves_after: ClassVar[Moment] = "epoch"
 
     name: Literal["milestones"] = "milestones"
     """Which schedule."""
     factor: float = Field(default=0.1, gt=0, lt=1)
-    """The rate is multiplied by this."""
+    """The rate is multiplied by this each time."""
     epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     """Epochs of the step, counted from 1, after which the rate falls."""
 
     def build(self, optimizer: Optimizer, *, lr: float, iterations: int) -> LRScheduler:
-        """Moves the rates after the epochs listed."""
+        """A scheduler that lowers the rates after the given epochs."""
         return MultiStepLR(optimizer, list(self.epochs), self.factor)
 
 
@@ -90,7 +90,7 @@ class CosineConfig(Config):
     """Which schedule."""
 
     def build(self, optimizer: Optimizer, *, lr: float, iterations: int) -> LRScheduler:
-        """Moves the rates to zero."""
+        """A scheduler that lowers the rates to zero."""
         return CosineAnnealingLR(optimizer, iterations)
 
 
@@ -104,7 +104,7 @@ class OneCycleConfig(Config):
     """Which schedule."""
 
     def build(self, optimizer: Optimizer, *, lr: float, iterations: int) -> LRScheduler:
-        """Moves the rates up to those that they have now, then down."""
+        """A scheduler that raises the rates up to their present values, then lowers them."""
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         return OneCycleLR(optimizer, rates, total_steps=iterations + 1)
 
@@ -114,4 +114,4 @@ ScheduleConfig = Annotated[
     Field(discriminator="name"),
     default_name("constant"),
 ]
-"""The settings of any schedule, told apart by `name`."""
+"""The settings of any schedule; `name` says which one they are for."""

@@ -1,4 +1,4 @@
-"""Running a classifier over a split while it is being trained."""
+"""Scores a split with the classifier that is being trained."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from manylabel.models.heads.base import HeadOutput
 from manylabel.processes import in_turns
 
 Encode = Callable[[Batch], object]
-"""From a batch to what the trained module takes: normalised images, or feature maps."""
+"""Makes the input of the trained module from a batch: normalised images or feature maps."""
 
 
 @final
 @dataclass(frozen=True)
 class SplitScores:
-    """Scores and truth of a split, in its order."""
+    """Scores and targets of a split, in its order."""
 
     scores: Mapping[str, Scores]
-    """Scores [N, C] by the name of their logits; `final` is the head's answer."""
+    """Scores [N, C] by the name of their logits; `final` is for the head's final logits."""
     targets: NDArray[np.int8]
     """[N, C] in {1, 0, -1}."""
     loss: float
-    """Mean loss of an image."""
+    """The mean loss of the images."""
 
 
 def score(
@@ -43,23 +43,23 @@ def score(
     loss_of: Callable[[HeadOutput, Tensor], Tensor],
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> SplitScores:
-    """Every branch's scores for a split; `module` is left in evaluation mode.
+    """The scores of each branch for a split; `module` is left in evaluation mode.
 
-    Several processes share the work: each scores its share of the batches, and each gets the scores
-    of all.
+    If there are several processes, each scores its part of the batches, and each gets all scores.
 
     Args:
-        module: What is trained.
-        batches: The split's images, each once, in any order. With several processes: the batches
-            that `Processes.share` gives to this one.
-        keys: The keys of the split's images, by `Batch.records`; scores come out in their order.
-        encode: From a batch to what `module` takes.
+        module: The module that is trained.
+        batches: The split's images, each once, in any order. With several processes, only the
+            batches that `Processes.share` gives to this one.
+        keys: The keys of the split's images. `Batch.records` holds positions in them. The scores
+            are in their order.
+        encode: Makes the input of `module` from a batch.
         loss_of: The step's loss.
-        on_batch: Called with the number of images of each batch that is done.
+        on_batch: Called after each batch with its number of images.
 
     Raises:
-        DataError: A score is not a number, or an image comes twice.
-        RunError: There is no room for the scores, or another process failed or is gone.
+        DataError: A score is not a number, or an image occurs twice.
+        RunError: There is no room for the scores, or another process failed or ended.
     """
     module.eval()
     tables: dict[str, ScoreTable] = {}
@@ -82,7 +82,7 @@ def score(
 
 @dataclass(frozen=True, eq=False)
 class _ScoredBatch:
-    """A batch's records, scores by branch, truth and mean loss."""
+    """The records, scores by branch, targets and mean loss of a batch."""
 
     records: list[int]
     scores: dict[str, NDArray[np.float32]]

@@ -1,4 +1,4 @@
-"""Stopping a run from outside without losing it."""
+"""Stopping a run by a signal, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, final
 
 @final
 class StopRequest:
-    """Within its block the first SIGINT or SIGTERM is remembered, and does not end the process.
+    """A context in which the first SIGINT or SIGTERM does not end the process.
 
-    The loop reads `received` after each iteration, saves and ends. A second SIGINT interrupts at
-    once.
+    `received` then holds the name of the signal. The training loop reads it after each iteration;
+    if it is set, the loop saves a checkpoint and ends. A second SIGINT interrupts at once.
     """
 
     def __init__(self) -> None:

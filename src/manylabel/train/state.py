@@ -1,4 +1,4 @@
-"""What changes during a run, as one object that is saved whole: the `RunState`."""
+"""The `RunState`: one object with all that changes during a run, which checkpoints save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manylabel.train.step_state import StepState, begin_step
 @final
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a run is: steps, epochs of the step and batches of the epoch that are done."""
+    """How far a run is: the numbers of finished steps, epochs of the step, and batches."""
 
     step: int = 0
     epoch: int = 0
@@ -25,18 +25,18 @@ class Position:
 @final
 @dataclass
 class RunState:
-    """What changes during a run; saved whole, and enough to go on from.
+    """All that changes during a run. A saved state is enough to resume the run.
 
     Args:
-        classifier: The weights.
-        precision: Fabric's precision. Under `16-mixed` it scales the loss, and one scale serves
-            the whole run, from step to step.
+        classifier: The classifier with its weights.
+        precision: Fabric's precision. Under `16-mixed` it scales the loss. The scale is part of the
+            whole run: it does not start again with each step.
         position: How far the run is.
-        losses: Sum and number of the current epoch's losses.
-        best: Of the current step: its best validation mAP and the weights that reached it.
-        results: What each step brought, by its position.
-        history: What each epoch brought.
-        step: What trains the current step; None before it begins.
+        losses: The sum and the number of the current epoch's losses.
+        best: The best epoch of the current step, its validation mAP and its weights.
+        results: The figures of each finished step, in order.
+        history: The figures of each finished epoch, in order.
+        step: The state of the current step; None before it begins.
     """
 
     classifier: Classifier
@@ -50,22 +50,22 @@ class RunState:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """What lives as long as the run and saves itself."""
+        """The parts that last for the whole run, by name."""
         return {"classifier": self.classifier, "precision": self.precision}
 
     def begin_step(self, job: Job) -> StepState:
-        """What trains the current step; a step that was restored in its middle goes on."""
+        """The state of the current step. It is new unless a checkpoint restored it."""
         if self.step is None:
             self.step = begin_step(job, self.classifier, self.position.step)
         return self.step
 
     def end_step(self) -> None:
-        """Move to the next step, which begins with an optimiser and a schedule of its own."""
+        """Move to the next step, which begins with a new optimiser and a new schedule."""
         self.position = Position(step=self.position.step + 1)
         self.step, self.best = None, None
 
     def saved(self) -> dict[str, Any]:
-        """The state as a checkpoint holds it."""
+        """The state in the format of checkpoints."""
         position = self.position
         return {
             "position": [position.step, position.epoch, position.batch],
@@ -79,10 +79,10 @@ class RunState:
         }
 
     def restore(self, saved: dict[str, Any], job: Job) -> None:
-        """Go back to what a checkpoint holds.
+        """Restore the state that a checkpoint holds.
 
         Raises:
-            CheckpointError: The checkpoint holds other parts than this run has.
+            CheckpointError: The checkpoint has other parts than this run.
         """
         load_parts(self.parts, saved["parts"])
         self.position = Position(*saved["position"])
@@ -91,4 +91,4 @@ class RunState:
         self.results, self.history = saved["results"], saved["history"]
         if saved["step"] is not None:
             self.begin_step(job).load_state_dict(saved["step"])
-        restore_random_states(saved["random"])  # last: what was built above may have drawn numbers
+        restore_random_states(saved["random"])  # last, since the code above may draw random numbers

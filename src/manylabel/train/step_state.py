@@ -1,4 +1,4 @@
-"""What a run trains one step with, as one object that is saved and restored whole."""
+"""The `StepState`: one object with all that trains a step, which checkpoints save."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ from manylabel.train.steps import train_only
 @final
 @dataclass(frozen=True)
 class StepState:
-    """What trains one step.
+    """All that trains one step.
 
     Args:
         number: The step's position in the run, from 0.
-        plan: What the step trains, and on what.
-        trains: The parts of the classifier that are trained, by name.
-        module: What is trained, as Fabric wraps it. It shares the classifier's weights.
-        optimizer: Over the trained weights, as Fabric wraps it.
-        schedule: The learning rates.
-        clip_norm: The norm that gradients are scaled down to; None: they are left as they are.
-        fabric: Devices and precision.
-        encode: From a batch to what `module` takes.
-        loss_of: The step's loss, from an output and targets [N, C] to a scalar.
+        plan: The step's plan.
+        trains: The names of the classifier's parts that are trained.
+        module: The module that the step runs, wrapped by Fabric. It shares the classifier's
+            weights.
+        optimizer: The optimiser of the trained weights, wrapped by Fabric.
+        schedule: Changes the learning rates.
+        clip_norm: Gradients with a larger norm are scaled down to this norm; None: they are not
+            scaled.
+        fabric: Lightning Fabric, which handles devices and precision.
+        encode: Makes the input of `module` from a batch.
+        loss_of: The step's loss: a scalar from an output and targets [N, C].
     """
 
     number: int
     plan: StepPlan
     trains: tuple[str, ...]
     module: nn.Module
-    optimizer: Any  # imitates the torch optimiser that it wraps
+    optimizer: Any  # Fabric's wrapper behaves like the torch optimiser in it
     schedule: Schedule
     clip_norm: float | None
     fabric: Fabric
@@ -55,19 +57,20 @@ class StepState:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """All that changes during the step beside the classifier; saved and restored in order.
+        """The parts that change during the step, apart from the classifier, by name.
 
-        A new part of a step, such as averaged weights, is one more entry here.
+        They are saved and restored in this order. A new part, for instance averaged weights, needs
+        only an entry here.
         """
         return {"optimizer": self.optimizer, "schedule": self.schedule}
 
     def loss(self, batch: Batch, mixture: Mixture) -> Tensor:
-        """The loss of a batch whose images are mixed with one another by `mixture`."""
+        """The loss of a batch, whose images are mixed as `mixture` says."""
         output: HeadOutput = self.module(mixture.inputs(self.encode(batch)))
         return mixture.loss(self.loss_of, output, batch.targets.to(output.logits.device))
 
     def update(self, loss: Tensor) -> None:
-        """One iteration of the optimiser."""
+        """Do one iteration of the optimiser."""
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         if self.clip_norm is not None:
@@ -76,20 +79,20 @@ class StepState:
         self.schedule.after_iteration()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of every part."""
+        """The state of each part."""
         return save_parts(self.parts)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state of the same step.
+        """Restore a saved state of the same step.
 
         Raises:
-            CheckpointError: The state is one of other parts.
+            CheckpointError: The saved state has other parts.
         """
         load_parts(self.parts, state_dict)
 
 
 def begin_step(job: Job, classifier: Classifier, number: int) -> StepState:
-    """Hold still what a step does not train, and build what trains the rest."""
+    """Freeze what a step does not train, and return a new state for the step."""
     step, plan, config = job.step(number), job.plan(number), job.optim(number)
     trains = job.run.parts_of(step)
     train_only(classifier, trains, step.freeze_stages)
@@ -116,7 +119,7 @@ def begin_step(job: Job, classifier: Classifier, number: int) -> StepState:
 
 
 def encoder(spec: InputSpec, device: torch.device) -> Callable[[Batch], object]:
-    """What a module takes for a batch: normalised images of pixels, or cached feature maps."""
+    """A function that makes a module's input from a batch: normalised images or feature maps."""
 
     def encode(batch: Batch) -> object:
         if isinstance(batch.inputs, Tensor):
@@ -129,7 +132,7 @@ def encoder(spec: InputSpec, device: torch.device) -> Callable[[Batch], object]:
 
 
 def _step_loss(job: Job, plan: StepPlan) -> Callable[[HeadOutput, Tensor], Tensor]:
-    """The run's loss, summed over the logits that the step looks at."""
+    """The run's loss, summed over the logits that the step's plan names."""
 
     def loss_of(output: HeadOutput, targets: Tensor) -> Tensor:
         return torch.stack([job.loss(output.select(b), targets) for b in plan.losses]).sum()

@@ -1,4 +1,4 @@
-"""Freezing: what a step trains is trainable, and the rest of the classifier is held still."""
+"""Makes the parts that a step trains trainable, and freezes the rest of the classifier."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from manylabel.models.classifier import Classifier
 def train_only(
     classifier: Classifier, parts: tuple[str, ...], freeze_stages: int | None = None
 ) -> list[nn.Parameter]:
-    """The parameters of `parts`, now trainable; the rest of the classifier is held still.
+    """Make `parts` trainable, freeze the rest of the classifier, and return what is trainable.
 
-    A part that is held is in evaluation mode, so that its batch statistics do not move either.
-    Evaluating puts every part into that mode: call this again before training goes on.
+    Frozen parts are in evaluation mode, so their batch statistics do not change either. An
+    evaluation puts all parts into that mode, so call this again before training continues.
 
     Args:
         classifier: The classifier.
-        parts: Modules of it, by name.
-        freeze_stages: Hold the backbone's stem and so many stages after it, too.
+        parts: Its modules to train, by name.
+        freeze_stages: Also freeze the backbone's stem and this many stages after it; None: neither.
+
+    Returns:
+        The trainable parameters.
     """
     classifier.eval()
     classifier.requires_grad_(False)

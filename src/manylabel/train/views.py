@@ -1,4 +1,4 @@
-"""The splits of a run as the loop reads them: live images, cached images or cached maps."""
+"""The splits of a run as the training loop reads them: images, cached images or feature maps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def build_views(
     features: Mapping[Split, CachedFeatures] | None,
     reporter: Reporter,
 ) -> dict[Split, View]:
-    """Each split with its samples.
+    """The view of each split, by name.
 
     Args:
         config: The recipe.
-        records: With splits.
-        features: The maps of each split, for a recipe with `features = "cached"`.
-        reporter: Reports the building of a cache of images.
+        records: The records, with splits.
+        features: The feature maps of each split, for a recipe with `features = "cached"`.
+        reporter: Reports the progress of building a cache of images.
     """
     views: dict[Split, View] = {}
     for name in records.split_names():
@@ -52,7 +52,7 @@ def cache_features(
     device: torch.device,
     reporter: Reporter,
 ) -> dict[Split, CachedFeatures]:
-    """The feature maps of every split, for runs with `features = "cached"` to share.
+    """The feature maps of each split. Several runs with `features = "cached"` can share them.
 
     Raises:
         DataError: Images that cannot be used.
@@ -77,7 +77,7 @@ def cache_features(
 
 
 def reading_workers(config: RunConfig) -> int:
-    """How many processes read images."""
+    """The number of processes that read images."""
     return processors() - 1 if config.workers is None else config.workers
 
 

@@ -71,7 +71,7 @@ def test_the_saved_weights_are_the_classifiers(tmp_path: Path) -> None:
     assert all(torch.equal(saved[key], state[key]) for key in state)
 
 
-def test_the_files_are_what_they_are_said_to_be(tiny_bundle: Path) -> None:
+def test_the_files_are_safetensors_and_json(tiny_bundle: Path) -> None:
     assert set(contents(tiny_bundle)) == {"model.safetensors", "bundle.json"}
     tables = json.loads((tiny_bundle / "bundle.json").read_text())
     weights = (tiny_bundle / "model.safetensors").read_bytes()
@@ -89,7 +89,7 @@ def test_a_loaded_classifier_is_ready_for_use(tiny_bundle: Path) -> None:
     assert list(bundle.labels) == ["cat", "dog", "owl"]
 
 
-def test_loading_leaves_the_random_state_alone(tiny_bundle: Path) -> None:
+def test_loading_does_not_change_the_random_state(tiny_bundle: Path) -> None:
     before = torch.random.get_rng_state()
     load_bundle(tiny_bundle)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -182,9 +182,13 @@ FAULTS = {
     "label twice": (edit(labels=["cat", "cat", "owl"]), r"more than once", "bundle.json"),
     "few thresholds": (edit(thresholds=[0.5]), r"1 thresholds for 3 labels", "bundle.json"),
     "threshold 2": (edit(thresholds=[0.5, 2, 0.5]), r"thresholds\.1", "bundle.json"),
-    "truncated": (truncate, r"cut short", "model.safetensors"),
-    "empty weights": (write("model.safetensors", b""), r"cut short", "model.safetensors"),
-    "a pickle": (write("model.safetensors", b"\x80\x02}q\x00."), r"cut short", "model.safetensors"),
+    "truncated": (truncate, r"incomplete", "model.safetensors"),
+    "empty weights": (write("model.safetensors", b""), r"incomplete", "model.safetensors"),
+    "a pickle": (
+        write("model.safetensors", b"\x80\x02}q\x00."),
+        r"incomplete",
+        "model.safetensors",
+    ),
     "bit flipped": (flip_a_bit, r"SHA-256", "model.safetensors"),
     "wrong hash": (edit(weights_sha256="0" * 64), r"SHA-256", "model.safetensors"),
     "no hash": (drop("weights_sha256"), r"SHA-256", "model.safetensors"),
@@ -276,7 +280,7 @@ def test_a_full_disk_loses_nothing(
     assert list(bundle.parent.iterdir()) == [bundle]
 
 
-def test_a_failed_exchange_puts_the_old_bundle_back(
+def test_a_failed_replacement_restores_the_old_bundle(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(bundle)
@@ -331,7 +335,7 @@ def test_missing_parents_are_made(make_bundle, tmp_path: Path) -> None:
     assert load_bundle(folder).info.labels == ("cat", "dog", "owl")
 
 
-def test_a_folder_of_other_things_is_not_replaced(make_bundle, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_replaced(make_bundle, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"holiday\.jpg"):

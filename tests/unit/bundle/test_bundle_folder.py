@@ -36,8 +36,8 @@ def changed(folder: Path, key: str, value: object) -> None:
     path.write_text(json.dumps(tables))
 
 
-def test_a_bundle_without_decisions_of_its_own_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Those that were saved before there were any."""
+def test_a_bundle_without_its_own_decisions_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Bundles that were saved before bundles had decisions."""
     old = shutil.copytree(tiny_bundle, tmp_path / "old")
     path = old / "bundle.json"
     tables = json.loads(path.read_text())
@@ -50,7 +50,9 @@ def test_a_bundle_without_decisions_of_its_own_is_read(tiny_bundle: Path, tmp_pa
 
 
 @pytest.mark.parametrize("calibration", [None, PLATT, STEPS], ids=["none", "platt", "isotonic"])
-def test_new_decisions_leave_the_weights(tiny_bundle: Path, tmp_path: Path, calibration) -> None:
+def test_new_decisions_do_not_change_the_weights(
+    tiny_bundle: Path, tmp_path: Path, calibration
+) -> None:
     decision = Decision(thresholds=(0.1, 0.2, 0.3), calibration=calibration, at_least=1, at_most=2)
     out = with_decision(tiny_bundle, tmp_path / "new", decision, tuned={"sought": "most F1"})
     weights = "model.safetensors"
@@ -65,7 +67,7 @@ def test_new_decisions_leave_the_weights(tiny_bundle: Path, tmp_path: Path, cali
     assert all(getattr(new.info, key) == getattr(old.info, key) for key in unchanged)
 
 
-def test_a_bundle_can_take_its_own_place(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_can_replace_itself(tiny_bundle: Path, tmp_path: Path) -> None:
     own = shutil.copytree(tiny_bundle, tmp_path / "own")
     with_decision(own, own, Decision(thresholds=(0.1,) * 3, calibration=PLATT))
     with_decision(own, own, Decision(thresholds=(0.2,) * 3))
@@ -81,7 +83,7 @@ def test_a_decision_of_other_labels_is_refused(tiny_bundle: Path, tmp_path: Path
     assert not (tmp_path / "new").exists()
 
 
-def test_other_weights_are_not_passed_on(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_weights_of_another_hash_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(tiny_bundle, tmp_path / "damaged")
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
@@ -98,7 +100,7 @@ def test_other_weights_are_not_passed_on(tiny_bundle: Path, tmp_path: Path) -> N
         ("at_most", 0),
     ],
 )
-def test_damaged_decisions_are_told(tiny_bundle, tmp_path, key: str, value: object) -> None:
+def test_damaged_decisions_are_an_error(tiny_bundle, tmp_path, key: str, value: object) -> None:
     damaged = shutil.copytree(tiny_bundle, tmp_path / "damaged")
     changed(damaged, key, value)
     with pytest.raises(BundleError, match="damaged"):
@@ -109,7 +111,9 @@ def test_damaged_decisions_are_told(tiny_bundle, tmp_path, key: str, value: obje
 
 
 @pytest.mark.parametrize("calibration", [PLATT, STEPS], ids=["platt", "isotonic"])
-def test_scores_are_calibrated_and_said_to_be(tiny_bundle, tmp_path, photo, calibration) -> None:
+def test_scores_are_calibrated_and_predictions_say_so(
+    tiny_bundle, tmp_path, photo, calibration
+) -> None:
     decision = Decision(thresholds=(0.5,) * 3, calibration=calibration)
     out = with_decision(tiny_bundle, tmp_path / "new", decision)
     plain, found = (Predictor.load(f, device="cpu").predict(photo) for f in (tiny_bundle, out))
@@ -130,7 +134,7 @@ def test_scores_are_calibrated_and_said_to_be(tiny_bundle, tmp_path, photo, cali
 
 
 @pytest.mark.parametrize(("at_least", "at_most", "count"), [(0, None, 0), (2, None, 2), (1, 1, 1)])
-def test_images_get_as_many_labels_as_they_are_to(
+def test_images_have_as_many_labels_as_the_limits_say(
     tiny_bundle, tmp_path, photo, at_least: int, at_most: int | None, count: int
 ) -> None:
     decision = Decision(thresholds=(1.0,) * 3, at_least=at_least, at_most=at_most)

@@ -206,11 +206,11 @@ def test_common_holds_for_one_file(targets, files, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace(",0.", ",x0.", 1), "is no number"),
-        (lambda text: text + "0.jpg,0,0,0\n", "1 images come more than once: 0.jpg."),
+        (lambda text: text.replace(",0.", ",x0.", 1), "is not a number"),
+        (lambda text: text + "0.jpg,0,0,0\n", "1 images occur more than once: 0.jpg."),
         (lambda text: text.replace("owl", "cow"), "1 without predictions (owl)"),
         (lambda text: text.rpartition(",")[0] + ",inf\n", "1 of 180 scores are NaN or infinite"),
-        (lambda text: text.rpartition(",")[0] + ",7\n", "1 of 180 scores lie outside of 0..1"),
+        (lambda text: text.rpartition(",")[0] + ",7\n", "1 of 180 scores are outside 0..1"),
     ],
     ids=["word", "twice", "label", "infinite", "logit"],
 )

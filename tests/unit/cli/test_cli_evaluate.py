@@ -231,7 +231,7 @@ def test_predictions_take_the_place_of_older_ones(tiny_bundle, photos, capsys) -
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("scores.xls", "ending '.xls'"),
+        ("scores.xls", "suffix '.xls'"),
         ("photos.csv", "would replace a file"),
         ("there.csv/scores.csv", "cannot be written"),
     ],
@@ -269,5 +269,5 @@ def test_a_label_that_no_table_can_head_is_told(make_bundle, photos, capsys, tmp
         )
         == 2
     )
-    assert "cannot be a column's header" in capsys.readouterr().err
+    assert "cannot be the header of a column" in capsys.readouterr().err
     assert not path.exists()

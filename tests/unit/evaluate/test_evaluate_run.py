@@ -135,7 +135,9 @@ def test_of_many_bad_images_the_first_are_named(predictor, records: Records) -> 
     assert "and 2 more" in caught.value.what
 
 
-def test_skipped_images_are_said_and_leave_the_rest_in_step(predictor, records: Records) -> None:
+def test_skipped_images_are_in_the_notes_and_do_not_move_the_rest(
+    predictor, records: Records
+) -> None:
     whole = evaluate(predictor, records)
     found = evaluate(predictor, with_bad(records, 0, 5), skip_bad=True)
     rest = [1, 2, 3, 4, 6, 7, 8, 9]
@@ -148,14 +150,14 @@ def test_skipped_images_are_said_and_leave_the_rest_in_step(predictor, records: 
     assert "2" in found.notes[1]
 
 
-def test_nothing_to_measure_is_an_error(predictor, records: Records) -> None:
+def test_no_image_to_measure_is_an_error(predictor, records: Records) -> None:
     with pytest.raises(DataError, match="no image"):
         evaluate(predictor, Records.of(LABELS, (), "photos"))
     with pytest.raises(DataError, match="no image"):
         evaluate(predictor, with_bad(records, *range(10)), skip_bad=True)
 
 
-def test_a_wrong_profile_is_met_before_the_work(predictor, records: Records) -> None:
+def test_an_unknown_profile_is_an_error_before_the_work(predictor, records: Records) -> None:
     done = []
     with pytest.raises(ConfigError, match="profile"):
         evaluate(predictor, records, profile="srm", on_progress=done.append)
@@ -195,7 +197,7 @@ def test_held_out_is_test_else_val_else_all(splits, name: str, keys: list[str]) 
     assert any("--split test" in note for note in records.notes) == (name == "all")
 
 
-def test_of_the_data_that_a_model_was_trained_on_the_rest_is_measured() -> None:
+def test_on_its_training_data_set_a_model_is_measured_on_the_rest() -> None:
     records = split_records(*[None] * 60)
     drawn = with_splits(records)
     trained_on = drawn.split("train").fingerprint()
@@ -224,6 +226,6 @@ def test_a_missing_split_is_drawn_as_training_draws_it() -> None:
     assert any("drawn" in note for note in taken.notes)
 
 
-def test_a_split_that_cannot_be_had_is_an_error() -> None:
-    with pytest.raises(DataError, match="'val' has no image; there are test 2"):
+def test_a_split_without_images_is_an_error() -> None:
+    with pytest.raises(DataError, match="'val' has no image. The splits are: test 2"):
         take_split(split_records("test", "test"), "val")

@@ -1,4 +1,4 @@
-"""What every backbone keeps to, over small models of each family, and how sizes are changed."""
+"""The contract of all backbones, over small models of each family, and how sizes are changed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ over_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @over_cases
 @pytest.mark.parametrize("size", [(224, 224), (160, 224)], ids=str)
 def test_maps_lie_on_the_grid(case, size):
-    """[N, D, H, W] at the strides that are told, whatever size the model was made for."""
+    """[N, D, H, W] at the strides given, whatever size the model was made for."""
     backbone = case.build(size)
     assert backbone.strides == (case.mid, case.final)
     shapes = backbone.shapes(*size)

@@ -112,7 +112,7 @@ def test_a_grid_that_was_asked_for_is_kept():
 
 @pytest.mark.parametrize("size", [(64, 96), (128, 192), (96, 64)], ids=str)
 def test_images_of_other_sizes(size):
-    """A classifier takes them as they come: maps at their size, logits as ever."""
+    """A classifier takes images of any size: its maps follow the size, its logits do not."""
     classifier = build().eval()
     with torch.no_grad():
         output = classifier(draw(*size))

@@ -18,7 +18,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["open", "write", "replace"])
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, moment):
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch, moment):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"identity": "a", "epoch": 1})
     before = path.read_bytes()
@@ -36,13 +36,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, moment)
         save_checkpoint(path, {"identity": "a", "epoch": 2})
     monkeypatch.undo()
     assert "No space left on device" in error.value.what
-    assert "The one before is kept: manylabel train --resume" in error.value.fix
+    assert "The previous checkpoint is kept: manylabel train --resume" in error.value.fix
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-def test_a_disk_that_fills_up_while_torch_writes_is_worded_too(tmp_path):
-    """torch's zip writer turns the system's error into a RuntimeError of its own."""
+def test_a_disk_that_fills_up_while_torch_writes_is_the_same_error(tmp_path):
+    """torch's zip writer replaces the system's error by a RuntimeError."""
     import resource
 
     if not hasattr(resource, "RLIMIT_FSIZE"):
@@ -78,7 +78,7 @@ def test_a_foreign_checkpoint_is_an_error(tmp_path):
 
 
 def test_a_checkpoint_of_an_older_version_is_an_error(tmp_path):
-    """What the first format held: it had no number, and other keys."""
+    """The first format had no number, and other keys."""
     path = tmp_path / "checkpoint.pt"
     torch.save({"identity": "a", "position": [0, 1, 0], "tools": None}, path)
     with pytest.raises(CheckpointError, match="another version of manylabel") as error:

@@ -84,7 +84,7 @@ def test_mean_and_std_default_to_those_of_the_backbones_weights():
         ({"loss": {"unknown": {"positives": 2}}}, "Unknown key 'loss.unknown.positives'"),
         ({"head": {"name": "linear", "alpha": 0.5}}, "Unknown key 'head.alpha'"),
         ({"optim": {"schedule": {"name": "milestones"}}}, "'optim.schedule.epochs' is missing"),
-        ({"cache_folder": "kept"}, "cache_folder is where cache = true keeps images"),
+        ({"cache_folder": "kept"}, "cache_folder needs cache = true"),
         (
             {"optim": {"schedule": {"name": "plateau"}}, "validate_every": 2},
             "the schedule 'plateau' needs a validation loss in every epoch",
@@ -99,8 +99,8 @@ def test_what_does_not_fit_is_named(changes, what):
     assert what in error.value.what
 
 
-def test_a_key_that_belongs_elsewhere_says_where():
-    """The optimiser of a step, too, and a table without a name."""
+def test_a_key_of_another_table_is_an_error_that_names_the_table():
+    """This includes the optimiser of a step, and a table without a name."""
     cosine = {"lr": 0.1, "schedule": {"name": "cosine", "patience": 3}}
     steps = [{"kind": "main", "epochs": 1, "optim": cosine}]
     with pytest.raises(ConfigError) as error:
@@ -118,7 +118,7 @@ def test_a_key_that_belongs_elsewhere_says_where():
 
 
 def test_every_default_is_what_a_table_without_a_name_is():
-    """Each choice writes its default twice: as a field's value, and for tables without a name."""
+    """Each default is written twice: as the value of a field, and for tables without a name."""
     whole = resolve(tables(), where="recipe.toml")
     without = {"augment": {}, "mixing": {}, "sampler": {}, "loss": {"unknown": {}}}
     assert resolve(tables(**without, optim={"schedule": {}}), where="recipe.toml") == whole

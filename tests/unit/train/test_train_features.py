@@ -27,7 +27,7 @@ HALF_ROUNDING = 2.0**-11
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    """A tiny untrained backbone; its BN statistics are moved, so that its mode matters."""
+    """A tiny untrained backbone. Its BN statistics are changed, so that its mode matters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         made = Backbone(BackboneConfig(name="test_resnet", pretrained=False))
@@ -66,7 +66,7 @@ def both(backbone: Backbone, records: Records) -> CachedFeatures:
 
 
 def live(backbone: Backbone, record: Record, *, mirrored: bool = False) -> FeatureMaps:
-    """The maps of one image, opened, mirrored and run alone."""
+    """The maps of one image, which is opened, mirrored and run alone."""
     image = open_image(record.image)
     pixels = to_pixels(ImageOps.mirror(image) if mirrored else image, SPEC)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def live(backbone: Backbone, record: Record, *, mirrored: bool = False) -> Featu
 
 
 def assert_rounded(cached: Tensor, exact: Tensor) -> None:
-    """Equal but for rounding to half precision, and for the order of additions in the model."""
+    """Equal except for rounding to half precision and the order of additions in the model."""
     assert cached.dtype == torch.float16
     assert cached.shape == exact.shape
     allowed = HALF_ROUNDING * exact.abs() + 1e-5 * exact.abs().max()
@@ -82,7 +82,7 @@ def assert_rounded(cached: Tensor, exact: Tensor) -> None:
 
 
 def chosen(features: CachedFeatures, draw: Draw) -> int:
-    """Which view a sample is: 0 as written, 1 mirrored."""
+    """Which view a sample is: 0 for the original image, 1 for the mirror image."""
     mid = features[draw].inputs[0]
     matches = [torch.equal(mid, view.mid[draw.record]) for view in features.views]
     assert matches.count(True) == 1
@@ -187,7 +187,7 @@ def test_progress_counts_images(backbone: Backbone, records: Records) -> None:
     assert seen == [3, 3, 1]
 
 
-def test_bad_image_is_told(backbone: Backbone, records: Records, tmp_path: Path) -> None:
+def test_a_bad_image_is_an_error(backbone: Backbone, records: Records, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(records[0].image.read_bytes()[:60])
     items = (*records, Record("bad", bad, records[0].targets))
@@ -197,5 +197,5 @@ def test_bad_image_is_told(backbone: Backbone, records: Records, tmp_path: Path)
 
 
 def of(size):
-    """Targets of so many images."""
+    """Targets of this many images."""
     return np.zeros((size, 1), dtype=np.int8)

@@ -1,4 +1,4 @@
-"""Backbones held in part, and learning rates that fall layer by layer."""
+"""Backbones with frozen stages, and learning rates that fall layer by layer."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def layer_of_test_vit(name: str) -> int:
     ("name", "layer_of", "head"),
     [("resnet18", layer_of_resnet18, 9), ("test_vit", layer_of_test_vit, 7)],
 )
-def test_each_layers_rate_is_a_share_of_the_one_above(name, layer_of, head, optimiser):
+def test_each_layers_rate_is_a_fraction_of_the_one_above(name, layer_of, head, optimiser):
     classifier = build(name)
     found = rates(classifier, optimiser(lr=0.1, layer_decay=0.7))
     assert found.keys() == {name for name, _ in classifier.named_parameters()}
@@ -95,7 +95,7 @@ def test_registers_are_part_of_the_stem():
         assert found[f"backbone.model.{name}"] == pytest.approx(0.5**3)
 
 
-def test_without_decay_there_is_one_group_of_what_is_trained():
+def test_without_layer_decay_there_is_one_group():
     classifier = build("test_resnet")
     parameters = train_only(classifier, ("backbone", "head.main"))
     (group,) = parameter_groups(SGDConfig(lr=0.1), classifier)
@@ -103,7 +103,7 @@ def test_without_decay_there_is_one_group_of_what_is_trained():
     assert [id(p) for p in group["params"]] == [id(p) for p in parameters]
 
 
-def test_what_is_held_is_in_no_group_and_changes_no_rate():
+def test_frozen_parameters_are_in_no_group_and_change_no_rate():
     classifier, optim = build("resnet18"), SGDConfig(lr=0.1, layer_decay=0.7)
     whole = rates(classifier, optim)
     classifier.backbone.freeze(3)
@@ -141,8 +141,8 @@ def stage_of_resnet18(name: str) -> int:
 
 
 @pytest.mark.parametrize("stages", [0, 2, 4])
-def test_held_stages_do_not_move(stages):
-    """No gradient, no decay, and batch statistics as they were; all else moves."""
+def test_frozen_stages_do_not_change(stages):
+    """No gradient, no weight decay, and the same batch statistics; everything else changes."""
     classifier = build("resnet18", zero_init_last=False)  # else some first gradients are 0
     train_only(classifier, ("backbone", "head.main"))
     classifier.backbone.freeze(stages)
@@ -153,7 +153,7 @@ def test_held_stages_do_not_move(stages):
         assert torch.equal(value, before[key]) is held, key
 
 
-def test_nothing_is_dropped_in_held_stages():
+def test_frozen_stages_have_no_dropout():
     classifier = build("test_convnext", drop_path_rate=0.5)
     train_only(classifier, ("backbone", "head.main"))
     classifier.backbone.freeze(2)
@@ -161,8 +161,8 @@ def test_nothing_is_dropped_in_held_stages():
         assert {module.training for module in stage.modules()} == {number >= 2}
 
 
-def test_training_again_undoes_nothing_but_the_mode():
-    """`train_only` is called before every epoch; the stages are held anew then."""
+def test_stages_can_be_frozen_again_before_each_epoch():
+    """`train_only` is called before each epoch; the stages are frozen again then."""
     classifier = build("resnet18")
     for _ in range(2):
         train_only(classifier, ("backbone", "head.main"))
@@ -221,18 +221,18 @@ def test_recipe():
         ({"kind": "main", "freeze": ["backbone"], "freeze_stages": 1}, "leave out its freeze_sta"),
         ({"kind": "main", "freeze": ["backbon"]}, "did you mean 'backbone'"),
         ({"kind": "joint", "freeze": ["head.atention"]}, "did you mean 'head.attention'"),
-        ({"kind": "main", "freeze": ["backbone.layer1"]}, "freeze_stages holds a part"),
+        ({"kind": "main", "freeze": ["backbone.layer1"]}, "freeze_stages freezes a part"),
         ({"kind": "main", "frezee": ["backbone"]}, "Unknown key 'steps.0.frezee'"),
     ],
 )
-def test_recipes_that_cannot_be(step, said):
+def test_recipes_that_are_refused(step, said):
     with pytest.raises(ConfigError) as caught:
         recipe(step)
     assert said in caught.value.what
 
 
 @pytest.mark.parametrize("decay", [0, 1.1, "small"])
-def test_rates_that_cannot_be(decay):
+def test_rates_that_are_refused(decay):
     with pytest.raises(ConfigError, match="'optim.layer_decay' does not fit"):
         recipe({"kind": "main"}, {"layer_decay": decay})
 
@@ -245,7 +245,7 @@ def test_a_backbone_without_known_layers(step, optim):
         recipe({"kind": "main", **step}, optim, backbone={"name": "pit_ti_224"})
 
 
-def test_gradients_of_held_stages_are_none():
+def test_gradients_of_frozen_stages_are_none():
     classifier = build("resnet18")
     train_only(classifier, ("backbone", "head.main"))
     classifier.backbone.freeze(1)

@@ -25,7 +25,7 @@ def test_the_bar_shows_title_loss_rate_and_count():
         assert words in shown
 
 
-def test_work_within_work_leaves_the_outer_count_alone():
+def test_a_nested_task_does_not_change_the_outer_count():
     with Reporter(console=terminal()) as reporter:
         reporter.begin("step", 100)
         reporter.advance(40)
@@ -39,7 +39,7 @@ def test_work_within_work_leaves_the_outer_count_alone():
         assert not reporter._bar.tasks
 
 
-def test_elsewhere_than_on_a_terminal_lines_are_said_and_no_bar_is_drawn():
+def test_without_a_terminal_there_are_lines_and_no_bar():
     console = Console(file=io.StringIO(), width=80)
     with Reporter(console=console) as reporter:
         reporter.begin("step", 100)

@@ -1,4 +1,4 @@
-"""MixUp and CutMix against their equations; the same draws whenever a run is at the same place."""
+"""MixUp and CutMix against their equations; the same position of a run gives the same draws."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_mixup_is_the_weighted_mean():
 
 
 def test_cutmix_lays_a_box_of_the_partner_over_each_image():
-    """Pixel by pixel; the share kept is that of the pixels, not the one drawn."""
+    """Pixel by pixel; `kept` is the fraction of pixels that are kept, not the drawn fraction."""
     images = images_of()
     for batch in range(20):
         mixture = drawn("cutmix", batch=batch)
@@ -92,7 +92,7 @@ def test_cutmix_box_by_hand():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_batch_is_left_alone(kind):
+def test_the_batch_itself_does_not_change(kind):
     images = images_of()
     before = images.clone()
     mixed = drawn(kind).inputs(images)
@@ -102,8 +102,8 @@ def test_the_batch_is_left_alone(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_is_that_of_mixed_targets_where_all_are_known(kind):
-    """Equation (1) of MixUp: for cross-entropy, which is linear in the target, the same number."""
+def test_the_loss_equals_that_of_mixed_targets_if_all_are_known(kind):
+    """Equation (1) of MixUp gives the same number, since cross-entropy is linear in the target."""
     mixture = drawn(kind, alpha=1)
     logits, targets = logits_and_targets()
     targets = targets.clamp(min=0)
@@ -114,8 +114,8 @@ def test_the_loss_is_that_of_mixed_targets_where_all_are_known(kind):
     torch.testing.assert_close(mixture.loss(loss_of, logits, targets), wanted)
 
 
-def test_a_target_known_of_one_image_only_counts_with_its_share():
-    """By hand, at logit 0: each known target costs log 2 times the share of its image."""
+def test_a_target_known_for_one_image_only_counts_with_its_fraction():
+    """By hand, at logit 0: each known target costs log 2 times the fraction of its image."""
     mixture = Mixture(kept=0.7, partners=(1, 0))
     targets = torch.tensor([[1, -1], [0, -1]], dtype=torch.int8)
     found = mixture.loss(loss_of, torch.zeros(2, 2), targets)
@@ -125,7 +125,7 @@ def test_a_target_known_of_one_image_only_counts_with_its_share():
     assert float(found) == pytest.approx(np.log(2) * (0.7 + 0.3) / 2)
 
 
-def test_any_loss_is_weighted_by_the_shares():
+def test_any_loss_is_weighted_by_the_fractions():
     mixture = Mixture(kept=0.75, partners=(1, 2, 0))
 
     def cubic(output, targets):
@@ -137,14 +137,14 @@ def test_any_loss_is_weighted_by_the_shares():
 
 
 @pytest.mark.parametrize("box", [None, PixelBox(top=3, bottom=3, left=0, right=9)])
-def test_a_share_of_one_is_no_mixing_bit_for_bit(box):
+def test_a_kept_fraction_of_one_changes_no_bit(box):
     mixture = Mixture(kept=1.0, partners=(3, 2, 1, 0, 7, 6, 5, 4), box=box)
     images, (logits, targets) = images_of(), logits_and_targets()
     assert torch.equal(mixture.inputs(images), images)
     assert torch.equal(mixture.loss(loss_of, logits, targets), loss_of(logits, targets))
 
 
-def test_none_leaves_everything_alone_and_draws_nothing():
+def test_none_changes_nothing_and_draws_nothing():
     images, maps = images_of(), object()
     assert drawn("none").inputs(images) is images
     assert drawn("none").inputs(maps) is maps
@@ -152,32 +152,32 @@ def test_none_leaves_everything_alone_and_draws_nothing():
 
 
 @pytest.mark.parametrize("name", [*KINDS, "either"])
-def test_the_same_place_of_a_run_gives_the_same_mixture_and_another_does_not(name):
+def test_the_same_position_gives_the_same_mixture_and_another_does_not(name):
     assert drawn(name) == drawn(name)
     others = [drawn(name, **{key: 0}) for key in ("seed", "epoch", "batch")]
     assert len({*others, drawn(name)}) == 4
 
 
-def test_neither_torchs_nor_pythons_own_generators_are_touched():
+def test_the_generators_of_torch_and_python_are_not_used():
     before = torch.get_rng_state()
     drawn("either")
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_partners_are_an_order_of_the_batch():
+def test_partners_are_a_permutation_of_the_batch():
     for batch in range(20):
         assert sorted(drawn(batch=batch, images=7).partners) == list(range(7))
     assert drawn("mixup", images=1).partners == (0,)
 
 
-def test_either_is_both_by_turns():
+def test_either_draws_both_kinds():
     boxes = [drawn("either", batch=batch).box is not None for batch in range(400)]
     assert 160 < sum(boxes) < 240
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_mixups_share_has_mean_and_variance_of_beta(alpha):
-    """Beta(a, a): a half, and 1 / (4 (2 a + 1))."""
+def test_mixups_fraction_has_the_mean_and_variance_of_beta(alpha):
+    """Beta(a, a) has the mean 1/2 and the variance 1 / (4 (2 a + 1))."""
     shares = [drawn("mixup", alpha=alpha, images=2, batch=batch).kept for batch in range(4000)]
     assert statistics.mean(shares) == pytest.approx(0.5, abs=0.03)
     assert statistics.pvariance(shares) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.08)
@@ -188,8 +188,8 @@ def test_unset_alpha_is_the_papers():
         assert drawn(kind) == drawn(kind, alpha=alpha)
 
 
-def test_cutmixs_box_takes_about_the_share_drawn_and_stays_inside():
-    """On a large image, boxes that are not cut off keep the image's shape."""
+def test_cutmixs_box_has_about_the_drawn_area_and_stays_inside():
+    """On a large image, boxes that are not clipped have the aspect ratio of the image."""
     whole = 0
     for batch in range(300):
         mixture = drawn("cutmix", batch=batch, images=2, size=(300, 500))
@@ -213,7 +213,7 @@ def tables(**changes):
     return {**base, **changes}
 
 
-def test_cached_features_refuse_it():
+def test_cached_features_refuse_mixing():
     with pytest.raises(ConfigError, match=r"mixing 'cutmix' needs features = 'live'"):
         resolve(tables(features="cached", mixing={"name": "cutmix"}), where="recipe.toml")
     assert resolve(tables(features="cached"), where="recipe.toml").mixing.name == "none"

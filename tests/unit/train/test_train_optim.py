@@ -27,7 +27,7 @@ def rates(optimizer, schedule, epochs, iterations, losses=None):
 
 
 def test_sgd_step_is_the_papers_formula():
-    """w <- w - lr * v, v <- momentum * v + g + decay * w, as Caffe and PyTorch have it."""
+    """w <- w - lr * v, v <- momentum * v + g + decay * w, as in Caffe and PyTorch."""
     config = SGDConfig(lr=0.1)
     weight = nn.Parameter(torch.tensor([2.0]))
     optimizer = build_optimizer(config, [weight])
@@ -76,7 +76,7 @@ def test_plateau_without_a_validation_split_is_refused():
 
 
 @pytest.mark.parametrize("name", ["one-cycle", "cosine", "milestones", "plateau"])
-def test_a_schedule_goes_on_from_its_state(name):
+def test_a_schedule_continues_from_its_state(name):
     settings = {"name": name, "epochs": [1]} if name == "milestones" else {"name": name}
     whole_optimizer, whole = made(20, **settings)
     wanted = rates(whole_optimizer, whole, 4, 5, losses=[1.0] * 4)

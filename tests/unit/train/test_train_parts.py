@@ -17,7 +17,7 @@ class Counter:
         self.value = state_dict["value"]
 
 
-def test_each_part_gets_its_own_state_back():
+def test_each_part_gets_its_own_state():
     saved = save_parts({"averaged": Counter(3), "accumulated": Counter(5)})
     assert saved == {"averaged": {"value": 3}, "accumulated": {"value": 5}}
     parts = {"accumulated": Counter(), "averaged": Counter()}

@@ -44,7 +44,7 @@ def recipe(**changes: object) -> RunConfig:
 
 
 def _train(scenes: Path, folder: Path) -> dict[str, Any]:
-    """A run in a folder of this process's own, and how many batches this process scored."""
+    """Run in this process's own folder, and count the batches that this process scored."""
     console = Console(file=io.StringIO(), width=200)
     reporter = Reporter(console=console)
     records = load_records(DataSource(path=scenes), reporter)
@@ -71,7 +71,7 @@ def _train(scenes: Path, folder: Path) -> dict[str, Any]:
 
 
 def test_two_processes_share_scoring_and_one_writes(scenes: Path, tmp_path: Path) -> None:
-    """Batches of 4: 14 images of val are 4 batches, three times; 22 of test are 6, twice."""
+    """With batches of 4, val has 4 batches, scored 3 times, and test has 6, scored twice."""
     one = _train(scenes, tmp_path / "one")
     found = run_in_processes(2, _train, scenes, tmp_path / "two")
     assert len(one["scored"]) == 3 * 4 + 2 * 6

@@ -23,7 +23,7 @@ def draws():
     )
 
 
-def test_each_generator_goes_on_where_its_state_was_saved(tmp_path):
+def test_each_generator_continues_where_its_state_was_saved(tmp_path):
     draws()
     torch.save(random_states(), tmp_path / "states.pt")
     wanted = draws()
@@ -59,7 +59,7 @@ def test_states_of_accelerators_are_kept_for_each_device(monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_generator_of_each_gpu_goes_on():
+def test_the_generator_of_each_gpu_continues():
     torch.rand(1, device="cuda")
     states = random_states()
     wanted = torch.rand(4, device="cuda")

@@ -1,4 +1,4 @@
-"""The figures that a run leaves behind say what they are of."""
+"""The receipts of a run's figures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def metrics_of(outcome: Outcome) -> dict:
 
 
 def test_a_steps_receipt_is_that_of_evaluating_its_bundle(outcome: Outcome) -> None:
-    """Of both steps, although both are numbered 1: each trains the whole of a linear head."""
+    """Both steps have the number 1, since each trains the whole net, but each has its receipt."""
     steps = metrics_of(outcome)["steps"]
     assert [(key, step["kind"]) for key, step in steps.items()] == [("1", "main"), ("2", "whole")]
     for result, bundle in zip(steps.values(), outcome.steps, strict=True):

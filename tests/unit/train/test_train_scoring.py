@@ -14,7 +14,7 @@ KEYS = ["a", "b", "c", "d", "e"]
 
 
 class Lookup(nn.Module):
-    """Answers with the rows of LOGITS that it is asked for; `half` has half of each."""
+    """Returns the requested rows of LOGITS; the branch `half` has half of each."""
 
     def forward(self, rows):
         assert not self.training

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.xdist_group("processes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_remembered_and_handlers_are_put_back(number):
+def test_a_signal_is_remembered_and_handlers_are_restored(number):
     before = signal.getsignal(number)
     with StopRequest() as stop:
         assert stop.received is None
@@ -18,7 +18,7 @@ def test_a_signal_is_remembered_and_handlers_are_put_back(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_second_interrupt_is_obeyed():
+def test_a_second_interrupt_raises():
     with StopRequest():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):

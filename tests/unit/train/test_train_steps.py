@@ -1,4 +1,4 @@
-"""What each step trains changes, and what it holds is still there bit for bit."""
+"""What a step trains changes, and what it freezes keeps every bit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def backward(classifier: nn.Module, kind: str) -> None:
 
 
 def iterate(classifier: Classifier, kind: str, optim: OptimConfig) -> None:
-    """Two iterations of a step: momentum and decay are at work in the second."""
+    """Two iterations of a step: momentum and weight decay have an effect in the second."""
     optimizer = build_optimizer(optim, train_only(classifier, STEPS[kind].trains))
     for _ in range(2):
         optimizer.zero_grad()
@@ -101,7 +101,7 @@ def belongs(key: str, parts: tuple[str, ...]) -> bool:
 
 
 def test_the_parts_are_the_whole_classifier():
-    """Nothing of a classifier lies outside the parts that these tests look at."""
+    """The parts that these tests check contain every tensor of a classifier."""
     for topology in ("paper", "released"):
         assert all(belongs(key, PARTS) for key in build_srn(topology).state_dict())
 
@@ -109,8 +109,8 @@ def test_the_parts_are_the_whole_classifier():
 @pytest.mark.parametrize("optim", OPTIMISERS, ids=lambda optim: optim.name)
 @over_topologies
 @over_kinds
-def test_frozen_means_frozen(kind, topology, optim):
-    """After real iterations with weight decay; trained tensors changed, all of them."""
+def test_frozen_tensors_do_not_change(kind, topology, optim):
+    """After real iterations with weight decay, all trained tensors changed and no others."""
     classifier = build_srn(topology)
     before = hashes(classifier)
     iterate(classifier, kind, optim)
@@ -120,8 +120,8 @@ def test_frozen_means_frozen(kind, topology, optim):
 
 
 @pytest.mark.parametrize("kind", ["main", "attention", "regularisation"])
-def test_a_held_tensor_that_moved_would_be_seen(kind):
-    """The control: with the held parts in training mode, a batch does move their statistics."""
+def test_a_change_of_a_frozen_tensor_would_be_found(kind):
+    """The control: with the frozen parts in training mode, a batch changes their statistics."""
     classifier = build_srn()
     held = tuple(part for part in PARTS if part not in STEPS[kind].trains)
     before = hashes(classifier)
@@ -137,7 +137,7 @@ def test_a_held_tensor_that_moved_would_be_seen(kind):
 
 @over_topologies
 @over_kinds
-def test_gradients_reach_just_what_a_step_trains(kind, topology):
+def test_gradients_reach_only_what_a_step_trains(kind, topology):
     classifier = build_srn(topology)
     train_only(classifier, STEPS[kind].trains)
     backward(classifier, kind)
@@ -148,7 +148,7 @@ def test_gradients_reach_just_what_a_step_trains(kind, topology):
 
 
 @over_kinds
-def test_train_only_gives_the_parameters_of_its_parts(kind):
+def test_train_only_returns_the_parameters_of_its_parts(kind):
     classifier, parts = build_srn(), STEPS[kind].trains
     found = train_only(classifier, parts)
     wanted = [value for key, value in classifier.named_parameters() if belongs(key, parts)]
@@ -162,14 +162,14 @@ def test_train_only_gives_the_parameters_of_its_parts(kind):
             assert not module.training, key
 
 
-def test_a_later_step_lets_go_of_what_an_earlier_one_held():
+def test_a_later_step_trains_what_an_earlier_step_froze():
     classifier = build_srn()
     sizes = {kind: len(train_only(classifier, STEPS[kind].trains)) for kind in SRNHead.steps}
     parts = sizes["main"] + sizes["attention"] + sizes["regularisation"]
     assert parts == sizes["joint"] == sizes["joint-released"] == sizes["whole"]
 
 
-def test_evaluating_in_between_is_mended_by_calling_it_again():
+def test_calling_it_again_after_an_evaluation_restores_the_modes():
     classifier, parts = build_srn(), STEPS["attention"].trains
     train_only(classifier, parts)
     classifier.eval()
@@ -178,7 +178,7 @@ def test_evaluating_in_between_is_mended_by_calling_it_again():
     assert not classifier.backbone.training
 
 
-def test_a_part_can_be_held_although_its_step_would_train_it():
+def test_a_step_can_freeze_a_part_that_its_kind_trains():
     classifier = build_srn()
     before = hashes(classifier.backbone)
     parts = tuple(part for part in STEPS["joint"].trains if part != "backbone")
@@ -198,7 +198,7 @@ def test_the_linear_head_trains_in_step_1():
 
 
 def test_the_main_net_alone_trains_as_it_does_within_srn():
-    """Step 1 may leave the rest of SRN out: the same gradients reach the same parameters."""
+    """Step 1 may leave out the rest of SRN: the gradients are the same for the same parameters."""
     whole, alone = build_srn(), build_srn()
     for classifier, module in ((whole, whole), (alone, module_of_step(alone, STEPS["main"]))):
         train_only(classifier, STEPS["main"].trains)
@@ -213,7 +213,7 @@ def test_the_main_net_alone_trains_as_it_does_within_srn():
 
 
 def test_the_steps_are_those_of_the_paper():
-    """The table in the documentation, spelled out."""
+    """The table in the documentation, written as data."""
     table = {kind: (plan.number, plan.trains, plan.losses) for kind, plan in STEPS.items()}
     assert table == {
         "main": (1, ("backbone", "head.main"), ("cls",)),

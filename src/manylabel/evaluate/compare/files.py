@@ -11,7 +11,7 @@ from manylabel.data.records import Records
 from manylabel.evaluate.compare.paired import Comparison, compare, same_images
 from manylabel.evaluate.compare.profile_differences import ProfileResult, side_by_side
 from manylabel.evaluate.intervals import THRESHOLD, OnProgress
-from manylabel.evaluate.predictions.score import Inputs, rule, without_nan
+from manylabel.evaluate.predictions.score import Inputs, describe_threshold, without_nan
 from manylabel.evaluate.predictions.table import Predictions, matched
 from manylabel.evaluate.receipt import Receipt, receipt_of
 from manylabel.metrics.profiles import find_profile
@@ -124,7 +124,7 @@ def _model(
     receipt = receipt_of(
         profiles[reference].measures,
         truth,
-        thresholds=rule(threshold),
+        thresholds=describe_threshold(threshold),
         predictions=predictions.source,
     )
     return Model(profiles, receipt)

@@ -1,1 +1,1 @@
-"""Predictions as files: reading, writing, saving, scoring."""
+"""Files of predictions: reading, writing and measuring them."""

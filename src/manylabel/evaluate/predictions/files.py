@@ -1,4 +1,4 @@
-"""Files of predictions, kind by kind: to keys, labels and numbers as they stand, and back."""
+"""Reads and writes files of predictions: keys, labels and numbers, in each format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from manylabel.files import read_bytes, read_lines, read_text
 
 Numbers = NDArray[np.floating[Any]]
 Raw = tuple[list[str], list[str], Numbers]
-"""N keys, C labels and [N, C] numbers, as they stand in the file."""
+"""N keys, C labels and numbers [N, C], as in the file."""
 
 IMAGE_COLUMN: Final = "image"
 
@@ -37,7 +37,7 @@ _NPZ_DAMAGE: Final = (
 
 
 def read_table(path: Path) -> Raw:
-    """A table of text: a column `image`, then one column a label."""
+    """Read a CSV or TSV table: a column `image`, and one column for each label."""
     text = read_text(path)
     header_line = text.partition("\n")[0]
     separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header_line.count)
@@ -57,7 +57,7 @@ def read_table(path: Path) -> Raw:
     for number, row in enumerate(body):
         if len(row) != len(names):
             raise DataError(
-                f"The row has {len(row)} cells and the header {len(names)}.",
+                f"The row has {len(row)} cells, but the header has {len(names)}.",
                 where=f"{path}, row {number + 2}",
                 fix="Give each row a number for each label.",
             )
@@ -66,19 +66,19 @@ def read_table(path: Path) -> Raw:
         try:
             values[number] = [float(cell) for cell in cells]
         except ValueError:
-            raise _no_number(path, number, labels, cells) from None
+            raise _number_error(path, number, labels, cells) from None
     return keys, labels, values
 
 
-def _no_number(path: Path, number: int, labels: list[str], cells: list[str]) -> DataError:
+def _number_error(path: Path, number: int, labels: list[str], cells: list[str]) -> DataError:
     for label, cell in zip(labels, cells, strict=True):
         try:
             float(cell)
         except ValueError:
             return DataError(
-                f"{cell!r} is no number.",
+                f"{cell!r} is not a number.",
                 where=f"{path}, row {number + 2}, column {label!r}",
-                fix="Give each image a score for each label; leave out columns that are no label.",
+                fix="Give each image a score for each label. Leave out columns of other things.",
             )
     raise AssertionError("every cell is a number")
 
@@ -89,12 +89,12 @@ def _image_column(names: Sequence[str], path: Path) -> int:
     raise DataError(
         f"There is no column {IMAGE_COLUMN!r}.",
         where=str(path),
-        fix=f"Call the column of images {IMAGE_COLUMN!r}; every other column is a label.",
+        fix=f"Name the column of images {IMAGE_COLUMN!r}. All other columns are labels.",
     )
 
 
 def read_parquet(path: Path) -> Raw:
-    """A Parquet file of the same columns."""
+    """Read a Parquet file with the same columns as a table of text."""
     pyarrow, parquet = _parquet()
     try:
         table = parquet.read_table(path)
@@ -104,9 +104,9 @@ def read_parquet(path: Path) -> Raw:
         ) from None
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(
-            f"The file is no Parquet: {reason(error)}.",
+            f"The file is not a Parquet file: {reason(error)}.",
             where=str(path),
-            fix="Write it again; it may have been cut short.",
+            fix="Write it again; it may be incomplete.",
         ) from None
     column = _image_column(table.column_names, path)
     labels = [name for name in table.column_names if name != IMAGE_COLUMN]
@@ -114,9 +114,9 @@ def read_parquet(path: Path) -> Raw:
         kind = table.schema.field(name).type
         if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
             raise DataError(
-                f"The column {name!r} is {kind}, not numbers.",
+                f"The column {name!r} holds {kind}, not numbers.",
                 where=str(path),
-                fix="Leave out columns that are no label.",
+                fix="Leave out columns that are not labels.",
             )
     keys = [str(key) for key in table.column(column).to_pylist()]
     columns = [table.column(name).to_numpy() for name in labels]
@@ -137,21 +137,21 @@ def _parquet() -> tuple[Any, Any]:
 
 
 def read_npz(path: Path) -> Raw:
-    """The arrays `images`, `labels` and `scores`."""
+    """Read an NPZ file with the arrays `images`, `labels` and `scores`."""
     data = io.BytesIO(read_bytes(path))
     try:
         with np.load(data, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except _NPZ_DAMAGE as error:
         raise DataError(
-            f"The file is no NPZ of plain arrays: {error}.",
+            f"The file is not an NPZ file of plain arrays: {error}.",
             where=str(path),
             fix="Write it with numpy.savez(images=..., labels=..., scores=...).",
         ) from None
     missing = [name for name in ("images", "labels", "scores") if name not in found]
     if missing:
         raise DataError(
-            f"There is no array {missing[0]!r}; there are {', '.join(found) or 'none'}.",
+            f"There is no array {missing[0]!r}. The arrays are: {', '.join(found) or 'none'}.",
             where=str(path),
             fix="Write it with numpy.savez(images=..., labels=..., scores=...).",
         )
@@ -161,24 +161,24 @@ def read_npz(path: Path) -> Raw:
             f"There are {images.size:,} images and {labels.size:,} labels, but the scores are "
             f"{scores.dtype} {list(scores.shape)}.",
             where=str(path),
-            fix="Give float scores, one row an image and one column a label.",
+            fix="Give float scores, with one row per image and one column per label.",
         )
     return [str(key) for key in images], [str(name) for name in labels], scores
 
 
 def read_lists(path: Path, image_list: Path | None, label_names: Path | None) -> Raw:
-    """C numbers a line, beside a list of images and one of labels."""
+    """Read a text file with C numbers per line, a list of images, and a list of labels if given."""
     if image_list is None:
         raise DataError(
-            "A list of numbers does not say which images they are of.",
+            "The file holds numbers only; it does not name the images.",
             where=str(path),
-            fix="Give the list of images with --image-list, a path a line in the same order.",
+            fix="Give a list of images with --image-list: one path per line, in the same order.",
         )
     keys = [line.split()[0] for _, line in read_lines(image_list)]
     lines = read_lines(path)
     if len(lines) != len(keys):
         raise DataError(
-            f"There are {len(lines):,} lines of numbers and {len(keys):,} images.",
+            f"There are {len(lines):,} lines of numbers, but {len(keys):,} images.",
             where=f"{path} and {image_list}",
             fix="Give the list that belongs to the numbers.",
         )
@@ -187,7 +187,7 @@ def read_lists(path: Path, image_list: Path | None, label_names: Path | None) ->
     for (number, _), row in zip(lines, rows, strict=True):
         if len(row) != width:
             raise DataError(
-                f"The line has {len(row)} numbers and the first {width}.",
+                f"The line has {len(row)} numbers, but the first line has {width}.",
                 where=f"{path}, line {number}",
                 fix="Give a number for each label in every line.",
             )
@@ -196,9 +196,9 @@ def read_lists(path: Path, image_list: Path | None, label_names: Path | None) ->
         names = [line for _, line in read_lines(label_names)]
         if len(names) != width:
             raise DataError(
-                f"There are {len(names)} names for {width} columns.",
+                f"There are {len(names)} label names for {width} columns.",
                 where=f"{label_names} and {path}",
-                fix="Give a label a line, in the order of the columns.",
+                fix="Give one label per line, in the order of the columns.",
             )
     return keys, names, np.array(rows, dtype=np.float64).reshape(len(keys), width)
 
@@ -208,22 +208,27 @@ def _numbers(line: str, where: str) -> list[float]:
         return [float(word) for word in line.split()]
     except ValueError as error:
         raise DataError(
-            f"The line holds something else than numbers: {error}.",
+            f"The line holds something that is not a number: {error}.",
             where=where,
-            fix="Give C numbers a line, separated by blanks.",
+            fix="Give one number for each label in each line, separated by spaces.",
         ) from None
 
 
 def read_coco_results(
     path: Path, instances: Path | None
 ) -> tuple[list[str], list[str], Numbers, tuple[str, ...]]:
-    """Image names, labels, scores and a note; a pair that is not listed has score 0.
+    """Read COCO results: image names, labels, scores and notes.
 
-    Of several results for one image and category, as a detector gives them, the best one counts.
+    A pair of image and label without a result has the score 0. If there are several results for one
+    image and category, as from a detector, the highest score counts.
+
+    Args:
+        path: The file of results.
+        instances: The COCO instances file that defines the ids.
     """
     if instances is None:
         raise DataError(
-            "COCO results speak of ids, and no file says what they stand for.",
+            "COCO results contain ids of images and categories, but no file defines these ids.",
             where=str(path),
             fix="Give the COCO instances file as the targets.",
         )
@@ -249,23 +254,24 @@ def read_coco_results(
     scores = np.zeros((len(images), len(names)))
     given = np.zeros(scores.shape, dtype=np.bool_)
     for entry in listed_entries(listed, "results", path):
-        row, column = _place(entry, "image_id", row_of), _place(entry, "category_id", column_of)
+        row = _position(entry, "image_id", row_of)
+        column = _position(entry, "category_id", column_of)
         scores[row, column] = max(scores[row, column], entry.number("score"))
         given[row, column] = True
-    note = f"Pairs of image and label without a result, score 0: {int((~given).sum()):,}"
+    note = f"Pairs of image and label with score 0, without a result: {int((~given).sum()):,}"
     notes = (note,) if not given.all() else ()
     return [file for _, file in images], [name for _, name in names], scores, notes
 
 
-def _place(entry: JsonEntry, key: str, places: dict[int, int]) -> int:
-    place = places.get(entry.integer(key))
-    if place is None:
+def _position(entry: JsonEntry, key: str, positions: dict[int, int]) -> int:
+    position = positions.get(entry.integer(key))
+    if position is None:
         raise entry.unfit(key, "an id of the instances file")
-    return place
+    return position
 
 
 def write_csv(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
-    """A table of text; a path that ends in .tsv is separated by tabs."""
+    """Write a table of text, separated by commas, or by tabs if the suffix is .tsv."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=separator, lineterminator="\n")
@@ -275,7 +281,7 @@ def write_csv(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Nu
 
 
 def write_parquet(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
-    """A Parquet file of the same columns."""
+    """Write a Parquet file with the same columns."""
     pyarrow, parquet = _parquet()
     columns: dict[str, Any] = {IMAGE_COLUMN: list(keys)}
     columns |= {name: scores[:, column] for column, name in enumerate(labels)}
@@ -283,7 +289,7 @@ def write_parquet(path: Path, keys: Sequence[str], labels: Sequence[str], scores
 
 
 def write_npz(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
-    """The arrays `images`, `labels` and `scores`."""
+    """Write an NPZ file with the arrays `images`, `labels` and `scores`."""
     with path.open("wb") as file:
         np.savez_compressed(file, images=np.array(keys), labels=np.array(labels), scores=scores)
 
@@ -294,4 +300,4 @@ WRITERS: Final[Mapping[str, Callable[[Path, Sequence[str], Sequence[str], Number
     ".parquet": write_parquet,
     ".npz": write_npz,
 }
-"""How predictions are written, by the ending of the path."""
+"""The functions that write predictions, by the suffix of the path."""

@@ -1,8 +1,8 @@
-"""Predictions saved with their targets and receipt, so that anyone can score them again.
+"""Saves predictions with their targets and receipt, so that anyone can measure them again.
 
-scores.csv             the scores, as `manylabel score --predictions` takes them
-scores.targets.csv     the truth of the same images, as its `--targets` takes it
-scores.receipt.json    what the scores are of, and the thresholds that decided
+scores.csv             the scores, for `manylabel score --predictions`
+scores.targets.csv     the targets of the same images, for `--targets` of that command
+scores.receipt.json    what the scores depend on, and the thresholds
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IMAGE: Final = "image"
 
 
 class Saved(NamedTuple):
-    """The three files."""
+    """The paths of the three files."""
 
     predictions: Path
     targets: Path
@@ -39,23 +39,23 @@ class Saved(NamedTuple):
 
 
 def saved_as(path: Path) -> Saved:
-    """The files that predictions saved as `path` come to."""
+    """The three files of predictions that are saved as `path`."""
     return Saved(path, path.with_suffix(".targets.csv"), path.with_suffix(".receipt.json"))
 
 
-def rehearse_saving(path: Path, records: Records, *, read_from: Iterable[Path | None]) -> None:
-    """Returns if predictions for `records` can be saved: better met before the work than after it.
+def check_saving(path: Path, records: Records, *, read_from: Iterable[Path | None]) -> None:
+    """Check before the work that predictions for `records` can be saved after it.
 
     Args:
-        path: Where they are to be saved.
-        records: At least one.
-        read_from: Files that must stay as they are.
+        path: The path to save them as.
+        records: At least one record.
+        read_from: Files that must not be replaced.
 
     Raises:
         ConfigError: One of the files would replace one of `read_from`.
-        DataError: The ending is of no kind of predictions, or a key or label cannot be kept.
+        DataError: The suffix of `path` is unknown, or a key or label would be read back changed.
         RunError: The folder cannot be written to.
-        MissingExtraError: Parquet without pyarrow.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
     kept = {file.resolve() for file in read_from if file is not None}
     for file in saved_as(path):
@@ -70,23 +70,27 @@ def rehearse_saving(path: Path, records: Records, *, read_from: Iterable[Path | 
         raise DataError(
             f"{len(altered):,} image names would be read back changed: {altered[0]!r}.",
             where=records.source,
-            fix="Name images by paths with slashes and without blanks at the ends.",
+            fix="Name images by paths with forward slashes, and without spaces at either end.",
         )
-    _rehearse(path, records.select(range(min(1, len(records)))))
+    _save_and_read_back(path, records.select(range(min(1, len(records)))))
 
 
 def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
-    """Save scores, targets and receipt; each file appears when it is whole.
+    """Save scores, targets and receipt. Each file appears only when it is complete.
 
     Args:
-        path: Its ending says the kind: .csv, .tsv, .parquet or .npz. What lies there is replaced.
-        found: What was measured.
-        labels: The labels of its columns.
+        path: The path; its suffix gives the format: .csv, .tsv, .parquet or .npz. Existing files
+            are replaced.
+        found: The evaluation to save.
+        labels: The labels of the columns of its scores.
+
+    Returns:
+        The paths of the three files.
 
     Raises:
-        DataError: The ending is none of these.
+        DataError: The suffix is none of these.
         RunError: A file cannot be written.
-        MissingExtraError: Parquet without pyarrow.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
     files = saved_as(path)
     write_predictions(path, Predictions(found.keys, labels, found.scores, str(path)))
@@ -99,8 +103,8 @@ def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
     return files
 
 
-def _rehearse(path: Path, first: Records) -> None:
-    """Save and read a data set of one image in a folder beside `path`, which is gone at once."""
+def _save_and_read_back(path: Path, first: Records) -> None:
+    """Save one image's predictions in a temporary folder beside `path`, and read them back."""
     with write_errors(path), staging_folder(path.parent) as folder:
         trial = saved_as(folder / path.name)
         scores = np.zeros((1, len(first.labels)), np.float32)
@@ -112,7 +116,7 @@ def _rehearse(path: Path, first: Records) -> None:
             same = False
     if not same:
         raise DataError(
-            "The targets would be read back changed: a label cannot be a column's header.",
+            "The targets would be read back changed: some label cannot be the header of a column.",
             where=first.source,
             fix="Rename labels such as image, split, group, mask, labels and tags.",
         )

@@ -1,4 +1,4 @@
-"""Measures predictions that were made anywhere."""
+"""Measures predictions from files, which any program may have made."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from manylabel.metrics.profiles import Measures, find_profile, measure
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """Where the truth lies, and how it and files of predictions are to be read.
+    """Where the targets are, and how to read them and files of predictions.
 
     Args:
-        targets: Any data set.
-        kind: Its format; recognised if not given.
-        split: Take only this split of it.
-        logits: The predictions are logits.
-        image_list: For lists: their images.
-        label_names: For lists: their labels.
+        targets: The path of the targets: a data set of any format.
+        kind: The format of the data set; it is recognised if not given.
+        split: The split to use; all of the data set if not given.
+        logits: Whether the predictions are logits.
+        image_list: The list of images, for predictions that are lists.
+        label_names: The list of labels, for predictions that are lists.
     """
 
     targets: Path
@@ -59,7 +59,7 @@ class Inputs:
             raise DataError(
                 f"The split '{self.split}' of the targets has no image.",
                 where=str(self.targets),
-                fix="Name a split that has images, or none.",
+                fix="Give a split that has images, or leave out the split.",
             )
         return truth
 
@@ -79,7 +79,7 @@ class Inputs:
         )
 
     def _instances(self) -> Path | None:
-        """The instances file that COCO results speak of, if the targets are one."""
+        """The targets, if they are a COCO instances file: COCO results contain its ids."""
         kind, path = recognise(self.targets)
         return path if kind == "coco" and path.is_file() else None
 
@@ -91,12 +91,13 @@ class Score:
 
     Args:
         measures: The figures.
-        receipt: What they are of.
-        notes: What reading and matching decided or left out, a sentence each.
-        predictions: The scores, in the truth's order.
+        receipt: What the figures depend on.
+        notes: What was decided or left out in reading and matching, a sentence each.
+        predictions: The scores, in the order of the targets.
         truth: The images with their targets.
-        threshold: What the figures that are of no profile are decided at; one, or [C].
-        intervals: How far figures would move with other images; None where not asked for.
+        threshold: The threshold of the additional figures, which belong to no profile: one for all
+            labels, or [C].
+        intervals: The intervals of the figures; None if they were not requested.
     """
 
     measures: Measures
@@ -107,16 +108,16 @@ class Score:
     threshold: Threshold = THRESHOLD
     intervals: Intervals | None = None
 
-    def more(self) -> dict[str, float]:
-        """All figures that no profile has, by name; computed when called."""
+    def additional(self) -> dict[str, float]:
+        """The additional figures, which belong to no profile, by name. Each call computes them."""
         return measure_additional(self.predictions.scores, self.truth.targets, self.threshold)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON; None where a figure has no value."""
+        """All figures, receipt and notes, ready for JSON; None for a figure without a value."""
         receipt = self.receipt.model_dump(mode="json", exclude_none=True)
         tables: dict[str, Any] = {
             **self.measures.as_dict(),
-            "more": {**self.more(), "threshold": np.asarray(self.threshold).tolist()},
+            "more": {**self.additional(), "threshold": np.asarray(self.threshold).tolist()},
         }
         if self.intervals:
             tables["intervals"] = self.intervals.as_dict()
@@ -134,25 +135,25 @@ def score_predictions(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Score:
-    """The figures of predictions against a data set, matched by name of image and label.
+    """The figures of predictions on a data set. Images and labels are matched by name.
 
     Args:
-        predictions: A file as `read_predictions` takes it.
-        inputs: The truth, and how to read both.
-        common: Measure the images that both have, where they differ.
+        predictions: A file for `read_predictions`.
+        inputs: The targets, and how to read both.
+        common: Whether to measure only the images that both have, if the images differ.
         profile: The definitions, a key of `manylabel.metrics.PROFILES`.
-        threshold: For all labels, 0..1; or a JSON file of one a label, as a saved receipt is; the
-            profile's own if not given.
-        draws: How many draws the intervals are of; 0: no intervals.
-        seed: Of the draws.
-        on_progress: Told how many labels are drawn, and of how many.
+        threshold: One threshold for all labels, 0..1; or a JSON file with one per label, for
+            instance a saved receipt. If not given, the profile's own.
+        draws: The number of draws of the intervals; 0: no intervals.
+        seed: The seed of the draws.
+        on_progress: Called with the number of labels that are drawn, and the number of all labels.
 
     Raises:
-        ConfigError: No such profile.
-        DataError: One of the files cannot be read, or they do not fit each other.
-        MissingExtraError: Parquet without pyarrow.
+        ConfigError: There is no such profile.
+        DataError: A file cannot be read, or images or labels differ.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
-    find_profile(profile)  # a wrong name is met before the work, not after it
+    find_profile(profile)  # an unknown name is an error before the work, not after it
     truth = inputs.read_truth()
     found, truth = matched(inputs.read_predictions(predictions), truth, common=common)
     targets = truth.targets
@@ -173,7 +174,7 @@ def score_predictions(
     return Score(
         measures=measures,
         receipt=receipt_of(
-            measures, truth, thresholds=rule(threshold), predictions=str(predictions)
+            measures, truth, thresholds=describe_threshold(threshold), predictions=str(predictions)
         ),
         notes=(*truth.notes, *found.notes),
         predictions=found,
@@ -184,10 +185,12 @@ def score_predictions(
 
 
 def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:
-    """A threshold for each label [C] from JSON: an object by label, alone or under `thresholds`.
+    """A threshold for each label [C], from a JSON file.
+
+    The file holds an object from label to threshold, or such an object under `thresholds`.
 
     Raises:
-        DataError: The file cannot be read, lacks a label, or holds what is no threshold.
+        DataError: The file cannot be read, a label is missing, or a value is not a threshold.
     """
     wanted = "an object from label to threshold, or the .receipt.json of saved predictions"
     document = load_object(path, wanted)
@@ -211,15 +214,15 @@ def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 
-def rule(threshold: float | Path | None) -> str:
-    """How it was decided, for a receipt."""
+def describe_threshold(threshold: float | Path | None) -> str:
+    """The description of a threshold for a receipt."""
     if isinstance(threshold, Path):
         return f"per label, from {threshold}"
     return "the profile's own" if threshold is None else f"{threshold:g} for all"
 
 
 def without_nan(value: Any) -> Any:
-    """The value with None for each NaN, which JSON has no word for."""
+    """A copy of the value with None for each NaN, since JSON has no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):

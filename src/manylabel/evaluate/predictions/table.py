@@ -1,9 +1,9 @@
-"""Scores that were computed anywhere, read from a file and set beside the truth by name.
+"""Reads predictions from a file, writes them, and matches them with targets by name.
 
-table (.csv .tsv .parquet)   a column `image`, then one column a label
+table (.csv .tsv .parquet)   a column `image`, then one column per label
 NumPy (.npz)                 arrays `images` [N], `labels` [C] and `scores` [N, C]
-lists (.txt)                 C numbers a line, beside a list of images: SRN's authors' format
-COCO results (.json)         objects of image_id, category_id and score, beside the instances
+lists (.txt)                 C numbers per line, with a list of images: SRN's authors' format
+COCO results (.json)         objects of image_id, category_id and score, with the instances file
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Predictions:
     """Scores of images by label.
 
     Args:
-        keys: The N images, each once.
+        keys: The keys of the N images, each once.
         labels: The C labels.
         scores: float [N, C], 0..1.
         source: The file, for messages.
-        notes: What reading it decided, a sentence each.
+        notes: What was decided in reading the file, a sentence each.
     """
 
     keys: tuple[str, ...]
@@ -61,19 +61,19 @@ def read_predictions(
     label_names: Path | None = None,
     instances: Path | None = None,
 ) -> Predictions:
-    """The predictions in a file; its ending says of which kind it is.
+    """The predictions in a file. The suffix of the path gives the format.
 
     Args:
         path: The file.
-        logits: The numbers are logits, and become scores by the sigmoid; they are scores else.
-        image_list: Lists only: a file with the path of an image as the first word of each line.
-        label_names: Lists only: a file with a label a line; without it they are called 1 to C.
-        instances: COCO results only: the instances file whose ids they speak of.
+        logits: Whether the numbers are logits. They then become scores by the sigmoid.
+        image_list: For lists: a file with the path of an image as the first word of each line.
+        label_names: For lists: a file with one label per line. Without it, labels are named 1 to C.
+        instances: For COCO results: the instances file that defines their ids.
 
     Raises:
-        DataError: The file cannot be read as its ending says, an image comes twice, a number is
-            missing, NaN or infinite, or scores lie outside of 0..1.
-        MissingExtraError: Parquet without pyarrow.
+        DataError: The file cannot be read in this format, an image occurs twice, a number is
+            missing, NaN or infinite, or a score is outside 0..1.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
     notes: tuple[str, ...] = ()
     match path.suffix.lower():
@@ -89,7 +89,7 @@ def read_predictions(
             keys, labels, values, notes = read_coco_results(path, instances)
         case _:
             raise DataError(
-                f"The ending {path.suffix!r} is of no kind of predictions that is known.",
+                f"{path.suffix!r} is not the suffix of a known format of predictions.",
                 where=str(path),
                 fix="Give .csv, .tsv, .parquet, .npz, .txt (with a list of images) or .json.",
             )
@@ -103,17 +103,21 @@ def read_predictions(
 
 
 def write_predictions(path: Path, predictions: Predictions) -> Path:
-    """Write predictions as CSV, TSV, Parquet or NPZ, by the path's ending; scores keep every bit.
+    """Write predictions as CSV, TSV, Parquet or NPZ, without rounding, and return the path.
+
+    Args:
+        path: The path; its suffix gives the format.
+        predictions: The predictions.
 
     Raises:
-        DataError: The ending is none of these.
+        DataError: The suffix is none of these.
         RunError: The file cannot be written.
-        MissingExtraError: Parquet without pyarrow.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise DataError(
-            f"Predictions cannot be written with the ending {path.suffix!r}.",
+            f"Predictions cannot be written to a file with the suffix {path.suffix!r}.",
             where=str(path),
             fix=f"Give {', '.join(WRITERS)}.",
         )
@@ -128,18 +132,18 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
 def matched(
     predictions: Predictions, truth: Records, *, common: bool = False
 ) -> tuple[Predictions, Records]:
-    """The predictions in the truth's order of images and labels, and the truth.
+    """The predictions in the order of the targets, and the targets.
 
-    Matched by image key and by label name, never by position.
+    Images are matched by key and labels by name, never by position.
 
     Args:
-        predictions: As read.
+        predictions: The predictions as read from a file.
         truth: The images with their targets.
-        common: Keep the images that both have, where they differ.
+        common: Whether to keep only the images that both have, if the images differ.
 
     Raises:
-        DataError: The label sets differ; or the images do, and `common` is not set; or there is
-            no common image.
+        DataError: The label sets differ; or the images differ and `common` is false; or there is no
+            common image.
     """
     _require_labels(predictions, truth)
     row_of = {key: row for row, key in enumerate(predictions.keys)}
@@ -155,14 +159,14 @@ def matched(
     columns = [predictions.labels.index(name) for name in truth.labels]
     if missing or foreign:
         left_out = len(missing) + len(foreign)
-        kept = kept.with_notes(f"Images that only one side has, left out: {left_out:,}")
+        kept = kept.with_notes(f"Images left out because only one side has them: {left_out:,}")
     scores = predictions.scores[np.ix_(rows, columns)]
     found = Predictions(kept.keys, truth.labels, scores, predictions.source, predictions.notes)
     return found, kept
 
 
 def _key(name: str) -> str:
-    """An image's name as the readers of data sets give it."""
+    """An image's key in the form that the readers of data sets use."""
     return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
@@ -171,9 +175,9 @@ def _require_once(keys: Sequence[str], path: Path) -> None:
     twice = list(dict.fromkeys(key for key in keys if key in seen or seen.add(key)))
     if twice:
         raise DataError(
-            f"{len(twice):,} images come more than once: {some_names(twice)}.",
+            f"{len(twice):,} images occur more than once: {some_names(twice)}.",
             where=str(path),
-            fix="Keep one row an image.",
+            fix="Keep one row for each image.",
         )
 
 
@@ -198,10 +202,10 @@ def _require_scores(scores: NDArray[Any], path: Path) -> None:
     outside = (scores < 0) | (scores > 1)
     if outside.any():
         raise DataError(
-            f"{int(outside.sum()):,} of {scores.size:,} scores lie outside of 0..1; they reach "
-            f"from {scores.min():.4g} to {scores.max():.4g}.",
+            f"{int(outside.sum()):,} of {scores.size:,} scores are outside 0..1; the range is "
+            f"{scores.min():.4g} to {scores.max():.4g}.",
             where=str(path),
-            fix="If they are logits, say so with --logits.",
+            fix="If they are logits, add --logits.",
         )
 
 
@@ -233,11 +237,11 @@ def _other_images(
     return DataError(
         f"The images differ: {' and '.join(parts)}.",
         where=f"{predictions.source} and {truth.source}",
-        fix="Give both for the same images, take one --split of the targets, or say --common.",
+        fix="Give both for the same images, choose a --split of the targets, or add --common.",
     )
 
 
 def some_names(names: Iterable[str]) -> str:
-    """The first names of a list, for a message."""
+    """The first names of a list, as text for a message."""
     listed = list(names)
     return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")

@@ -1,4 +1,7 @@
-"""The heads by name. To add one: a file with its settings and its class, and a line in `HEADS`."""
+"""All heads, by name.
+
+To add a head, write one file with its settings and its class, and add a line to `HEADS`.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,16 @@ HEADS: Final[dict[str, type[Head]]] = {
     "query2label": Query2LabelHead,
     "ml-gcn": MLGCNHead,
 }
-"""The class of each head, by the name that its settings have."""
+"""The class of each head by the head's name, which is `name` in its settings."""
 
 
 def head_configs() -> tuple[type[HeadConfig], ...]:
-    """The settings of each head of `HEADS`, in its order."""
+    """The class of the settings of each head, in the order of `HEADS`."""
     return tuple(head.Config for head in HEADS.values())
 
 
 AnyHeadConfig = Annotated[HeadConfig, OneOf(head_configs)]
-"""The settings of any head of `HEADS`, told apart by `name`."""
+"""The settings of any head of `HEADS`; `name` says which head they are for."""
 
 __all__ = [
     "HEADS",

@@ -1,15 +1,15 @@
-"""What every head is: built from names, fed with feature maps, and whole in one file.
+"""The protocol of all heads.
 
-A head is one class. Nobody outside asks which head it is: all that training, bundles and
-explanations need from a head is in this protocol.
+A head is one class in one file. Code outside the head never asks which head it is: this protocol
+holds all that training, bundles and explanations need from a head.
 
-    Config      its settings; `name` is the head's name in recipes and bundles
-    steps       the kinds of training steps that it has
-    __init__    from settings, the shapes of the maps and the labels
-    prepare     what it takes from the training targets before its first step
-    forward     feature maps in, one kind of output out
-    evidence    its maps of evidence, by method
-    settled     settings that rebuild it together with its weights
+    Config      the head's settings; `name` is the head's name in recipes and bundles
+    steps       the kinds of training steps that the head has
+    __init__    builds the head from its settings, the shapes of the feature maps and the labels
+    prepare     reads what the head needs from the training targets before the first step
+    forward     returns a `HeadOutput` for feature maps
+    evidence    returns the head's evidence maps, by method
+    settled     returns settings that rebuild the head together with its weights
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from manylabel.models.heads.steps import WHOLE, StepPlan
 
 
 class HeadConfig(Config):
-    """The settings of a head; each head has its own, with its own `name`."""
+    """The settings of a head. Each head has its own class of settings, with its own `name`."""
 
-    name: Any  # of each head a `Literal`: a field of type str could not be narrowed to it
+    name: Any  # each head makes it a `Literal`; a field of type str could not be narrowed to that
     """Which head."""
 
 
 @final
 class HeadOutput(NamedTuple):
-    """What a head says of N images, in training and evaluation alike.
+    """A head's output for N images, the same in training and evaluation.
 
-    The named parts share storage with what was computed on the way: naming them costs nothing.
+    `branches` and `maps` hold tensors that `forward` computes in any case, so they cost nothing.
     """
 
     logits: Tensor
-    """The head's answer [N, C], before the sigmoid."""
+    """The head's final logits [N, C], before the sigmoid."""
     branches: Mapping[str, Tensor]
     """Further logits [N, C] by name; SRN's are `cls`, `att` and `sr`."""
     maps: Mapping[str, Tensor]
@@ -56,19 +56,19 @@ class HeadOutput(NamedTuple):
     """Activations of the last hidden units [N, K]; SRN's are conv4's."""
 
     def select(self, name: str) -> Tensor:
-        """The logits [N, C] called `name`; `final` is the head's answer."""
+        """The logits [N, C] called `name`; `final` means the head's final logits."""
         return self.logits if name == "final" else self.branches[name]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One method that maps the evidence for each label.
+    """One method of evidence maps.
 
     Args:
-        kind: What the numbers of its maps are.
-        maps: Gives the maps [N, C, H, W] over whole images, from the feature maps of N images and
-            the head's output for them.
+        kind: What the values of its maps mean.
+        maps: Returns the evidence maps [N, C, H, W], which cover whole images. Its arguments are
+            the feature maps of N images and the head's output for them.
     """
 
     kind: MapKind
@@ -79,15 +79,15 @@ class Head(nn.Module):
     """A classifier over feature maps.
 
     Args:
-        config: The head's settings, of its class `Config`.
-        shapes: The shapes of the maps that it is built for.
+        config: The head's settings, an instance of its class `Config`.
+        shapes: The shapes of the feature maps that it is built for.
         labels: The C labels, in the order of the logits.
     """
 
     Config: ClassVar[type[HeadConfig]]
-    """The class of its settings."""
+    """The class of the head's settings."""
     steps: ClassVar[Mapping[str, StepPlan]] = {"whole": WHOLE}
-    """The steps that train it, by kind."""
+    """The training steps that the head has, by kind."""
 
     def __init__(self, config: HeadConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__()
@@ -100,12 +100,12 @@ class Head(nn.Module):
 
     @abstractmethod
     def evidence(self) -> Mapping[str, Evidence]:
-        """The head's maps of evidence by the name of the method; the best method is first."""
+        """The head's methods of evidence maps by name; the best method is first."""
 
     def prepare(self, targets: NDArray[np.int8]) -> None:
-        """Take what the head needs from the training set, before the first step.
+        """Read what the head needs from the training set, before the first step.
 
-        It becomes part of the weights. Most heads need nothing.
+        What it reads becomes part of the head's weights. Most heads need nothing.
 
         Args:
             targets: [N, C] in 1 / 0 / -1, of the training split.
@@ -116,23 +116,25 @@ class Head(nn.Module):
         assert targets.shape[1] == len(self.labels), (targets.shape, len(self.labels))
 
     def settled(self) -> HeadConfig:
-        """Settings from which, with its weights, the head can be built again.
+        """The settings that rebuild the head together with its weights.
 
-        They name no file, and hold what was taken from the shapes of the maps.
+        They name no file. They also hold the values that the head took from the shapes of the maps.
         """
         return self.config
 
 
 def output_map(name: str, kind: MapKind) -> Evidence:
-    """Evidence that the head's output holds already, as the map called `name`."""
+    """A method whose evidence maps are already in the head's output, under `name`."""
     return Evidence(kind, lambda maps, output: output.maps[name])
 
 
 def class_activation(weights: Callable[[], Tensor]) -> Evidence:
-    """Class activation maps of a head that scores the pooled final map label by label.
+    """The method of class activation maps, for a head with a linear classifier per label.
+
+    The classifiers must take the pooled final map.
 
     Args:
-        weights: Gives what each label takes from each channel of the final map, [C, E].
+        weights: Returns the classifiers' weights [C, E], one for each label and channel.
     """
     return Evidence(
         CLASS_ACTIVATION, lambda maps, output: class_activation_maps(weights(), maps.final)
@@ -140,17 +142,17 @@ def class_activation(weights: Callable[[], Tensor]) -> Evidence:
 
 
 def class_activation_maps(weights: Tensor, final: Tensor) -> Tensor:
-    """Maps [N, C, h, w] of the final map [N, E, h, w], in logits, signed.
+    """Class activation maps [N, C, h, w], in units of logits; they may be negative.
+
+    With average pooling, a label's logit is exactly the mean of its map plus its bias. With max
+    pooling there is no such equation. Then the value at a position is the logit, without the bias,
+    that the label would have if the features at that position were the maximum of every channel.
 
     Args:
-        weights: What each label takes from each channel, [C, E].
-        final: The map.
-
-    With average pooling, the mean of a label's map plus its bias is its logit, exactly. With max
-    pooling there is no such sum: a position then holds the logit, less the bias, that the label
-    would get if that position's features were every channel's maximum.
+        weights: The classifiers' weights [C, E], one for each label and channel.
+        final: The final map [N, E, h, w].
 
     Source: B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba, "Learning Deep Features for
-    Discriminative Localization", CVPR 2016, Eq. 2. The bias is left out: it has no place.
+    Discriminative Localization", CVPR 2016, Eq. 2. The bias is left out: it belongs to no position.
     """
     return torch.einsum("nehw,ce->nchw", final, weights)

@@ -1,18 +1,20 @@
-"""CSRA, class-specific residual attention: every label pools the final map for itself, too.
+"""CSRA, class-specific residual attention: each label also pools the final map in its own way.
 
     final map ── 1x1 conv: S, a logit for each head, label and position ─┬─ average ─────── avg ─┐
                                                                          └─ softmax(T S) ── att ─┴─
                                                                                logits = avg + λ att
 
 Source: K. Zhu, J. Wu, "Residual Attention: A Simple but Effective Method for Multi-Label
-Recognition", ICCV 2021, arXiv:2108.02456; equation numbers are the paper's. With m_i the classifier
-of label i and x_j the features at position j, a softmax of T x_j·m_i over the positions (Eq. 2)
-weighs the features (Eq. 3); λ times their sum is added to their average (Eq. 5), and m_i applied
-(Eq. 6). As m_i is linear, all of it is pooling of the logits S = x_j·m_i, and only S is computed
-here. Several heads, each with its own classifiers and temperature, sum their logits (Figure 3).
+Recognition", ICCV 2021, arXiv:2108.02456. The equation numbers are the paper's.
+
+m_i is the classifier of label i, and x_j are the features at position j. A softmax of T x_j·m_i
+over the positions (Eq. 2) gives the weights of the features (Eq. 3). λ times the weighted sum is
+added to the average of the features (Eq. 5), and m_i is applied to the result (Eq. 6). m_i is
+linear, so all of this is pooling of the logits S = x_j·m_i, and only S is computed here. There are
+several heads, each with its own classifiers and temperature; their logits are summed (Figure 3).
 
 Differences from the paper:
-- All heads' classifiers are one convolution, and their softmaxes one softmax.
+- The classifiers of all heads are one convolution, and their softmaxes are one softmax.
 - The temperature that stands for infinity takes the maximum itself, not a steep softmax.
 """
 
@@ -31,42 +33,46 @@ from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
 
 MAX_TEMPERATURE: Final = 99.0
-"""The temperature that stands for infinity: the softmax's average becomes the maximum."""
+"""The temperature that stands for infinity: the weighted average becomes the maximum."""
 
 Temperature = Annotated[float, Field(gt=0, le=MAX_TEMPERATURE)]
 
 
 class CSRAConfig(HeadConfig):
-    """CSRA's settings; the defaults are the paper's for MS-COCO, as recalled (not confirmed)."""
+    """CSRA's settings. The defaults are the paper's for MS-COCO, from memory (not confirmed)."""
 
     name: Literal["csra"] = "csra"
     """Which head."""
     temperatures: tuple[Temperature, ...] = Field(default=(1, 2, 3, 4, 5, 99), min_length=1)
-    """One attention head for each, in increasing order; 99 takes the maximum over the positions.
-    The paper's are 1; 1, 99; 1, 2, 4, 99; 1 to 5, 99; and 1 to 7, 99."""
+    """The temperature of each attention head, in increasing order; 99 takes the maximum over the
+    positions. The paper uses 1; 1, 99; 1, 2, 4, 99; 1 to 5, 99; and 1 to 7, 99."""
     attention_weight: float = Field(default=0.4, ge=0)
-    """λ: the weight of the attended logits beside the average ones, the same for all heads."""
+    """λ: the weight of the attention logits, which are added to the average logits. It is the same
+    for all heads."""
     normalised: bool = True
-    """Divide every label's classifier by its length, so that no label has steeper attention than
-    another by its weights alone."""
+    """Divide each label's classifier by its length. Then the length of a classifier does not make
+    its attention steeper than that of other labels."""
 
     @field_validator("temperatures")
     @classmethod
-    def _increase(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_temperatures(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
         if any(one >= other for one, other in pairwise(temperatures)):
-            raise ValueError("temperatures have to increase, each being there once")
+            raise ValueError("temperatures must increase: each is higher than the one before")
         if temperatures[0] == MAX_TEMPERATURE:
-            raise ValueError("the first temperature has to be below 99: its attention is the map")
+            raise ValueError(
+                "the first temperature must be below 99: its attention is the map `attention`"
+            )
         return temperatures
 
 
 @final
 class CSRAHead(Head):
-    """Average and attended logits over the final map.
+    """Average logits and attention logits over the final map.
 
-    Branches `avg` and `att`, summed over the heads. Maps `confidence`, the logit of each position,
-    summed over the heads: its mean over the positions is `avg`; and `attention`, that of the head
-    with the lowest temperature, which sums to 1. Both have the final map's size. There is no bias.
+    The branches are `avg` and `att`, summed over the heads. The map `confidence` holds the logit of
+    each position, summed over the heads; its mean over the positions is `avg`. The map `attention`
+    is the attention of the head with the lowest temperature; it sums to 1. Both maps have the final
+    map's size. There is no bias.
     """
 
     Config = CSRAConfig
@@ -80,7 +86,7 @@ class CSRAHead(Head):
         self.normalised = config.normalised
         self.num_labels = len(labels)
         soft = [each for each in config.temperatures if each < MAX_TEMPERATURE]
-        self.takes_max = len(soft) < heads  # the last head then does
+        self.takes_max = len(soft) < heads  # the last head takes the maximum
         self.register_buffer("temperatures", torch.tensor(soft)[:, None, None], persistent=False)
         self.classifier = nn.Conv2d(shapes.final_channels, heads * len(labels), 1, bias=False)
 
@@ -105,20 +111,20 @@ class CSRAHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """Class activation maps; `attention` is only a part of what the head looks with."""
+        """Class activation maps. The map `attention` shows only one of the attention heads."""
         return {"cam": class_activation(self.label_weights)}
 
     def label_weights(self) -> Tensor:
-        """The classifiers [C, E], summed over the heads: those that `avg` comes of."""
+        """The classifiers [C, E], summed over the heads; they give `avg`."""
         weights = self.classifier.weight.flatten(1)
         if self.normalised:
             weights = weights / weights.norm(dim=1, keepdim=True)
         return weights.unflatten(0, (-1, self.num_labels)).sum(0)
 
     def _confidence(self, final_map: Tensor) -> Tensor:
-        """S [N, heads, C, positions] in fp32: exponentials follow, whatever the run's precision."""
+        """S [N, heads, C, positions]; in fp32 in every run, since exponentials follow."""
         confidence = self.classifier(final_map).float().flatten(2)
-        if self.normalised:  # of the product: it is smaller than the weights
+        if self.normalised:  # the product is divided, since it is smaller than the weights
             lengths = self.classifier.weight.float().flatten(1).norm(dim=1)
             confidence = confidence / lengths[:, None]
         return confidence.unflatten(1, (-1, self.num_labels))

@@ -1,4 +1,4 @@
-"""The linear head: the main net alone, and SRN's baseline."""
+"""The linear head: the main net alone. It is SRN's baseline."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class LinearConfig(HeadConfig):
     name: Literal["linear"] = "linear"
     """Which head."""
     pool: Pool = "avg"
-    """How the final map is pooled over its positions: `avg` (the paper's), `max`, or `gem`, a mean
-    between them whose power is learned."""
+    """How the final map is pooled over its positions: `avg` (the paper's), `max`, or `gem`, a
+    generalised mean that lies between them and whose power is learned."""
 
 
 @final
 class LinearHead(Head):
-    """Global pooling of the final map and one linear layer: `cls` is its only branch.
+    """Global pooling of the final map and one linear layer. Its only branch is `cls`.
 
     Source: the ResNet-101 baseline of arXiv:1702.05891, section 4.
     """

@@ -1,19 +1,21 @@
-"""ML-Decoder: a few fixed queries look at the final map, and each answers for a group of labels.
+"""ML-Decoder: a few fixed queries attend to the final map, each for a group of labels.
 
     final map ── linear, ReLU: tokens E ─┐
     queries G (fixed, one a group) ──────┴─ cross-attention ── feed-forward ── group FC ── logits
 
 Source: T. Ridnik, G. Sharir, A. Ben-Cohen, E. Ben-Baruch, A. Noy, "ML-Decoder: Scalable and
 Versatile Classification Head", WACV 2023, arXiv:2111.12933, section 2 and its group-decoding and
-group fully connected equations. A transformer decoder's layer loses its self-attention over the
-queries, which costs C x C; the queries are drawn once and never learned, since the projection that
-the attention puts them through is. Cost then depends on the groups, and almost not on the labels.
+group fully connected equations. It is one layer of a transformer decoder without self-attention
+over the queries, which would cost C x C. The queries are drawn once and never learned; the
+attention's projection of them is learned. So the cost depends on the number of groups, and hardly
+on the number of labels.
 
 Differences from the paper:
-- Where groups of equal size leave some without labels (150 labels, 100 groups), there are fewer.
-- The queries are the same for all images, so they are projected once a batch.
-- No normalisation of the bare queries, which are drawn normal, and no bias in the keys'
-  projection, which a softmax over the positions cannot see.
+- If groups of equal size would leave some groups without labels (150 labels, 100 groups), there
+  are fewer groups.
+- The queries are the same for all images, so they are projected once per batch.
+- The queries are not normalised before the attention: they are drawn from a normal distribution.
+- The keys' projection has no bias: it would not change a softmax over the positions.
 - The group FC has a bias.
 """
 
@@ -39,29 +41,31 @@ class MLDecoderConfig(HeadConfig):
     name: Literal["ml-decoder"] = "ml-decoder"
     """Which head."""
     num_groups: int = Field(default=100, ge=1)
-    """Groups of labels at most, one query each. Up to so many labels, each has its own query."""
+    """The largest number of groups of labels; each group has one query. If there are no more labels
+    than this, each label has its own query."""
     channels: int = Field(default=768, ge=1)
     """Channels of the tokens and queries."""
     attention_heads: int = Field(default=8, ge=1)
-    """Heads of the cross-attention; they share the channels."""
+    """Heads of the cross-attention; the channels are divided among them."""
     feedforward_channels: int = Field(default=2048, ge=1)
-    """Channels of the feed-forward's hidden layer."""
+    """Channels of the hidden layer of the feed-forward network."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Part of the activations set to zero in training."""
+    """The fraction of activations that dropout sets to zero in training."""
 
     @model_validator(mode="after")
-    def _share(self) -> MLDecoderConfig:
+    def _check_channels(self) -> MLDecoderConfig:
         if self.channels % self.attention_heads:
-            raise ValueError("channels have to be a multiple of attention_heads")
+            raise ValueError("channels must be a multiple of attention_heads")
         return self
 
 
 @final
 class MLDecoderHead(Head):
-    """One decoder layer from the final map's tokens to group queries, and a group FC.
+    """One decoder layer in which group queries attend to the final map's tokens, and a group FC.
 
-    No branches. Map `attention`: where the query of a label's group looked, averaged over the
-    attention's heads; of the final map's size, sums to 1. Labels of one group share it.
+    It has no branches. Its map `attention` is the attention of the query of a label's group,
+    averaged over the attention heads. It has the final map's size and sums to 1. All labels of a
+    group have the same map.
     """
 
     Config = MLDecoderConfig
@@ -82,21 +86,21 @@ class MLDecoderHead(Head):
         """The output for N images."""
         tokens = functional.relu(self.project(maps.final.flatten(2).transpose(1, 2)))
         decoded, attention = self.decoder(self.queries, tokens)
-        of_label = attention.repeat_interleave(self.group_size, dim=1)[:, : self.num_labels]
+        per_label = attention.repeat_interleave(self.group_size, dim=1)[:, : self.num_labels]
         return HeadOutput(
             logits=self.group_fc(decoded)[:, : self.num_labels],
             branches={},
-            maps={"attention": of_label.unflatten(2, maps.final.shape[-2:])},
+            maps={"attention": per_label.unflatten(2, maps.final.shape[-2:])},
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """Where each label's query looked."""
+        """The attention of the query of each label's group."""
         return {"queries": output_map("attention", QUERY_ATTENTION)}
 
 
 @final
 class GroupDecoder(nn.Module):
-    """A transformer decoder's layer without self-attention, for queries that no image changes."""
+    """A transformer decoder layer without self-attention; all images have the same queries."""
 
     def __init__(self, config: MLDecoderConfig) -> None:
         super().__init__()
@@ -117,7 +121,7 @@ class GroupDecoder(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [N, Q, D] of queries [Q, D] and tokens [N, P, D]; where they look [N, Q, P]."""
+        """Features [N, Q, D] and attention [N, Q, P] of queries [Q, D] over tokens [N, P, D]."""
         attended, attention = self._attend(queries, tokens)
         features = self.norm1(queries + self.dropout(attended))
         return self.norm2(features + self.dropout(self.feedforward(features))), attention
@@ -127,7 +131,7 @@ class GroupDecoder(nn.Module):
             projected.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
             for projected in (self.query(queries), self.key(tokens), self.value(tokens))
         )
-        # Scaled first, so that fp16 does not overflow; then fp32, whatever the run's precision.
+        # The query is scaled first, so that fp16 does not overflow. The softmax is always in fp32.
         products = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         attention = products.float().softmax(-1)  # [N, heads, Q, P]
         attended = self.dropout(attention).to(value.dtype) @ value
@@ -140,12 +144,12 @@ class GroupFC(nn.Module):
 
     def __init__(self, num_groups: int, channels: int, group_size: int) -> None:
         super().__init__()
-        bound = channels**-0.5  # as nn.Linear's
+        bound = channels**-0.5  # as in nn.Linear
         self.weight = nn.Parameter(torch.empty(num_groups, channels, group_size))
         self.bias = nn.Parameter(torch.empty(num_groups * group_size))
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits [N, Q * g] of features [N, Q, D]; those past the last label mean nothing."""
+        """Logits [N, Q * g] of features [N, Q, D]; those after the last label have no meaning."""
         return torch.einsum("nqd,qdg->nqg", features, self.weight).flatten(1) + self.bias

@@ -1,16 +1,19 @@
-"""ML-GCN: one linear classifier a label, made by a graph network over the labels.
+"""ML-GCN: one linear classifier per label, computed by a graph network over the labels.
 
     label graph A', vectors of the labels ── GraphLayer ── GraphLayer ── W [C, E] ─┬─ logits = x W^T
     backbone ── final map ── max over the positions ───────────────────── x [N, E] ─┘
 
-Labels that often occur together share what they learn: each classifier is mixed from its
-neighbours' vectors. The graph is counted from the training set (`label_graph`).
+Labels that often occur together share what they learn: each classifier is a mixture of the vectors
+of its label and of the label's neighbours. The graph is counted in the training set
+(`label_graph`).
 
 Source: Z.-M. Chen, X.-S. Wei, P. Wang, Y. Guo, "Multi-Label Image Recognition with Graph
-Convolutional Networks", CVPR 2019, arXiv:1904.03582, section 3. Deliberate differences: the
-labels' vectors are learned unless a file gives them (the paper's are GloVe's, fixed); weights start
-so that the classifiers are about as large as a linear layer's (the paper does not say how); unknown
-targets are left out of the graph's counts (the paper has none).
+Convolutional Networks", CVPR 2019, arXiv:1904.03582, section 3. Deliberate differences:
+- By default the labels' vectors are random at first and learned. The paper's are GloVe vectors,
+  which stay fixed.
+- The initial weights make the classifiers about as large as those of a linear layer. The paper does
+  not say how the weights start.
+- Unknown targets are left out of the graph's counts. The paper has none.
 """
 
 from __future__ import annotations
@@ -34,43 +37,47 @@ from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, 
 from manylabel.models.heads.main_net import Pool, Pooling
 
 _SLOPE: Final = 0.2
-"""Of the leaky ReLU between the two layers; the paper's."""
+"""The negative slope of the leaky ReLU between the two layers; the paper's."""
 
 _ROWS: Final = 4096
-"""Images counted at a time: bounds memory, and keeps single-precision counts exact."""
+"""Images that are counted at a time. It limits memory and keeps counts in fp32 exact."""
 
 _LARGEST: Final = float(np.finfo(np.float32).max)
+"""The largest number in a vector."""
 
 
 class MLGCNConfig(HeadConfig):
-    """ML-GCN's settings; the defaults are the paper's but for the labels' vectors."""
+    """ML-GCN's settings. The defaults are the paper's, except for the labels' vectors."""
 
     name: Literal["ml-gcn"] = "ml-gcn"
     """Which head."""
     pool: Pool = "max"
     """How the final map is pooled: `max` (the paper's), `avg` or `gem`."""
     tau: float = Field(default=0.4, gt=0, le=1)
-    """A label points to another where the other is present in at least this share of its images."""
+    """A label has an edge to another label if the other one is present in at least this fraction of
+    the images that have the first one."""
     neighbour_weight: float = Field(default=0.2, ge=0, lt=1)
-    """The share of a label's new vector that comes from its neighbours; the paper's p."""
+    """The fraction of a label's new vector that comes from its neighbours; the paper's p."""
     vectors: Literal["learned", "fixed"] = "learned"
-    """`learned`: the labels' vectors are trained as well. `fixed` (the paper's): they stay what
-    `vector_file` gives, or random without a file."""
+    """`learned`: the labels' vectors are trained. `fixed` (the paper's): they are not trained.
+    Either way they start from `vector_file`, or at random without a file."""
     vector_file: Path | None = None
-    """Text with a line a label, its name and its numbers, such as averaged word vectors."""
+    """A text file with one line for each label: its name and its numbers, for instance an averaged
+    word vector."""
     vector_size: int = Field(default=300, ge=1)
-    """Numbers in a label's vector."""
+    """The number of values in a label's vector."""
     hidden_channels: int = Field(default=1024, ge=1)
     """Channels between the two graph layers."""
 
 
 @final
 class MLGCNHead(Head):
-    """Pooled features and classifiers made from a graph of labels; any map size works.
+    """Classifiers that are computed from a label graph and applied to pooled features.
 
-    A new head has no edges and random vectors. Before training, `prepare` gives it the graph of the
-    training set and the vectors of the file, if there is one; both are then part of the weights, so
-    a bundle is whole. It has no main net, no branches and no maps.
+    A new head has no edges and random vectors. Before training, `prepare` sets the graph of the
+    training set, and the vectors of the file if there is one. Both are part of the weights, so a
+    bundle needs no other file. The head has no main net, no branches and no maps. Any map size
+    works.
     """
 
     Config = MLGCNConfig
@@ -98,25 +105,26 @@ class MLGCNHead(Head):
         nn.init.normal_(self.layer2.weight, std=(config.hidden_channels * channels) ** -0.5)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
-        """The output for N images: each label's classifier applied to the pooled features."""
+        """The output for N images: the logits are the classifiers times the pooled features."""
         logits = functional.linear(self.pooling(maps.final), self.label_weights())
         return HeadOutput(logits, branches={}, maps={})
 
     def label_weights(self) -> Tensor:
-        """The labels' classifiers [C, E]: two graph layers over their vectors.
+        """The labels' classifiers [C, E]: two graph layers applied to the labels' vectors.
 
-        They depend on no image: in use they are constants, and the head is a linear layer.
+        They do not depend on the images. After training they are constant, and the head is a linear
+        layer.
         """
-        # A neighbourhood is summed before each product with weights: there are fewer channels then.
+        # Neighbours are summed before each product with weights, where there are fewer channels.
         hidden = functional.leaky_relu(self.layer1(self.adjacency @ self.vectors), _SLOPE)
         return self.layer2(self.adjacency @ hidden)
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """Class activation maps, by the classifiers that the graph makes."""
+        """Class activation maps of the classifiers that the graph network computes."""
         return {"cam": class_activation(self.label_weights)}
 
     def prepare(self, targets: NDArray[np.int8]) -> None:
-        """Take the graph of the training targets, and the vectors of the file if one is named.
+        """Set the graph of the training targets, and the vectors of the file if there is one.
 
         Raises:
             DataError: The file of vectors cannot be read, or lacks a label.
@@ -129,32 +137,36 @@ class MLGCNHead(Head):
             self.set_vectors(torch.from_numpy(vectors))
 
     def settled(self) -> HeadConfig:
-        """The settings without the file of vectors, which are part of the weights."""
+        """The settings without the file of vectors: the vectors are part of the weights."""
         return self.config.model_copy(update={"vector_file": None})
 
     @torch.no_grad()
     def set_graph(self, graph: Tensor) -> None:
-        """Take a label graph A' [C, C]; row i holds what label i takes from each label."""
+        """Set the label graph A' [C, C]; row i holds the weight of each label for label i."""
         self.adjacency.copy_(normalised(graph))
 
     @torch.no_grad()
     def set_vectors(self, vectors: Tensor) -> None:
-        """Take the labels' vectors [C, V], in the order of the labels."""
+        """Set the labels' vectors [C, V], in the order of the labels."""
         assert vectors.shape == self.vectors.shape, (vectors.shape, self.vectors.shape)
         self.vectors.copy_(vectors)
 
 
 def normalised(graph: Tensor) -> Tensor:
-    """D^-1/2 A' D^-1/2 [C, C], D holding the sums of the rows of A' [C, C], all over 0."""
+    """The normalised graph D^-1/2 A' D^-1/2 [C, C].
+
+    Args:
+        graph: A' [C, C]. D is the diagonal matrix of the sums of its rows, which must be above 0.
+    """
     scale = graph.sum(1).rsqrt()
     return scale[:, None] * graph * scale
 
 
 def conditional_probabilities(targets: NDArray[np.int8]) -> NDArray[np.float64]:
-    """P [C, C]: row i, column j is how often label j is present where label i is, 0..1.
+    """P [C, C]: row i, column j is the probability of label j given label i, 0..1.
 
-    Of the images with label i, those count whose target of j is known. Where there are none, as
-    in the row of a label that was never seen, the probability is 0.
+    It is counted over the images that have label i and whose target for label j is known. If there
+    are none, for instance because label i has no image, the probability is 0.
 
     Args:
         targets: [N, C] in 1 / 0 / -1.
@@ -176,16 +188,16 @@ def conditional_probabilities(targets: NDArray[np.int8]) -> NDArray[np.float64]:
 def label_graph(
     targets: NDArray[np.int8], *, tau: float, neighbour_weight: float
 ) -> NDArray[np.float32]:
-    """A' [C, C]: row i says how much label i takes from each label.
+    """The label graph A' [C, C]; row i holds the weight of each label for label i.
 
-    Label i points to label j where P(j | i) >= `tau`. It takes `neighbour_weight` in equal shares
-    from those that it points to and the rest from itself. A label that points nowhere, as one that
-    was never seen, has only its own entry.
+    Label i has an edge to label j if P(j | i) >= `tau`. The labels that it has edges to share
+    `neighbour_weight` equally, and label i itself has 1 - `neighbour_weight`. A label without
+    edges, for instance one without images, has only its own entry, 1 - `neighbour_weight`.
 
     Args:
         targets: [N, C] in 1 / 0 / -1, of the training split alone.
-        tau: Over 0, at most 1: weaker ties are taken for noise.
-        neighbour_weight: From 0 to below 1; the paper's p.
+        tau: Above 0 and at most 1. Lower probabilities count as noise.
+        neighbour_weight: At least 0 and below 1; the paper's p.
 
     Example:
         >>> targets = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 0]], dtype=np.int8)
@@ -201,13 +213,13 @@ def label_graph(
 
 
 def read_label_vectors(path: Path, labels: LabelSpace, size: int) -> NDArray[np.float32]:
-    """A vector a label [C, size], in the labels' order, from a text file.
+    """The labels' vectors [C, size] from a text file, in the order of the labels.
 
-    A line holds a name and `size` numbers with blanks or tabs between; the name may have blanks in
-    it. Names that are no labels are passed over, so that one file can serve many data sets.
+    A line holds a name and `size` numbers, with spaces or tabs between them. The name may contain
+    spaces. Names that are not labels are ignored, so one file can serve many data sets.
 
     Raises:
-        DataError: The file cannot be read, a line does not fit, a name is given twice, or a label
+        DataError: The file cannot be read, a line cannot be read, a name is given twice, or a label
             has no line.
     """
     found: dict[str, list[float]] = {}
@@ -215,18 +227,20 @@ def read_label_vectors(path: Path, labels: LabelSpace, size: int) -> NDArray[np.
         where = f"{path}, line {number}"
         name, *fields = line.rsplit(maxsplit=size)
         if len(fields) != size:
-            raise _unfit(f"The line holds fewer than {size} numbers", where, size)
+            raise _line_error(f"The line has fewer than {size} numbers", where, size)
         if name in found:
             raise DataError(
-                f"The vector of {name!r} is given twice.", where=where, fix="Keep one of the lines."
+                f"The file has two vectors for {name!r}.",
+                where=where,
+                fix="Keep one of the lines.",
             )
         found[name] = [_number(field, where, size) for field in fields]
     if missing := [name for name in labels if name not in found]:
         raise DataError(
             f"{len(missing)} of {len(labels)} labels have no vector: {', '.join(missing[:5])}.",
             where=str(path),
-            fix="Give each a line: the label's name as the data set spells it, and as many numbers "
-            "as head.vector_size says.",
+            fix="Add a line for each of them: the label's name as in the data set, and "
+            f"{size} numbers (head.vector_size).",
         )
     return np.array([found[name] for name in labels], dtype=np.float32)
 
@@ -236,15 +250,15 @@ def _number(field: str, where: str, size: int) -> float:
         number = float(field)
     except ValueError:
         number = float("nan")
-    if not abs(number) <= _LARGEST:  # of NaN, this is false
-        raise _unfit(f"{field!r} is no number that can be used", where, size)
+    if not abs(number) <= _LARGEST:  # a comparison with NaN is false
+        raise _line_error(f"{field!r} is not a finite number in the range of fp32", where, size)
     return number
 
 
-def _unfit(what: str, where: str, size: int) -> DataError:
+def _line_error(what: str, where: str, size: int) -> DataError:
     return DataError(
         f"{what}.",
         where=where,
-        fix=f"Write a label's name and its {size} numbers on a line, or set head.vector_size to "
-        "how many there are.",
+        fix=f"Write a label's name and its {size} numbers on each line, or set head.vector_size to "
+        "the number of values that a line has.",
     )

@@ -1,4 +1,4 @@
-"""Query2Label: every label asks the final map for itself, by a query that is learned.
+"""Query2Label: each label has a learned query that attends to the final map.
 
     final map ── 1x1 ── + positions ── encoder ─── tokens ─┐
     label queries Q_0 (learned) ── decoder: self-attention, cross-attention, feed-forward
@@ -10,20 +10,21 @@ Multi-Label Classification", arXiv:2107.10834, section 3: the decoder's three eq
     Q' = MultiHead(Q_{i-1}, Q_{i-1}, Q_{i-1}),  Q'' = MultiHead(Q', F + positions, F),
     Q_i = FFN(Q'')
 
-(each with its residual and normalisation), and the classifier of every label on its own query. The
-layers are those of A. Vaswani et al., "Attention Is All You Need"; the positions are the sines of
-N. Carion et al., "End-to-End Object Detection with Transformers", scaled to the map.
+(each with a residual connection and normalisation), and each label's classifier, which takes the
+label's own query. The layers are those of A. Vaswani et al., "Attention Is All You Need". The
+position encodings are the sines of N. Carion et al., "End-to-End Object Detection with
+Transformers", scaled to the map.
 
 Differences from the paper:
-- Q_0 is the same for all images, so the first layer's self-attention is computed once a batch; in
-  training its dropout is then the same for all images.
-- No bias in the keys' projection, which a softmax over the keys cannot see.
-- The label embeddings are the first layer's queries, as the text says; they are not added again as
-  positions in every layer, as is usual with such decoders.
+- Q_0 is the same for all images, so the first layer's self-attention is computed once per batch. In
+  training its dropout is therefore the same for all images of a batch.
+- The keys' projection has no bias: it would not change a softmax over the keys.
+- The label embeddings are the queries of the first layer, as the text says. They are not added
+  again in every layer as position encodings, as is usual in such decoders.
 
-The self-attention is C x C for every image and layer but the first: 0.8 TFLOP an image for 9,605
-labels at 2048 channels. It keeps no C x C matrix, since it is a fused kernel. The rest grows
-with C. `self_attention = false` leaves it out.
+The self-attention costs C x C for each image and layer, except in the first layer: 0.8 TFLOP per
+image for 9,605 labels at 2048 channels. It is a fused kernel, so no C x C matrix is in memory. The
+rest of the cost is proportional to C. `self_attention = false` leaves the self-attention out.
 """
 
 from __future__ import annotations
@@ -44,41 +45,43 @@ from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, 
 
 
 class Query2LabelConfig(HeadConfig):
-    """Query2Label's settings; the defaults are the paper's, as recalled (not confirmed)."""
+    """Query2Label's settings. The defaults are the paper's, from memory (not confirmed)."""
 
     name: Literal["query2label"] = "query2label"
     """Which head."""
     encoder_layers: int = Field(default=1, ge=0)
-    """Transformer layers over the positions, before any label looks."""
+    """Transformer encoder layers over the map's positions."""
     decoder_layers: int = Field(default=2, ge=1)
-    """Transformer layers in which the labels look."""
+    """Transformer decoder layers, in which the labels' queries attend to the map."""
     channels: int = Field(default=2048, ge=1)
     """Channels of tokens and queries; a multiple of 4 and of `attention_heads`."""
     attention_heads: int = Field(default=4, ge=1)
-    """Heads of every attention; they share the channels."""
+    """Heads of each attention layer; the channels are divided among them."""
     feedforward_channels: int = Field(default=8192, ge=1)
-    """Channels of every feed-forward's hidden layer."""
+    """Channels of the hidden layer of each feed-forward network."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Part of the activations set to zero in training."""
+    """The fraction of activations that dropout sets to zero in training."""
     self_attention: bool = True
-    """Let the labels look at one another; costs the square of their number."""
+    """Let the labels' queries attend to one another. The cost is the square of their number."""
     positions: bool = True
-    """Tell the tokens' positions by sines; without, the map is a bag of tokens."""
+    """Add sine position encodings to the tokens. Without them the head does not know where on the
+    map a token lies."""
 
     @model_validator(mode="after")
-    def _share(self) -> Query2LabelConfig:
+    def _check_channels(self) -> Query2LabelConfig:
         if self.channels % 4 or self.channels % self.attention_heads:
-            raise ValueError("channels have to be a multiple of 4 and of attention_heads")
+            raise ValueError("channels must be a multiple of 4 and of attention_heads")
         return self
 
 
 @final
 class Query2LabelHead(Head):
-    """A transformer from the final map's tokens to one query a label.
+    """A transformer over the final map's tokens, with one query for each label.
 
-    No branches. Map `attention`: where each label's query looked in the last layer, averaged over
-    the attention's heads; of the final map's size, sums to 1. The cross-attention has few keys, so
-    its weights are at hand in every mode, at no cost that can be measured.
+    It has no branches. Its map `attention` is the attention of each label's query in the last
+    layer, averaged over the attention heads. It has the final map's size and sums to 1. The
+    cross-attention has few keys, so its weights are computed in every mode, without a measurable
+    cost.
     """
 
     Config = Query2LabelConfig
@@ -86,7 +89,7 @@ class Query2LabelHead(Head):
     def __init__(self, config: Query2LabelConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
         num_labels = len(labels)
-        channels, bound = config.channels, config.channels**-0.5  # as nn.Linear's
+        channels, bound = config.channels, config.channels**-0.5  # as in nn.Linear
         self.positions = config.positions
         self.project = nn.Linear(shapes.final_channels, channels)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
@@ -99,11 +102,11 @@ class Query2LabelHead(Head):
         """The output for N images."""
         size = maps.final.shape[-2:]
         tokens = self.project(maps.final.flatten(2).transpose(1, 2))  # [N, P, D]
-        places = sine_positions(size[0], size[1], tokens) if self.positions else None
+        positions = sine_positions(size[0], size[1], tokens) if self.positions else None
         for layer in self.encoder:
-            tokens = layer(tokens, places)
-        keys = _placed(tokens, places)
-        queries = self.queries[None]  # of no image yet: [1, C, D]
+            tokens = layer(tokens, positions)
+        keys = _with_positions(tokens, positions)
+        queries = self.queries[None]  # [1, C, D]: the same for all images
         *layers, last = self.decoder
         for layer in layers:
             queries, _ = layer(queries, keys, tokens)
@@ -115,27 +118,27 @@ class Query2LabelHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """Where each label's query looked."""
+        """The attention of each label's query in the last layer."""
         return {"queries": output_map("attention", QUERY_ATTENTION)}
 
 
 @final
 class EncoderLayer(nn.Module):
-    """Self-attention over the tokens, and a feed-forward."""
+    """Self-attention over the tokens, then a feed-forward network."""
 
     def __init__(self, config: Query2LabelConfig) -> None:
         super().__init__()
         self.relate = SelfAttention(config)
         self.feedforward = FeedForward(config)
 
-    def forward(self, tokens: Tensor, places: Tensor | None) -> Tensor:
-        """Tokens [N, P, D] of tokens [N, P, D] at places [P, D]."""
-        return self.feedforward(self.relate(tokens, _placed(tokens, places)))
+    def forward(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        """New tokens [N, P, D] of tokens [N, P, D] with position encodings [P, D]."""
+        return self.feedforward(self.relate(tokens, _with_positions(tokens, positions)))
 
 
 @final
 class DecoderLayer(nn.Module):
-    """The labels look at one another, then at the tokens; and a feed-forward."""
+    """Self-attention of the queries, cross-attention to the tokens, and a feed-forward network."""
 
     def __init__(self, config: Query2LabelConfig) -> None:
         super().__init__()
@@ -144,7 +147,7 @@ class DecoderLayer(nn.Module):
         self.feedforward = FeedForward(config)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [N, C, D] of queries [N or 1, C, D], and where they looked [N, C, P]."""
+        """New queries [N, C, D] of queries [N or 1, C, D], and their attention [N, C, P]."""
         if self.relate is not None:
             queries = self.relate(queries, queries)
         queries, attention = self.look(queries, keys, values)
@@ -153,7 +156,7 @@ class DecoderLayer(nn.Module):
 
 @final
 class SelfAttention(nn.Module):
-    """Multi-head attention of a sequence to itself, added to it and normalised."""
+    """Multi-head self-attention, with a residual connection and normalisation."""
 
     def __init__(self, config: Query2LabelConfig) -> None:
         super().__init__()
@@ -162,10 +165,15 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.channels)
 
-    def forward(self, features: Tensor, placed: Tensor) -> Tensor:
-        """Features [N, L, D] of features [N, L, D], compared by `placed` [N, L, D]."""
-        query, key, value = self.project(placed, placed, features)
-        # Fused: no L x L matrix in memory. Its kernels take the softmax in fp32.
+    def forward(self, features: Tensor, located: Tensor) -> Tensor:
+        """New features [N, L, D] of features [N, L, D].
+
+        Args:
+            features: The values.
+            located: [N, L, D], the queries and keys: the features with their position encodings.
+        """
+        query, key, value = self.project(located, located, features)
+        # A fused kernel: no L x L matrix is in memory, and the softmax is in fp32.
         attended = functional.scaled_dot_product_attention(
             query, key, value, dropout_p=self.probability if self.training else 0.0
         )
@@ -174,7 +182,7 @@ class SelfAttention(nn.Module):
 
 @final
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries to tokens, added to the queries and normalised."""
+    """Multi-head attention of queries to tokens, with a residual connection and normalisation."""
 
     def __init__(self, config: Query2LabelConfig) -> None:
         super().__init__()
@@ -183,9 +191,9 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(config.channels)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [N, C, D] of queries [N or 1, C, D], and where they looked [N, C, P]."""
+        """New queries [N, C, D] of queries [N or 1, C, D], and their attention [N, C, P]."""
         query, key, value = self.project(queries, keys, values)
-        # Scaled first, so that fp16 does not overflow; then fp32, whatever the run's precision.
+        # The query is scaled first, so that fp16 does not overflow. The softmax is always in fp32.
         products = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         attention = products.float().softmax(-1)  # [N, heads, C, P]
         attended = self.dropout(attention).to(value.dtype) @ value
@@ -207,18 +215,18 @@ class Projections(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
-        """The three, projected, each [N, heads, L, D / heads]."""
+        """Queries, keys and values after projection, each [N, heads, L, D / heads]."""
         projected = self.query(queries), self.key(keys), self.value(values)
         return tuple(each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in projected)
 
     def join(self, attended: Tensor) -> Tensor:
-        """Features [N, L, D] of what the heads found [N, heads, L, D / heads]."""
+        """Features [N, L, D] of the heads' results [N, heads, L, D / heads]."""
         return self.out(attended.transpose(1, 2).flatten(2))
 
 
 @final
 class FeedForward(nn.Module):
-    """Two linear layers with ReLU between, added to the input and normalised."""
+    """Two linear layers with a ReLU between, a residual connection and normalisation."""
 
     def __init__(self, config: Query2LabelConfig) -> None:
         super().__init__()
@@ -232,19 +240,24 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(config.channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [N, L, D] of features [N, L, D]."""
+        """New features [N, L, D] of features [N, L, D]."""
         return self.norm(features + self.layers(features))
 
 
 def sine_positions(height: int, width: int, like: Tensor) -> Tensor:
-    """Where each position of a map lies, as sines and cosines: [height * width, D], rows first.
+    """The position encodings of a map as sines and cosines: [height * width, D], row by row.
 
-    A quarter of the channels each for the sine and the cosine of the row, and of the column. A
-    side is 2 pi long whatever the number of positions on it, so that any map size can be read.
+    The channels are four equal parts: sine and cosine of the row, sine and cosine of the column. A
+    side has the length 2 pi for any number of positions, so any map size works.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        like: A tensor [..., D] on the device that the result is to be on.
     """
     quarter = like.shape[-1] // 4
     steps = torch.arange(quarter, device=like.device, dtype=torch.float32) / quarter
-    frequencies = torch.exp(-math.log(10_000) * steps)  # of waves, from 1 down to about 1e-4
+    frequencies = torch.exp(-math.log(10_000) * steps)  # from 1 down to about 1e-4
 
     def waves(positions: int) -> Tensor:
         centres = torch.arange(positions, device=like.device, dtype=torch.float32) + 0.5
@@ -256,5 +269,5 @@ def sine_positions(height: int, width: int, like: Tensor) -> Tensor:
     return torch.cat((rows, columns), dim=2).flatten(0, 1)
 
 
-def _placed(tokens: Tensor, places: Tensor | None) -> Tensor:
-    return tokens if places is None else tokens + places
+def _with_positions(tokens: Tensor, positions: Tensor | None) -> Tensor:
+    return tokens if positions is None else tokens + positions

@@ -1,12 +1,12 @@
-"""Relations without space: the paper's ablation that sees which labels go together, not where.
+"""SRN's ablation without positions: it learns which labels occur together, but not where.
 
     backbone ── final map ── MainNet ── y_cls ─┬─────────────────────────────────────── ─┬─ logits
                                                └─ sigmoid ── SemanticRelations ── y_sr ──┘
 
-Source: the row "ResNet-101-semantic" of arXiv:1702.05891, section 4. Known of it is that it learns
-relations from the main net's predictions, without positions. Its widths, and that it reads scores
-rather than logits, are not confirmed: both are taken from SRN, whose conv2 and conv3 have 512
-channels and see sigmoid(S), weighted.
+Source: the row "ResNet-101-semantic" of arXiv:1702.05891, section 4. The paper says that it learns
+relations from the main net's predictions, without positions. Two things are not confirmed: the
+widths of its layers, and that its input is scores, not logits. Both are taken from SRN, whose conv2
+and conv3 have 512 channels and whose input is the weighted sigmoid(S).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from manylabel.models.heads.steps import MAIN, REGULARISATION, WHOLE
 
 
 class SemanticConfig(HeadConfig):
-    """The settings of the relations without space."""
+    """The settings of SRN's ablation without positions."""
 
     name: Literal["semantic"] = "semantic"
     """Which head."""
@@ -35,14 +35,14 @@ class SemanticConfig(HeadConfig):
     relation_channels: int = Field(default=512, ge=1)
     """Units of each of the two hidden layers."""
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of y_cls in the answer; y_sr has the rest."""
+    """The weight of y_cls in the final logits; y_sr has 1 - alpha."""
 
 
 @final
 class SemanticHead(Head):
-    """The main net, and its own scores read again by a small network.
+    """The main net, and a small network that takes the main net's scores.
 
-    Branches `cls` and `sr`; no maps, and any map size works.
+    Its branches are `cls` and `sr`. It has no maps. Any map size works.
     """
 
     Config = SemanticConfig

@@ -1,4 +1,4 @@
-"""SRN, the Spatial Regularization Network: all of it but the backbone, and its ablation `srn-att`.
+"""SRN, the Spatial Regularization Network, without its backbone; and its ablation `srn-att`.
 
     backbone ─┬─ final map ── MainNet ─────────────────────────────── y_cls ─┐
               └─ mid map X ── LabelAttention ─┬─ A, S ─ sum(A*S) ──── y_att  ├─ logits
@@ -7,9 +7,10 @@
 
 Source: F. Zhu, H. Li, W. Ouyang, N. Yu, X. Wang, "Learning Spatial Regularization with
 Image-level Supervisions for Multi-label Image Classification", CVPR 2017, arXiv:1702.05891.
-The network that the authors released differs from the one in their text; both are here, as
+The network that the authors released differs from the one in their text. Both are here, as
 `topology = "paper"` and `topology = "released"`. The published numbers most likely come from the
-released one: only its size fits the paper's "about 6 million" further parameters (not confirmed).
+released one: only its size agrees with the paper's "about 6 million" additional parameters (not
+confirmed).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.nn import functional
 from manylabel.evidence import WEIGHTED_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.blocks import WholeMapConv2d, pooled_onto
+from manylabel.models.blocks import WholeMapConv2d, resample_to_grid
 from manylabel.models.heads.base import (
     Evidence,
     Head,
@@ -42,19 +43,19 @@ Topology = Literal["paper", "released"]
 JOINT_ATTENTION: Final = StepPlan(
     4, "joint", ("backbone", "head.main", "head.attention"), ("final", "att"), "final"
 )
-"""SRN's joint step for its ablation, which has no spatial regularisation."""
+"""SRN's joint step for the ablation `srn-att`, which has no spatial regularisation."""
 
 
 _EXTRA_BLOCKS: Final = 2
 
 
 def _belongs_to_released(extra_blocks: int, others: ValidationInfo) -> int:
-    """The number of extra blocks, which the topology `paper` has none of.
+    """The number of extra blocks; an error if the topology is `paper`, which has none.
 
-    The default passes: it is spelled out in the bundles and resolved recipes of `paper`, too.
+    The default is accepted there: bundles and resolved recipes of `paper` contain it, too.
     """
     if extra_blocks != _EXTRA_BLOCKS and others.data.get("topology") == "paper":
-        raise ValueError("it belongs to the topology 'released', and this topology is 'paper'")
+        raise ValueError("it belongs to the topology 'released', but the topology is 'paper'")
     return extra_blocks
 
 
@@ -67,8 +68,9 @@ class SRNConfig(HeadConfig):
     name: Literal["srn"] = "srn"
     """Which head."""
     topology: Topology = "paper"
-    """`paper`: as the text says. `released`: batch normalisation after every convolution, two
-    further pre-activation bottlenecks before the attention, a two-layer conv1."""
+    """`paper`: the network of the paper's text. `released`: the authors' network, with batch
+    normalisation after every convolution, two additional pre-activation bottlenecks before the
+    attention, and a two-layer conv1."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
     extra_blocks: ExtraBlocks = _EXTRA_BLOCKS
@@ -76,18 +78,19 @@ class SRNConfig(HeadConfig):
     attention_channels: int = Field(default=512, ge=1)
     """Channels of the attention estimator's hidden layers."""
     relation_channels: int = Field(default=512, ge=1)
-    """Channels of conv2 and conv3, and so the number of conv4's groups."""
+    """Channels of conv2 and conv3. It is also the number of conv4's groups."""
     units_per_channel: int = Field(default=4, ge=1)
-    """conv4's kernels a group: 4 gives the paper's 2048 units."""
+    """The kernels of each group of conv4: 4 gives the paper's 2048 units."""
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of y_cls in the answer; y_sr has the rest."""
+    """The weight of y_cls in the final logits; y_sr has 1 - alpha."""
     scale_weighted: bool = False
-    """Multiply U by its number of positions before conv2. A sums to 1, so U's entries are about
-    1/196 and conv2 sees almost nothing at first; scaled, they are of order 1 and training from
-    few images converges. The reported map U is never scaled. The paper does not scale."""
+    """Multiply U by its number of positions before conv2. A sums to 1, so the values of U are about
+    1/196, and the input of conv2 is almost zero at first. Multiplied, they are about 1, and
+    training with few images converges. The map U in the output is never multiplied. The paper does
+    not do this."""
     grid: tuple[int, int] | None = None
-    """Height and width of conv4's kernels; by default the mid map's at the model's input size
-    (14x14 at 224x224)."""
+    """Height and width of conv4's kernels; by default those of the mid map at the model's input
+    size (14x14 at 224x224)."""
 
 
 class SRNAttConfig(HeadConfig):
@@ -96,8 +99,9 @@ class SRNAttConfig(HeadConfig):
     name: Literal["srn-att"] = "srn-att"
     """Which head."""
     topology: Topology = "paper"
-    """`paper`: as the text says. `released`: batch normalisation after every convolution, two
-    further pre-activation bottlenecks before the attention, a two-layer conv1."""
+    """`paper`: the network of the paper's text. `released`: the authors' network, with batch
+    normalisation after every convolution, two additional pre-activation bottlenecks before the
+    attention, and a two-layer conv1."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
     extra_blocks: ExtraBlocks = _EXTRA_BLOCKS
@@ -105,28 +109,28 @@ class SRNAttConfig(HeadConfig):
     attention_channels: int = Field(default=512, ge=1)
     """Channels of the attention estimator's hidden layers."""
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of y_cls in the answer; y_att has the rest."""
+    """The weight of y_cls in the final logits; y_att has 1 - alpha."""
 
 
 class Attention(NamedTuple):
-    """What the attention estimator says of N images, each [N, C, H, W]."""
+    """The attention and confidence maps of N images, each [N, C, H, W]."""
 
     attention: Tensor
-    """A: for each label a distribution over the positions; sums to 1."""
+    """A: a distribution over the positions for each label; it sums to 1."""
     confidence: Tensor
-    """S: for each label and position a logit."""
+    """S: a logit for each label and position."""
 
 
 @final
 class SRNHead(Head):
     """Main net, label attention and spatial regularisation over a backbone's maps.
 
-    Branches `cls`, `att` and `sr`; maps `attention` (A), `confidence` (S) and `weighted` (U);
-    units are conv4's [N, 2048].
+    The branches are `cls`, `att` and `sr`. The maps are `attention` (A), `confidence` (S) and
+    `weighted` (U). The units are those of conv4, [N, 2048].
 
-    Any map size works. conv4's kernel covers the whole `grid` that the head was built for; on
-    another map U is resampled to that grid by area, keeping its sum, and everything before it is
-    convolutional. On the grid itself (14x14 at 224x224) nothing is resampled.
+    Any map size works. conv4's kernel covers the whole `grid` that the head was built for. On a map
+    of another size, U is resampled to that grid by area, and its sum is kept; everything before
+    conv4 is convolutional. On a map of the grid's size (14x14 at 224x224) nothing is resampled.
     """
 
     Config = SRNConfig
@@ -168,12 +172,13 @@ class SRNHead(Head):
 
 @final
 class SRNAttHead(Head):
-    """SRN with attention only, its ablation: main net and label attention; any map size works.
+    """SRN's ablation with attention only: main net and label attention. Any map size works.
 
-    Branches `cls` and `att`; maps `attention` (A), `confidence` (S) and `weighted` (U).
+    The branches are `cls` and `att`. The maps are `attention` (A), `confidence` (S) and `weighted`
+    (U).
 
-    Source: the row "SRN-att" of section 4: section 3.2's attention without section 3.3. That its
-    answer weighs y_cls and y_att as SRN weighs y_cls and y_sr is not confirmed.
+    Source: the row "SRN-att" of section 4: the attention of section 3.2 without section 3.3. It
+    combines y_cls and y_att as SRN combines y_cls and y_sr; this is not confirmed.
     """
 
     Config = SRNAttConfig
@@ -195,7 +200,7 @@ class SRNAttHead(Head):
         attention, confidence = self.attention(maps.mid)
         y_cls = self.main(maps).logits
         y_att = (attention * confidence).sum((2, 3))
-        # U (Eq. 8) has no part in the answer: it is what SRN's heads are explained by.
+        # U (Eq. 8) is not used for the logits: it is the evidence map, as in SRN.
         weighted = torch.sigmoid(confidence) * attention
         return HeadOutput(
             logits=self.alpha * y_cls + (1 - self.alpha) * y_att,
@@ -213,10 +218,10 @@ class SRNAttHead(Head):
 
 @final
 class LabelAttention(nn.Module):
-    """f_att and conv1: where each label is, learned from image-level labels alone.
+    """f_att and conv1: they learn where each label is from image-level labels alone.
 
-    The attention of a label always sums to 1, so it points somewhere even when the label is
-    absent; that is why SRN weights it with the confidence.
+    The attention of a label always sums to 1, so it is high somewhere even if the label is absent.
+    That is why SRN multiplies it by the confidence.
     """
 
     def __init__(self, config: SRNConfig | SRNAttConfig, channels: int, num_labels: int) -> None:
@@ -245,7 +250,7 @@ class LabelAttention(nn.Module):
     def forward(self, mid: Tensor) -> Attention:
         """A and S of the mid map [N, D, H, W]."""
         features = self.shared(mid)
-        # In fp32 whatever the precision of the run: exponentials of logits.
+        # The softmax is always in fp32, since it computes exponentials of logits.
         z = self.estimator(features).float()
         attention = z.flatten(2).softmax(2).unflatten(2, z.shape[-2:])
         return Attention(attention, self.conv1(features).float())
@@ -255,7 +260,7 @@ class LabelAttention(nn.Module):
 class SpatialRegularisation(nn.Module):
     """f_sr: semantic relations (conv2, conv3), spatial relations (conv4), and a classifier.
 
-    conv4 is grouped, one channel a group: ungrouped it would have 205 million weights.
+    conv4 is grouped, with one channel per group. Without groups it would have 205 million weights.
     """
 
     def __init__(self, config: SRNConfig, grid: tuple[int, int], num_labels: int) -> None:
@@ -273,7 +278,7 @@ class SpatialRegularisation(nn.Module):
 
     def forward(self, weighted: Tensor) -> tuple[Tensor, Tensor]:
         """Logits y_sr [N, C] and conv4's units [N, K] of U [N, C, H, W]."""
-        on_grid = pooled_onto(self.grid, weighted)
+        on_grid = resample_to_grid(self.grid, weighted)
         if self.scale_weighted:
             on_grid = on_grid * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
@@ -282,7 +287,7 @@ class SpatialRegularisation(nn.Module):
 
 @final
 class PreActivationBottleneck(nn.Module):
-    """A residual block whose convolutions follow their normalisation: D, D/4, D/4, D channels."""
+    """A residual block with normalisation before each convolution: D, D/4, D/4, D channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -296,12 +301,12 @@ class PreActivationBottleneck(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [N, D, H, W] of features [N, D, H, W]."""
+        """New features [N, D, H, W] of features [N, D, H, W]."""
         return features + self.residual(features)
 
 
 def _layer(channels: int, outputs: int, kernel: int, *, norm: bool) -> list[nn.Module]:
-    """A convolution that keeps the map's size, normalisation if asked for, and ReLU."""
+    """A convolution that keeps the map's size, batch normalisation if `norm`, and ReLU."""
     conv = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=not norm)
     normalisation = [nn.BatchNorm2d(outputs)] if norm else []
     return [conv, *normalisation, nn.ReLU(inplace=True)]

@@ -5,17 +5,18 @@
                                               └─ U = sigmoid(S) * A          │
                                                  └─ relations ─────── y_sr ──┘
 
-What SRN is stays: attention learned from image-level labels alone, U = sigmoid(S) * A (Eq. 8), and
-convolutions over all labels' U that learn which labels go together and in what layout (conv2 to
-conv4). Deliberate differences from arXiv:1702.05891, what they bring is measured in docs/heads.md:
+The ideas of SRN stay: attention that is learned from image-level labels alone, U = sigmoid(S) * A
+(Eq. 8), and convolutions over the U of all labels (conv2 to conv4), which learn the labels that
+occur together and their layout. These are the deliberate differences from arXiv:1702.05891; their
+effect is measured in docs/heads.md:
 
-- The mid map is brought to 256 channels once, for A and S alike. A quarter as many weights see the
-  context in a 3x3 convolution, three fifths of SRN's cost, and what they see is added to what they
-  read.
-- Batch normalisation after every hidden convolution, as in the released network.
-- U is scaled by its number of positions before conv2, so that its entries are of order 1.
-- The answer is the mean of all three branches; in the paper y_att only trains the attention.
-- One training step, with a loss on the answer and on each branch (`whole-branches`), not four.
+- The mid map is reduced to 256 channels once, for both A and S. The 3x3 convolution, which is three
+  fifths of SRN's cost, has a quarter as many weights. Its output is added to its input.
+- There is batch normalisation after every hidden convolution, as in the released network.
+- U is multiplied by its number of positions before conv2, so that its values are about 1.
+- The final logits are the mean of all three branches. In the paper y_att only trains the attention.
+- There is one training step, with a loss on the final logits and on each branch
+  (`whole-branches`), not four steps.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from torch.nn import functional
 from manylabel.evidence import WEIGHTED_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.blocks import WholeMapConv2d, conv_norm, pooled_onto
+from manylabel.models.blocks import WholeMapConv2d, conv_norm, resample_to_grid
 from manylabel.models.heads.base import (
     Evidence,
     Head,
@@ -52,21 +53,23 @@ class SRNModernConfig(HeadConfig):
     pool: Pool = "avg"
     """How the main net pools the final map: `avg`, `max` or `gem`."""
     channels: int = Field(default=256, ge=1)
-    """Channels of the features that the attention reads."""
+    """Channels of the features that the attention is computed from."""
     relation_channels: int = Field(default=256, ge=1)
-    """Channels of conv2 and conv3, and so the number of conv4's groups."""
+    """Channels of conv2 and conv3. It is also the number of conv4's groups."""
     units_per_channel: int = Field(default=4, ge=1)
-    """conv4's kernels a group."""
+    """The kernels of each group of conv4."""
     grid: tuple[int, int] | None = None
-    """Height and width of conv4's kernels; by default the mid map's at the model's input size."""
+    """Height and width of conv4's kernels; by default those of the mid map at the model's input
+    size."""
 
 
 @final
 class SRNModernHead(Head):
     """Main net, label attention and spatial regularisation over a backbone's maps.
 
-    Branches `cls`, `att` and `sr`; maps `attention` (A), `confidence` (S) and `weighted` (U);
-    units are conv4's. Any map size works, as in SRN: U is pooled onto the grid of conv4's kernels.
+    The branches are `cls`, `att` and `sr`. The maps are `attention` (A), `confidence` (S) and
+    `weighted` (U). The units are those of conv4. Any map size works, as in SRN: U is resampled to
+    the grid of conv4's kernels.
     """
 
     Config = SRNModernConfig
@@ -106,17 +109,17 @@ class SRNModernHead(Head):
 
 @final
 class LightAttention(nn.Module):
-    """f_att and conv1 over shared features: where each label is, and how sure that is."""
+    """f_att and conv1 over shared features: where each label is, and how confident that is."""
 
     def __init__(self, channels: int, mid_channels: int, num_labels: int) -> None:
         super().__init__()
         self.reduce = nn.Sequential(conv_norm(mid_channels, channels), nn.ReLU(inplace=True))
         self.context = nn.Sequential(conv_norm(channels, channels, 3), nn.ReLU(inplace=True))
-        self.z = nn.Conv2d(channels, num_labels, 1, bias=False)  # softmax forgets a constant
+        self.z = nn.Conv2d(channels, num_labels, 1, bias=False)  # a bias would not change a softmax
         self.s = nn.Conv2d(channels, num_labels, 1)
 
     def forward(self, mid: Tensor) -> tuple[Tensor, Tensor]:
-        """A and S, each [N, C, H, W], of the mid map [N, D, H, W], in fp32."""
+        """A and S, each [N, C, H, W] in fp32, of the mid map [N, D, H, W]."""
         features = self.reduce(mid)
         features = features + self.context(features)
         z = self.z(features).float()
@@ -145,6 +148,6 @@ class Relations(nn.Module):
 
     def forward(self, weighted: Tensor) -> tuple[Tensor, Tensor]:
         """Logits y_sr [N, C] and conv4's units [N, K] of U [N, C, H, W]."""
-        on_grid = pooled_onto(self.grid, weighted) * (self.grid[0] * self.grid[1])
+        on_grid = resample_to_grid(self.grid, weighted) * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
         return self.fc(units), units

@@ -1,9 +1,10 @@
-"""The training steps of the paper, as data, and one that trains any head whole.
+"""The training steps of the paper as data, and a step that trains any head as a whole.
 
-Each step trains some parts of the classifier and holds the rest still: no gradient, no weight
-decay, batch statistics untouched. Its loss is the sum of the run's loss over the logits it names.
+Each step trains some parts of the classifier and freezes the rest: frozen parts get no gradient and
+no weight decay, and their batch statistics do not change. A step's loss is the sum of the run's
+loss over the logits that the step names.
 
-    step              trains                     loss on              scored by
+    step              trains                     loss on              measured by
     1 main            backbone, main net         y_cls                y_cls
     2 attention       f_att, conv1               y_att                y_att
     3 regularisation  conv2..4, fc               y (the aggregate)    y
@@ -12,11 +13,11 @@ decay, batch statistics untouched. Its loss is the sum of the run's loss over th
     1 whole           everything (any head)      y                    y
       whole-branches  everything (SRN's heads)   y and every branch   y
 
-A head names the steps that it has in `Head.steps`; it may have others that are not here.
+`Head.steps` holds the steps that a head has. A head may have steps that are not in this file.
 
-Source: arXiv:1702.05891, section 3.4. That step 3's loss is on the aggregate and step 4's on
-y + y_att is recalled from the text (not confirmed); the authors' released training sums the
-losses of the three branches and was called slightly better and more stable by an author.
+Source: arXiv:1702.05891, section 3.4. The loss of step 3 on the aggregate and that of step 4 on
+y and y_att are from memory of the text (not confirmed). The authors' released training sums the
+losses of the three branches; an author called it slightly better and more stable.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from typing import Final, final
 @final
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What one kind of step trains, and on what.
+    """What one kind of step trains, which logits its loss uses, and how it is measured.
 
     Args:
         number: The step's number in the paper.
-        title: For people.
-        trains: Modules of the classifier, by name.
-        losses: The logits that the loss looks at; `final` is the head's answer.
+        title: The name that messages and reports show.
+        trains: The modules of the classifier that it trains, by name.
+        losses: The logits that the loss is computed on; `final` means the head's final logits.
         scores: The logits that the step's result is measured by.
-        runs: The module of the classifier that gives the output, from the backbone's maps: the
-            head, or a part of it that gives all logits that the step names.
+        runs: The module of the classifier that computes the output from the backbone's maps: the
+            head, or a part of it that computes all logits that the step names.
     """
 
     number: int
@@ -52,7 +53,7 @@ class StepPlan:
 _EVERYTHING: Final = ("backbone", "head.main", "head.attention", "head.regularisation")
 
 MAIN: Final = StepPlan(1, "main net", ("backbone", "head.main"), ("cls",), "cls", runs="head.main")
-"""The main net alone: the rest of the head is neither trained nor computed."""
+"""It trains the main net alone. The rest of the head is neither trained nor computed."""
 ATTENTION: Final = StepPlan(2, "attention", ("head.attention",), ("att",), "att")
 REGULARISATION: Final = StepPlan(
     3, "spatial regularisation", ("head.regularisation",), ("final",), "final"
@@ -70,4 +71,4 @@ SRN_STEPS: Final[Mapping[str, StepPlan]] = {
         1, "whole net", ("backbone", "head"), ("final", "cls", "att", "sr"), "final"
     ),
 }
-"""The steps of a head with SRN's parts and branches, by kind."""
+"""The steps of heads that have SRN's parts and branches, by kind."""

@@ -1,1 +1,1 @@
-"""A run's page: one HTML file that tells what a run did and what came of it."""
+"""The page of a run: one HTML file with the run's settings and results."""

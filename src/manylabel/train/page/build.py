@@ -1,4 +1,4 @@
-"""A run's page and attention pictures, from what the run left behind."""
+"""Makes a run's page and attention pictures from the outcome of the run."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ PICTURES: Final = "attention"
 SHOWN_IMAGES: Final = 6
 
 _DEFINITIONS: Final = {
-    "mAP": "mean over labels of the average precision",
-    "CF1, OF1": "F1 over labels, and over all decisions pooled",
-    "U": "a label's attention, weighted with its confidence: U = sigmoid(S) * A",
+    "mAP": "the mean of the labels' average precision",
+    "CF1, OF1": "F1 per label (CF1), and F1 over all decisions pooled (OF1)",
+    "U": "a label's attention times its confidence: U = sigmoid(S) * A",
 }
 
 
 @final
 @dataclass(frozen=True)
-class Beside:
-    """What a run page shows beside the run itself.
+class PageAdditions:
+    """What a run's page shows in addition to the run itself.
 
     Args:
-        results: Other models on the same images, before the run's own.
-        pointing: Pointing games by name.
+        results: The figures of other models on the same images. They come before the run's own.
+        pointing: The pointing games, by name.
     """
 
     results: Sequence[Result] = ()
     pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None) -> Path:
-    """Write `report.html` and the pictures of a run, and give the page's path back.
+def report_run(outcome: Outcome, config: RunConfig, additions: PageAdditions | None = None) -> Path:
+    """Write `report.html` and the attention pictures of a run, and return the path of the page.
 
     Raises:
         RunError: They cannot be written.
     """
-    beside = beside or Beside()
+    additions = additions or PageAdditions()
     last = outcome.results[-1]
     pictures = draw_pictures(outcome)
     named = f"{config.head.name} over {config.backbone.name}"
@@ -73,8 +73,8 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
             "seed": str(config.seed),
         },
         steps=[_step_result(config, result) for result in outcome.results],
-        results=[*beside.results, Result(named, last)],
-        pointing=beside.pointing,
+        results=[*additions.results, Result(named, last)],
+        pointing=additions.pointing,
         charts=_charts(config, outcome),
         pictures=pictures,
         recipe=_recipe(config),
@@ -85,7 +85,7 @@ def report_run(outcome: Outcome, config: RunConfig, beside: Beside | None = None
 
 
 def draw_pictures(outcome: Outcome) -> list[Picture]:
-    """Attention over some held-out images, also written to the run's folder.
+    """Draw attention over some held-out images, and write the pictures to the run's folder.
 
     Raises:
         RunError: A picture cannot be written.
@@ -95,7 +95,7 @@ def draw_pictures(outcome: Outcome) -> list[Picture]:
     rows = [_panels(predictor, record) for record in records]
     folder = outcome.folder / PICTURES
     pictures = []
-    fix = "Make room; the bundle is saved, `manylabel explain` draws them anew."
+    fix = "Make room on the disk. The bundle is saved: `manylabel explain` draws the pictures."
     with write_errors(folder, "The attention pictures", fix=fix):
         for number, (record, row) in enumerate(zip(records, rows, strict=True), start=1):
             png = to_png(attention_gallery([row]))
@@ -108,7 +108,7 @@ def draw_pictures(outcome: Outcome) -> list[Picture]:
 
 
 def _worth_showing(records: Records) -> Records:
-    """The first images with two labels or more, whatever the model makes of them."""
+    """The first images with at least two labels. The model's scores have no influence."""
     several = np.flatnonzero((records.targets == PRESENT).sum(axis=1) >= 2)
     chosen = several if len(several) else np.arange(len(records))
     return records.select(chosen[:SHOWN_IMAGES])
@@ -140,11 +140,11 @@ def _charts(config: RunConfig, outcome: Outcome) -> list[Chart]:
         for epoch, entry in history
         if entry.get("val_mAP") is not None
     ]
-    below = "epoch; above, the step that begins"
-    charts = [Chart("Training loss", below, "loss", [Line("loss", losses)], marks)]
+    x_label = "epoch (at the top: the step that begins)"
+    charts = [Chart("Training loss", x_label, "loss", [Line("loss", losses)], marks)]
     if validated:
         line = [Line("val", validated)]
-        charts.append(Chart("mAP on the validation split", below, "mAP", line, marks))
+        charts.append(Chart("mAP on the validation split", x_label, "mAP", line, marks))
     return charts
 
 

@@ -1,4 +1,4 @@
-"""Line charts for a report, as SVG that takes its colours from the page."""
+"""Line charts for a page, as SVG whose colours the page can set."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _STYLES: Final = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1)))
 @final
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A named line through points (x, y) in the data's units; points that are no number break it.
+    """A named line through points (x, y) in the data's units. A NaN interrupts it.
 
     Args:
-        name: What the legend calls it.
-        points: In rising order of x.
+        name: Its name in the legend.
+        points: The points, in rising order of x.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Line:
 @final
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over one pair of axes.
+    """A chart of lines.
 
     Args:
         title: The heading.
-        x_label: What runs to the right, for instance "epoch".
-        y_label: What runs upwards, for instance "loss".
-        lines: At most six, so that they can be told apart.
-        marks: Where something begins, as (x, name): SRN's steps.
+        x_label: The label of the x axis, for instance "epoch".
+        y_label: The label of the y axis, for instance "loss".
+        lines: At most six lines, so that they can be distinguished.
+        marks: Vertical lines, as (x, name), for instance where each of SRN's steps begins.
     """
 
     title: str
@@ -49,10 +49,10 @@ class Chart:
 
 
 def draw(chart: Chart) -> str:
-    """An `<svg>` element without a heading; line i has the id `line-<i>`.
+    """The chart as an `<svg>` element without its heading. Line i has the id `line-<i>`.
 
-    Its words are text in the page's font; greys read on light and dark, and the page's style sheet
-    may colour anything by id.
+    Its text is in the font of the page. The greys can be read on light and dark pages, and the
+    page's style sheet can set the colour of anything by its id.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -85,11 +85,13 @@ def draw(chart: Chart) -> str:
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
-    return _bare(buffer.getvalue(), label=f"{chart.title}: {chart.y_label} over {chart.x_label}")
+    return _without_header(
+        buffer.getvalue(), label=f"{chart.title}: {chart.y_label} over {chart.x_label}"
+    )
 
 
-def _bare(document: str, *, label: str) -> str:
-    """The element alone, as HTML takes it: scaled to its place, without addresses of standards."""
+def _without_header(document: str, *, label: str) -> str:
+    """The `<svg>` element for use in HTML: it has no fixed size and no addresses of standards."""
     element = document[document.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r' (?:xmlns(?::\w+)?|version|width|height)="[^"]*"', "", element, count=5)

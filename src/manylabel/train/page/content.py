@@ -1,6 +1,6 @@
-"""One HTML file that tells what a run did and what came of it; it opens anywhere, offline.
+"""The content of a run's page, and its rendering as one HTML file that needs no network.
 
-A `RunPage` is plain data: whoever ran something fills in what there is and leaves the rest empty.
+A `RunPage` is plain data. The caller fills in what there is and leaves the rest empty.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOP3_COLUMNS: Final = ("CF1", "OF1")
 @final
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """A number to read first: its name, the number as text, and a few words on it."""
+    """An important figure at the top of the page: its name, its value as text, and a short note."""
 
     name: str
     value: str
@@ -36,7 +36,7 @@ class Headline:
 @final
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A model's figures under the name that the page gives it; `note` says what it is."""
+    """A model's figures, with the name of the model on the page and a short note."""
 
     name: str
     measures: Measured
@@ -46,7 +46,7 @@ class Result:
 @final
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG file's bytes, and what is to be seen on it."""
+    """The bytes of a PNG file, and its caption."""
 
     png: bytes
     caption: str
@@ -55,22 +55,23 @@ class Picture:
 @final
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """The content of a run page; a section that is empty is left out.
+    """The content of a run's page. Empty sections are left out.
 
     Args:
         title: The page's title.
-        summary: What was run, in a sentence or two.
-        headlines: The numbers to read first.
-        facts: What was run, by name: data, images, seed, seconds, command.
+        summary: What was run, in one or two sentences.
+        headlines: The important figures.
+        facts: Facts about the run, by name, for instance data, images, seed, seconds, command.
         steps: The figures after each step, in order.
-        results: The models to compare, in order; the last one is what the run made, and the
-            per-label table holds it against the one before it.
-        pointing: By name what `PointingGame.as_dict()` gives: share and chance, 0..1.
-        charts: Loss and mAP over the epochs.
-        pictures: Attention over images.
+        results: The models to compare, in order. The last one is the run's own; the table of labels
+            compares it with the one before it.
+        pointing: The pointing games by name, as `PointingGame.as_dict()` returns them; share and
+            chance are 0..1.
+        charts: Charts of loss and mAP over the epochs.
+        pictures: Pictures of attention over images.
         recipe: The resolved recipe as TOML.
-        definitions: Words that the page uses, explained; those of the metrics are added.
-        versions: Of manylabel, torch and so on, and what else makes the run repeatable.
+        definitions: Explanations of words on the page. Those of the metrics are added.
+        versions: The versions of manylabel, torch and other packages that results depend on.
     """
 
     title: str
@@ -142,7 +143,7 @@ class _LabelRow:
 def _table(
     results: Sequence[Result], columns: Sequence[str], top3: Sequence[str] = ()
 ) -> list[_Row]:
-    """A row a result; where there are several, the best figure of each column is marked."""
+    """A row for each result. If there are several, the best figure of each column is marked."""
     figures = [
         [result.measures.get(name) for name in columns]
         + [result.measures.get("top3", {}).get(name) for name in top3]
@@ -163,13 +164,13 @@ def _table(
 
 
 def _gains(steps: Sequence[Result]) -> list[float | None]:
-    """What each step's mAP is over the one before it."""
+    """The difference between each step's mAP and that of the step before; None for the first."""
     values = [step.measures.get("mAP") for step in steps]
     return [None, *map(_difference, values[1:], values)] if values else []
 
 
 def _label_rows(results: Sequence[Result]) -> list[_LabelRow]:
-    """AP of every label under each result, and the last result's over the one before it."""
+    """Each label's AP in each result, and the difference between the last two results."""
     tables = [result.measures.get("labels", []) for result in results]
     if not tables or not all(tables):
         return []
@@ -188,7 +189,7 @@ def _difference(value: float | None, other: float | None) -> float | None:
 
 
 def _skipped(results: Sequence[Result]) -> list[str]:
-    """The labels that no mAP counts, for want of a positive image."""
+    """The labels that are left out of mAP because they have no positive image."""
     return list(results[-1].measures.get("skipped_labels", [])) if results else []
 
 
@@ -201,5 +202,5 @@ def _metric_definitions(page: RunPage) -> dict[str, str]:
 
 
 def _unknown(results: Sequence[Result]) -> int:
-    """How many targets of the last model's test are unknown."""
+    """The number of unknown targets in the last result."""
     return int(results[-1].measures.get("num_unknown", 0)) if results else 0

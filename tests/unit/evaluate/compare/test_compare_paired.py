@@ -33,7 +33,7 @@ def predictions(truth, noise, seed):
     return Predictions(KEYS, LABELS, 1 / (1 + np.exp(-(scores - 0.5) * 4)), f"seed {seed}")
 
 
-def test_a_better_model_is_told_from_luck(truth):
+def test_a_better_model_is_distinguished_from_chance(truth):
     found = compare(predictions(truth, 1.0, 1), predictions(truth, 0.4, 2), truth, draws=300)
     assert found.differences["mAP"].low > 0
     assert {row.label for row in found.labels} == {"cat", "dog", "owl"}
@@ -67,7 +67,7 @@ def test_draws_are_paired(truth):
     np.testing.assert_allclose([told.low, told.high], expected, atol=1e-12)
 
 
-def test_different_images_are_refused_unless_told(truth):
+def test_different_images_are_refused_unless_allowed(truth):
     a, b = predictions(truth, 1.0, 1), predictions(truth, 0.5, 2)
     part = Predictions(KEYS[:150], LABELS, b.scores[:150], "part")
     with pytest.raises(DataError, match=r"50 only in seed 1 \(150.jpg, .*; 150 are in both"):
@@ -96,7 +96,7 @@ def test_different_images_are_refused_unless_told(truth):
         (Interval(np.nan, np.nan, np.nan), "mAP: no value, so A and B cannot be compared."),
     ],
 )  # fmt: skip
-def test_only_what_the_interval_lets_one_say_is_said(found, said):
+def test_the_conclusion_follows_from_the_interval(found, said):
     assert conclusion("mAP", found, 1200) == said
 
 

@@ -23,7 +23,7 @@ def plain():
     return (order + 0.5) / 60, targets
 
 
-def test_every_profile_stands_beside_the_reference(plain):
+def test_every_profile_is_compared_with_the_reference(plain):
     found = sides(*plain, reference="srn")
     assert next(iter(found)) == "srn"
     assert set(found) == set(PROFILES)
@@ -65,7 +65,7 @@ def test_figures_that_are_the_same_need_no_reason(plain):
         ("nothing", "asl", "CF1 or OF1 of two zeros has no value"),
     ],
 )
-def test_a_reason_comes_with_what_it_bears_on(plain, change, profile, reason):
+def test_a_reason_is_given_if_its_cause_is_in_the_data(plain, change, profile, reason):
     scores, targets = plain[0].copy(), plain[1].copy()
     assert reason not in sides(scores, targets)[profile].reason
     match change:

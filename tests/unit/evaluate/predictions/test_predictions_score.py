@@ -83,7 +83,7 @@ def test_lists_hold_logits_of_listed_images(tmp_path):
     assert named.labels.names == ("cat", "dog")
 
 
-def test_coco_results_count_by_their_best(tmp_path):
+def test_the_best_of_several_coco_results_counts(tmp_path):
     instances = {
         "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 5, "file_name": "b.jpg"}],
         "annotations": [],
@@ -99,10 +99,10 @@ def test_coco_results_count_by_their_best(tmp_path):
     found = read_predictions(tmp_path / "r.json", instances=tmp_path / "i.json")
     assert (found.keys, found.labels.names) == (("a.jpg", "b.jpg"), ("cat", "dog"))
     assert found.scores.tolist() == [[0, 0.5], [1, 0]]
-    assert found.notes == ("Pairs of image and label without a result, score 0: 2",)
+    assert found.notes == ("Pairs of image and label with score 0, without a result: 2",)
 
 
-def test_order_is_never_looked_at(predictions):
+def test_the_order_of_rows_and_columns_does_not_matter(predictions):
     truth = truth_of(predictions)
     rng = np.random.default_rng(2)
     rows, columns = rng.permutation(20), rng.permutation(3)
@@ -126,7 +126,7 @@ def test_common_images_are_kept_when_asked(predictions):
         matched(part, fewer)
     found, kept = matched(part, fewer, common=True)
     assert found.keys == tuple(kept.keys) == predictions.keys[3:-2]
-    assert kept.notes[-1] == "Images that only one side has, left out: 5"
+    assert kept.notes[-1] == "Images left out because only one side has them: 5"
 
 
 def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
@@ -149,20 +149,20 @@ def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
 
 BAD = {
     "nan": ("s.csv", "image,x\na.jpg,0.5\nb.jpg,nan\n", "1 of 2 scores are NaN or infinite: b.jpg"),
-    "logits": ("s.csv", "image,x\na.jpg,-2.5\nb.jpg,3\n", "2 of 2 scores lie outside of 0..1"),
-    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 images come more than once"),
+    "logits": ("s.csv", "image,x\na.jpg,-2.5\nb.jpg,3\n", "2 of 2 scores are outside 0..1"),
+    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 images occur more than once"),
     "no image": ("s.csv", "file,x\na.jpg,0\n", "no column 'image'"),
-    "word": ("s.csv", "image,x,y\na.jpg,0,high\n", "'high' is no number"),
-    "short row": ("s.csv", "image,x,y\na.jpg,0\n", "2 cells and the header 3"),
+    "word": ("s.csv", "image,x,y\na.jpg,0,high\n", "'high' is not a number"),
+    "short row": ("s.csv", "image,x,y\na.jpg,0\n", "2 cells, but the header has 3"),
     "no rows": ("s.csv", "image,x\n", "no rows"),
-    "no list": ("s.txt", "0.5 0.5\n", "does not say which images"),
-    "no npz": ("s.npz", "PK no", "no NPZ"),
+    "no list": ("s.txt", "0.5 0.5\n", "does not name the images"),
+    "no npz": ("s.npz", "PK no", "not an NPZ file"),
     "ending": ("s.xlsx", "", "'.xlsx'"),
 }
 
 
 @pytest.mark.parametrize(("name", "content", "what"), BAD.values(), ids=BAD)
-def test_bad_files_are_told(tmp_path, name, content, what):
+def test_bad_files_are_errors(tmp_path, name, content, what):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError) as caught:
         read_predictions(tmp_path / name)
@@ -173,11 +173,11 @@ def test_bad_files_are_told(tmp_path, name, content, what):
 def test_a_pickle_is_not_opened(tmp_path):
     path = tmp_path / "s.npz"
     np.savez(path, images=np.array([object()]), labels=["x"], scores=np.zeros((1, 1)))
-    with pytest.raises(DataError, match="no NPZ of plain arrays"):
+    with pytest.raises(DataError, match="not an NPZ file of plain arrays"):
         read_predictions(path)
 
 
-def test_other_labels_are_told(predictions):
+def test_other_labels_are_an_error(predictions):
     truth = truth_of(predictions)
     other = Predictions(
         predictions.keys, LabelSpace(("cat", "dog", "owl")), predictions.scores, "other"
@@ -188,7 +188,7 @@ def test_other_labels_are_told(predictions):
 
 @settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(data=st.data(), name=st.sampled_from(["s.csv", "s.json", "s.txt", "s.npz"]))
-def test_mutated_files_are_read_or_told(tmp_path_factory, data, name):
+def test_mutated_files_are_read_or_are_errors(tmp_path_factory, data, name):
     folder = tmp_path_factory.mktemp("fuzz")
     made = Predictions(("a.jpg", "b.jpg"), LabelSpace(["x", "y"]), np.eye(2), "made")
     (folder / "list.txt").write_text("a.jpg\nb.jpg\n")

@@ -41,7 +41,7 @@ class TestCurves:
             assert right == (said & (targets[:, 0] == 1)).sum()
             assert wrong == (said & (targets[:, 0] == 0)).sum()
 
-    def test_a_score_at_the_own_threshold_is_a_decision(self):
+    def test_a_score_at_its_threshold_is_a_prediction(self):
         found = threshold_curve(np.array([0.3, 0.7]), np.array([0, 1], np.int8), 0.7)
         assert (found.right[found.own], found.wrong[found.own]) == (1, 0)
 
@@ -91,7 +91,7 @@ class TestCooccurrence:
 
 
 class TestMistakes:
-    def test_the_surest_come_first_and_unknown_is_no_mistake(self):
+    def test_the_most_confident_mistakes_come_first_and_unknown_is_none(self):
         scores = np.array([[0.9, 0.1], [0.99, 0.2], [0.95, 0.6]])
         targets = np.array([[0, 1], [-1, 1], [0, 1]], np.int8)
         decided = scores >= 0.5
@@ -100,7 +100,7 @@ class TestMistakes:
         missed = false_negatives(scores, decided, targets)
         assert [(m.image, m.label, m.score) for m in missed.shown] == [(0, 1, 0.1), (1, 1, 0.2)]
 
-    def test_no_label_comes_more_than_three_times(self):
+    def test_no_label_occurs_more_than_three_times(self):
         scores = np.full((10, 2), 0.9)
         scores[:, 1] = 0.6
         found = false_positives(scores, scores >= 0.5, np.zeros((10, 2), np.int8))
@@ -114,7 +114,7 @@ class TestSuspects:
         with pytest.raises(MissingExtraError, match=r"manylabel\[cleanlab\]"):
             suspected_errors(*drawn())
 
-    def test_targets_that_were_turned_are_found(self):
+    def test_flipped_targets_are_found(self):
         pytest.importorskip("cleanlab.filter", reason="cleanlab is not installed")
         random = np.random.default_rng(1)
         targets = (random.random((400, 3)) < 0.3).astype(np.int8)
@@ -128,7 +128,7 @@ class TestSuspects:
         assert all(targets[s.image, s.label] == s.present for s in found.shown)
         assert found.labels == 3
 
-    def test_labels_with_too_few_images_are_not_looked_at(self):
+    def test_labels_with_too_few_images_are_skipped(self):
         pytest.importorskip("cleanlab.filter", reason="cleanlab is not installed")
         scores, targets = drawn(labels=2)
         targets[:, 1] = np.where(targets[:, 1] == 1, 0, targets[:, 1])
@@ -158,7 +158,7 @@ class TestPictures:
         assert left[0] > 200 > 50 > left[2]
         assert right[2] > 200 > 50 > right[0]
 
-    def test_what_cannot_be_opened_or_paid_for_is_counted(self, places):
+    def test_images_that_fail_or_exceed_the_size_limit_are_counted(self, places):
         one = len(Pictures(places).draw(0, 0) or "")
         pictures = Pictures(places, budget=one + 5)
         assert pictures.draw(1, 0) is None

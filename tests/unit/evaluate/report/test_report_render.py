@@ -61,7 +61,7 @@ def test_names_that_look_like_html_stay_text():
     assert payload(page)["labels"] == [HOSTILE, "dog"]
 
 
-def test_images_that_cannot_be_opened_leave_the_words():
+def test_images_that_cannot_be_opened_are_counted_on_the_page():
     truth, found = hostile()
     page = render_report(report_from_predictions([found], truth))
     assert "data:image" not in page
@@ -83,7 +83,7 @@ def test_the_page_may_load_nothing():
     assert not re.search(r'(?:src|href)="(?!data:)', page)
 
 
-def test_the_receipt_is_there_with_everything_in_it(tiny_bundle, records):
+def test_the_page_has_the_whole_receipt(tiny_bundle, records):
     page = report_from_bundles([("b", Predictor.load(tiny_bundle, device="cpu"))], records)
     html = render_report(page)
     receipt = page.models[0].receipt
@@ -95,7 +95,7 @@ def test_the_receipt_is_there_with_everything_in_it(tiny_bundle, records):
         assert re.search(rf"<dt>{name}[.<]", html), name
 
 
-def test_a_bundles_page_is_what_evaluate_says(tiny_bundle, records):
+def test_a_bundles_page_has_the_figures_of_evaluate(tiny_bundle, records):
     predictor = Predictor.load(tiny_bundle, device="cpu")
     page = report_from_bundles([("b", predictor)], records)
     found = evaluate(predictor, records)
@@ -147,7 +147,7 @@ def test_bad_images_are_left_out_of_both(make_bundle, tmp_path, records):
     assert done == sorted(done)
 
 
-def test_a_large_data_set_has_no_intervals_and_says_so(monkeypatch):
+def test_the_page_of_a_large_data_set_says_that_it_has_no_intervals(monkeypatch):
     monkeypatch.setattr(content, "_MAX_WORK", 1000)
     truth, found = hostile()
     page = report_from_predictions([found, found], truth)
@@ -168,7 +168,7 @@ def test_numbers_of_the_page_are_json_even_where_nothing_is_defined():
     assert payload(page)["models"][0]["AP"] == [None, None]
 
 
-def test_a_page_that_cannot_be_written_is_told(tmp_path):
+def test_a_page_that_cannot_be_written_is_an_error(tmp_path):
     truth, found = hostile()
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be written"):
@@ -182,7 +182,7 @@ def test_the_page_carries_plotly_as_its_package_has_it():
     assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
 
-def test_a_missing_plotly_is_told(monkeypatch):
+def test_a_missing_plotly_is_an_error(monkeypatch):
     packed_plotly.cache_clear()
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(MissingExtraError, match="need plotly") as caught:

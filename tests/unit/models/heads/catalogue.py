@@ -75,13 +75,13 @@ def draw(images: int = 3, size: tuple[int, int] = SHAPES.grid) -> FeatureMaps:
 
 
 def tensors(output: HeadOutput) -> dict[str, Tensor]:
-    """All that a head says, by name."""
+    """All tensors of a head's output, by name."""
     units = {} if output.units is None else {"units": output.units}
     return {"final": output.logits, **output.branches, **output.maps, **units}
 
 
 def assert_same_bits(one: HeadOutput, other: HeadOutput) -> None:
-    """All that two outputs say is the same."""
+    """All tensors of two outputs are equal."""
     assert tensors(one).keys() == tensors(other).keys()
     for key, value in tensors(one).items():
         assert torch.equal(value, tensors(other)[key]), key

@@ -1,4 +1,4 @@
-"""What every head keeps, over the table of heads: a new head is tested by being listed there."""
+"""The contract of all heads, tested over the table of heads: a new head needs only a line there."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_preparing_keeps_shapes_and_the_random_state(name, options):
 
 
 @over_heads
-def test_targets_of_other_labels_are_a_fault_of_ours(name, options):
+def test_targets_of_other_labels_are_an_assertion_error(name, options):
     with pytest.raises(AssertionError):
         build(name, options).prepare(np.zeros((3, LABELS + 1), dtype=np.int8))
 
@@ -150,7 +150,7 @@ def classify(name: str, options: dict) -> Classifier:
 
 
 @over_heads
-def test_each_step_trains_what_it_names_and_looks_at_logits_that_exist(name, options):
+def test_each_step_trains_what_it_names_and_its_loss_uses_logits_that_exist(name, options):
     """What a step runs gives its losses and scores, and its gradient stays in its parts."""
     assert "whole" in HEADS[name].steps
     images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -202,8 +202,8 @@ def test_the_methods_are_the_same_at_each_call_and_their_maps_too(name, options)
     assert all(torch.equal(value, two[method]) for method, value in one.items())
 
 
-def test_the_first_method_is_what_a_head_looked_with_itself():
-    """A head with attention of its own over all that it answers by has it first; others CAM."""
+def test_the_first_method_is_the_heads_own_attention():
+    """Heads whose logits all come from their own attention list it first; the others list CAM."""
     first = {name: next(iter(build(name, {}).evidence())) for name in HEADS}
     assert first == {
         "linear": "cam",
@@ -226,7 +226,7 @@ def _methods(head: Head):
 
 
 def loss(output: HeadOutput) -> Tensor:
-    """A number that all of a head has a part in: its answer and SRN's y_att.
+    """A number that depends on every parameter of a head: the logits and SRN's y_att.
 
     Their weights are drawn: of a plain sum, batch normalisation would cancel the gradient.
     """
@@ -280,7 +280,7 @@ def test_train_and_eval_give_the_same_type(name, options):
 
 @over_heads
 def test_batch_of_one(name, options):
-    """An image alone gives what it gives among others."""
+    """An image has the same output alone and in a batch."""
     head, maps = build(name, options).eval(), draw()
     with torch.no_grad():
         among, alone = head(maps), head(FeatureMaps(maps.mid[1:2], maps.final[1:2]))
@@ -326,7 +326,7 @@ def test_maps_that_are_zero(name, options):
 @over_heads
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_channels_last(name, options, mode):
-    """The layout in memory changes neither what a head says nor its gradients."""
+    """The layout in memory changes neither a head's output nor its gradients."""
     found = []
     for layout in (torch.contiguous_format, torch.channels_last):
         head = build(name, options).train(mode == "train").to(memory_format=layout)
@@ -379,7 +379,7 @@ def compiler() -> Iterator[None]:
 
 
 def gradients(output: HeadOutput, head: Head) -> tuple[Tensor, ...]:
-    """Of the answer, for every parameter; zeros where it has no part in it."""
+    """The gradient of the logits for every parameter; zeros where they do not depend on it."""
     parameters = list(head.parameters())
     return torch.autograd.grad(output.logits.square().sum(), parameters, materialize_grads=True)
 
@@ -399,7 +399,7 @@ def test_compiles_in_one_graph(name, options):
 
 @over_heads
 def test_saved_and_loaded_the_same_bits(name, options):
-    """Through the format of bundles: all that a head's answer depends on is in its weights."""
+    """Through the format of bundles: all that a head's output depends on is in its weights."""
     head, other = build(name, options), build(name, options, seed=7).eval()
     head.train()(draw())  # moves batch statistics away from their initial values
     head.eval()

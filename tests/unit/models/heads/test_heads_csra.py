@@ -183,7 +183,7 @@ def test_compiled_whole():
     ("temperatures", "message"),
     [([2, 1], "increase"), ([1, 1], "increase"), ([99], "below 99"), ([0], "greater than 0")],
 )
-def test_temperatures_that_cannot_be(temperatures, message):
+def test_temperatures_that_are_refused(temperatures, message):
     with pytest.raises(ConfigError, match=message) as raised:
         parse(CSRAConfig, {"temperatures": temperatures}, where="recipe.toml")
     assert "temperatures" in raised.value.what

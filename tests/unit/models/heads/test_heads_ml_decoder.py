@@ -203,7 +203,7 @@ def test_compiled_whole():
         torch.testing.assert_close(parameter.grad, plain[key], atol=1e-4, rtol=1e-4)
 
 
-def test_channels_that_the_heads_cannot_share():
+def test_channels_must_be_a_multiple_of_the_heads():
     with pytest.raises(ConfigError, match="multiple of attention_heads"):
         parse(MLDecoderConfig, {"channels": 100}, where="recipe.toml")
 

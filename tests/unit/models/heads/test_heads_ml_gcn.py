@@ -1,4 +1,4 @@
-"""ML-GCN beside a plain NumPy transcription, and what its graph does."""
+"""ML-GCN beside a plain NumPy transcription, and the effect of its graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = 4
 GRAPH = np.array(
     [[0.8, 0.1, 0.1, 0.0], [0.2, 0.8, 0.0, 0.0], [0.0, 0.0, 0.8, 0.0], [0.0, 0.2, 0.0, 0.8]]
 )
-"""Label 2 points nowhere, and nothing points to label 3."""
+"""Label 2 has no edges to other labels, and no label has an edge to label 3."""
 
 
 def make_head(num_labels: int = LABELS, **options) -> MLGCNHead:
@@ -66,7 +66,7 @@ def test_a_new_head_has_no_edges():
     np.testing.assert_allclose(found, reference(head, np.eye(LABELS)), rtol=1e-4, atol=1e-6)
 
 
-def test_the_graph_carries_what_a_neighbour_knows():
+def test_a_labels_classifier_depends_on_its_neighbours():
     """Label 0's logits depend on label 1's vector along an edge, and not without one."""
     felt = {}
     for name, graph in (("edges", GRAPH), ("none", np.eye(LABELS))):
@@ -83,7 +83,7 @@ def test_normalised_by_hand():
     torch.testing.assert_close(normalised(graph), torch.tensor([[0.75, 0.5], [0.0, 1.0]]))
 
 
-def test_a_label_that_points_nowhere_keeps_to_itself():
+def test_a_label_without_edges_has_only_its_own_entry():
     head = make_head()
     head.set_graph(torch.from_numpy(GRAPH))
     assert head.adjacency[2].tolist() == [0, 0, 1, 0]

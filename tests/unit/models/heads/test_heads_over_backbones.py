@@ -1,4 +1,4 @@
-"""Every head over a small backbone of each family: what a classifier of the two keeps."""
+"""Every head over a small backbone of each family: the contract of a classifier."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def draw() -> Tensor:
 
 
 @over_both
-def test_trains_and_says_the_same_again(head, backbone):
-    """Shapes by the backbone's strides, a gradient back to the pixels, and the same bits after."""
+def test_gradients_reach_the_pixels_and_the_same_weights_give_the_same_bits(head, backbone):
+    """The shapes of the maps follow the strides of the backbone."""
     classifier = build(head, backbone).train()
     pixels = draw().requires_grad_()
     output = classifier(pixels)

@@ -226,7 +226,7 @@ def test_compiled_whole():
 
 
 @pytest.mark.parametrize("options", [{"channels": 10}, {"channels": 16, "attention_heads": 3}])
-def test_channels_that_cannot_be_shared(options):
+def test_channels_must_be_a_multiple_of_four_and_of_the_heads(options):
     with pytest.raises(ConfigError, match="multiple of 4 and of attention_heads"):
         parse(Query2LabelConfig, options, where="recipe.toml")
 

@@ -139,7 +139,7 @@ def test_every_equation_of_semantic(alpha):
     assert_close(found.units, units)
 
 
-def test_semantic_knows_no_place():
+def test_semantic_does_not_depend_on_positions():
     """Positions of the final map in another order change nothing; nor does the mid map."""
     head, maps = seeded(SemanticHead, SemanticConfig(relation_channels=7)), draw()
     moved = FeatureMaps(torch.full_like(maps.mid, torch.nan), maps.final.flip(2, 3))

@@ -17,7 +17,7 @@ from torch import nn
 
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.blocks import WholeMapConv2d, pooled_onto
+from manylabel.models.blocks import WholeMapConv2d, resample_to_grid
 from manylabel.models.heads.srn import SRNConfig, SRNHead
 
 Array = NDArray[np.float64]
@@ -327,14 +327,14 @@ SIZES = [
 def test_resampling_shares_out_by_area_and_keeps_the_sum(size, grid):
     rng = np.random.default_rng(5)
     weighted = rng.dirichlet(np.full(size[0] * size[1], 0.2), (2, 3)).reshape(2, 3, *size)
-    found = pooled_onto(grid, torch.from_numpy(weighted)).numpy()
+    found = resample_to_grid(grid, torch.from_numpy(weighted)).numpy()
     np.testing.assert_allclose(found.sum((2, 3)), weighted.sum((2, 3)), rtol=1e-6)
     np.testing.assert_allclose(found, by_area(weighted, grid), rtol=1e-6, atol=1e-9)
 
 
 def test_nothing_is_resampled_on_the_grid_itself():
     weighted = torch.rand(2, 3, *GRID)
-    assert pooled_onto(GRID, weighted) is weighted
+    assert resample_to_grid(GRID, weighted) is weighted
 
 
 @over_topologies

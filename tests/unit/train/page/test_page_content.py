@@ -1,4 +1,4 @@
-"""The report: its numbers are there, it asks for nothing, and it escapes what it is given."""
+"""A run's page: it shows all figures, loads nothing, and escapes text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def rows(self, first_heading: str) -> list[list[str]]:
-        """The body of the table whose first heading this is, spaces squeezed."""
+        """The body of the table with this first heading; each cell has single spaces only."""
         table = next(t for t in self.tables if t[0][0].split()[0] == first_heading)
         return [[" ".join(cell.split()) for cell in row] for row in table[1:]]
 
@@ -105,7 +105,7 @@ def test_the_tables_hold_the_figures(page, report):
     assert page.rows("map") == [["U", "71.3", "17.4", "1,713", "2"]]
 
 
-def test_each_step_is_held_against_the_one_before(page, report):
+def test_each_step_is_compared_with_the_one_before(page, report):
     changes = [row[4] for row in page.rows("after")]
     gains = np.diff([step.measures["mAP"] for step in report.steps])
     assert changes == ["–", *(f"{100 * gain:+.1f}".replace("-", "−") for gain in gains)]
@@ -199,7 +199,7 @@ def test_a_chart_is_drawn_to_scale(tmp_path):
     assert y2 > y1, "SVG counts downwards"
 
 
-def test_numbers_that_are_none_break_a_line(tmp_path):
+def test_nan_interrupts_a_line(tmp_path):
     points = [(0, 1.0), (1, 2.0), (2, float("nan")), (3, 1.0), (4, 2.0)]
     report = RunPage(title="t", charts=[Chart("c", "x", "y", [Line("l", points)])])
     page = Page(write_run_page(tmp_path / "r.html", report).read_text("utf-8"))
@@ -223,21 +223,21 @@ def test_an_empty_report_is_a_page_without_sections(tmp_path):
     assert not {"section", "table", "script", "svg"} & {tag for tag, _ in page.tags}
 
 
-def test_one_result_is_held_against_nothing(tmp_path):
+def test_one_result_is_compared_with_nothing(tmp_path):
     report = RunPage(title="t", results=[Result("linear", measured(1))])
     page = Page(write_run_page(tmp_path / "r.html", report).read_text("utf-8"))
     assert [len(row) for row in page.rows("label")] == [3] * 4
     assert not any(attributes.get("class") == "best" for _, attributes in page.tags)
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path):
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="report cannot be written"):
         write_run_page(tmp_path / "file" / "report.html", RunPage(title="t"))
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
-def test_unknown_targets_are_said(tmp_path, unknown):
+def test_unknown_targets_are_counted_on_the_page(tmp_path, unknown):
     targets = TARGETS.copy()
     targets[0, 1] = -unknown
     measures = measure(np.full(TARGETS.shape, 0.5), targets, LABELS).as_dict()
