@@ -29,7 +29,7 @@ from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import Outcome
-from manylabel.train.page.build import report_run
+from manylabel.train.page.build import build_run_page
 from manylabel.train.run import load_records, run
 from manylabel.train.views import cache_features
 
@@ -125,7 +125,7 @@ def _one_seed(
     for recipe in ("srn", "linear"):
         config = _recipe(recipe, weights, seed)
         outcomes[recipe] = run(config, records, folder / recipe, reporter, features=features)
-        report_run(outcomes[recipe], config)
+        build_run_page(outcomes[recipe], config)
     steps = [result["mAP"] for result in outcomes["srn"].results]
     longer = outcomes["linear"].results[0]["mAP"]
     return dict(zip(ROWS, [steps[0], longer, *steps[1:]], strict=True))

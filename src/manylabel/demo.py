@@ -28,7 +28,7 @@ from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig, find_recipe, resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
-from manylabel.train.page.build import REPORT, PageAdditions, report_run
+from manylabel.train.page.build import PAGE, PageAdditions, build_run_page
 from manylabel.train.page.content import Result
 from manylabel.train.run import load_records, run
 
@@ -68,7 +68,7 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
         "pointing_game": pointing,
     }
     write_metrics(folder, metrics)
-    report_run(srn, config, _page_additions(metrics))
+    build_run_page(srn, config, _page_additions(metrics))
     return metrics
 
 
@@ -128,7 +128,7 @@ def _run(
 def _finished(folder: Path, seed: int) -> dict[str, Any] | None:
     """The content of `metrics.json` if the demo with this seed is finished, else None."""
     path = folder / METRICS
-    if not path.exists() or not (folder / REPORT).exists():
+    if not path.exists() or not (folder / PAGE).exists():
         return None
     metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return metrics if "pointing_game" in metrics and metrics["seed"] == seed else None

@@ -71,7 +71,7 @@ def test_the_demo_writes_all_its_files(whole):
     assert {"srn", "cam", "chance"} <= set(game)
     assert 0 < game["chance"] < 0.2
     assert all(math.isfinite(game[name]) and 0 <= game[name] <= 1 for name in ("srn", "cam"))
-    for name in ("bundle/bundle.json", "recipe.toml", "report.html", "attention/gallery.png"):
+    for name in ("bundle/bundle.json", "recipe.toml", "run.html", "attention/gallery.png"):
         assert (folder / name).exists(), name
 
     again = CliRunner().invoke(command, ["--out", str(folder)])

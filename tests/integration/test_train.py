@@ -28,7 +28,7 @@ from manylabel.train import step_state
 from manylabel.train.config import resolve
 from manylabel.train.logs import Reporter
 from manylabel.train.optim import Schedule
-from manylabel.train.page.build import report_run
+from manylabel.train.page.build import build_run_page
 from manylabel.train.run import load_records, run
 
 COUNTS = {"train": 160, "val": 40, "test": 60}
@@ -242,7 +242,7 @@ def test_without_validation_positives_the_last_epoch_is_kept(scenes, records, tm
     assert [entry["val_mAP"] for entry in outcome.history] == [None, None]
     assert outcome.results[0]["best_epoch"] == 2, "the last"
     json.loads((outcome.folder / "metrics.json").read_text(), parse_constant=pytest.fail)
-    assert report_run(outcome, config).exists()
+    assert build_run_page(outcome, config).exists()
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_cached_features_train_as_a_frozen_backbone_does(scenes, records, tmp_pa
 
 def test_the_report_of_a_run_opens_and_names_its_figures(trained):
     config, outcome = trained
-    page = report_run(outcome, config).read_text(encoding="utf-8")
+    page = build_run_page(outcome, config).read_text(encoding="utf-8")
     assert f"{100 * outcome.results[-1]['mAP']:.1f}" in page
     assert (outcome.folder / "attention" / "gallery.png").stat().st_size > 1000
 

@@ -69,4 +69,4 @@ def _print(metrics: dict[str, Any], out: Path) -> None:
         f"Pointing game: SRN's U {100 * pointing['srn']:.1f} %, class activation maps "
         f"{100 * pointing['cam']:.1f} %, chance {100 * pointing['chance']:.1f} %."
     )
-    console.print(f"{metrics['seconds']:.0f} seconds. Open {out / 'report.html'}")
+    console.print(f"{metrics['seconds']:.0f} seconds. Open {out / 'run.html'}")

@@ -62,7 +62,7 @@ def train(
     """Train a model, and measure it after each step.
 
     The run's folder then has the bundle, the bundle of each step, metrics.json, the complete
-    recipe, report.html, and a checkpoint for --resume.
+    recipe, run.html, and a checkpoint for --resume.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def train(
     from manylabel.processes import require_one_process
     from manylabel.train.config import find_recipe
     from manylabel.train.logs import Reporter
-    from manylabel.train.page.build import report_run
+    from manylabel.train.page.build import build_run_page
     from manylabel.train.run import load_records, run
     from manylabel.train.run_folder import recipe_of, require_free
 
@@ -102,8 +102,8 @@ def train(
         reporter.say(records.summary())
         reporter.say(_describe(path, config))
         outcome = run(config, records, folder, reporter, resume=resume is not None)
-        page = report_run(outcome, config)
-    click.echo(f"Bundle: {outcome.bundle}\nReport: {page}")
+        page = build_run_page(outcome, config)
+    click.echo(f"Bundle: {outcome.bundle}\nPage: {page}")
 
 
 def _recipe(

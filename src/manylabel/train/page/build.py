@@ -23,7 +23,7 @@ from manylabel.train.outcome import Outcome
 from manylabel.train.page.charts import Chart, Line
 from manylabel.train.page.content import Headline, Picture, Result, RunPage, write_run_page
 
-REPORT: Final = "report.html"
+PAGE: Final = "run.html"
 PICTURES: Final = "attention"
 SHOWN_IMAGES: Final = 6
 
@@ -48,8 +48,10 @@ class PageAdditions:
     pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def report_run(outcome: Outcome, config: RunConfig, additions: PageAdditions | None = None) -> Path:
-    """Write `report.html` and the attention pictures of a run, and return the path of the page.
+def build_run_page(
+    outcome: Outcome, config: RunConfig, additions: PageAdditions | None = None
+) -> Path:
+    """Write `run.html` and the attention pictures of a run, and return the path of the page.
 
     Raises:
         RunError: They cannot be written.
@@ -81,7 +83,7 @@ def report_run(outcome: Outcome, config: RunConfig, additions: PageAdditions | N
         definitions=_DEFINITIONS,
         versions=package_versions(),
     )
-    return write_run_page(outcome.folder / REPORT, page)
+    return write_run_page(outcome.folder / PAGE, page)
 
 
 def draw_pictures(outcome: Outcome) -> list[Picture]:
