@@ -54,7 +54,7 @@ class DataSource(Config):
     path: Path
     """A file or a folder. docs/data.md describes the kinds of data sets."""
     format: Literal["auto"] | Format = "auto"
-    """The kind of data set. With auto, it is recognised from the files and folders in `path`."""
+    """The kind of data set. With auto, it is recognised from `path` and the files in it."""
     images: Path | None = None
     """The folder that image paths are relative to, if it is not the folder of the table or JSON."""
     image_column: str | None = Field(default=None, min_length=1)

@@ -1,5 +1,7 @@
 """Random views of an image for training: a deterministic resize, then a random part.
 
+No resize keeps the aspect ratio of an image.
+
 The image after the resize to a fixed size is called the stage. It can be kept between epochs. Only
 `vary` draws random numbers. It draws them from a generator that its caller seeds by image and
 epoch, so a view does not depend on the workers. Pixels stay uint8 throughout.
@@ -45,7 +47,7 @@ class BaseAugmentConfig(Config):
 
 @final
 class NoAugmentConfig(BaseAugmentConfig):
-    """No random views. Training sees the whole image, resized to the input, as evaluation does."""
+    """No random views: the whole image, stretched to the input size, as in evaluation."""
 
     mirrored: ClassVar[bool] = False
 
@@ -55,7 +57,7 @@ class NoAugmentConfig(BaseAugmentConfig):
 
 @final
 class FlipConfig(BaseAugmentConfig):
-    """The whole image, resized to the input, and mirrored with probability 0.5."""
+    """The whole image, stretched to the input size, and mirrored with probability 0.5."""
 
     name: Literal["flip"] = "flip"
     """Which augmentation."""
@@ -63,7 +65,7 @@ class FlipConfig(BaseAugmentConfig):
 
 @final
 class CropConfig(BaseAugmentConfig):
-    """A crop at a random place, resized to the input, and mirrored with probability 0.5."""
+    """A crop at a random place, stretched to the input size, and mirrored with probability 0.5."""
 
     name: Literal["crop"] = "crop"
     """Which augmentation."""
