@@ -139,7 +139,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         yield path
         return
     target = Path(os.path.realpath(path))
-    unfinished = _unfinished(target)
+    unfinished = _temporary_path(target)
     try:
         yield unfinished
         _sync(unfinished)
@@ -180,7 +180,7 @@ def staging_folder(home: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder cannot be made.
     """
-    staging = _unfinished(home / "folder")
+    staging = _temporary_path(home / "folder")
     staging.mkdir(parents=True)
     try:
         yield staging
@@ -218,7 +218,7 @@ def placed(staging: Path, home: Path) -> Iterator[None]:
             raise
 
 
-def _unfinished(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     """A temporary path beside `path`, with the same ending, that no other writer uses."""
     return path.with_name(f".unfinished-{uuid.uuid4().hex[:8]}{path.suffix}")
 

@@ -137,7 +137,7 @@ def repeat_factors(targets: NDArray[np.int8], threshold: float) -> NDArray[np.fl
     """
     share = _shares(targets)
     factors = np.sqrt(threshold / np.where(share > 0, share, threshold))
-    return np.maximum(1, _of_rarest(targets, factors))
+    return np.maximum(1, _largest_of_labels(targets, factors))
 
 
 def draw_weights(targets: NDArray[np.int8], power: float) -> NDArray[np.float64]:
@@ -147,7 +147,7 @@ def draw_weights(targets: NDArray[np.int8], power: float) -> NDArray[np.float64]
     that have that label. An image without a label gets the smallest weight of the other images.
     """
     share = _shares(targets)
-    weights = _of_rarest(targets, np.where(share > 0, share, 1) ** -power)
+    weights = _largest_of_labels(targets, np.where(share > 0, share, 1) ** -power)
     has_any = weights > 0
     weights[~has_any] = weights[has_any].min() if has_any.any() else 1
     return weights / weights.sum()
@@ -164,7 +164,9 @@ def _shares(targets: NDArray[np.int8]) -> NDArray[np.float64]:
     return np.count_nonzero(targets == PRESENT, axis=0) / max(1, len(targets))
 
 
-def _of_rarest(targets: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _largest_of_labels(
+    targets: NDArray[np.int8], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """For each image, the largest of `values` [C] among its labels, [N]; 0 without labels."""
     largest = np.zeros(len(targets))
     for column, value in zip(targets.T, values, strict=True):

@@ -110,7 +110,7 @@ class _Row:
     line: int
     cells: list[str]
 
-    def unfit(self, what: str, fix: str) -> DataError:
+    def error(self, what: str, fix: str) -> DataError:
         """The error for this row."""
         return DataError(what, where=f"{self.file}, line {self.line}", fix=fix)
 
@@ -145,11 +145,11 @@ def _read_attributes(file: Path) -> _Faces:
     labels = LabelSpace(names, where=f"{file}, line {header.line}")
     keys: list[str] = []
     flat = array("b")
-    for key, row in _by_image(rows, width=1 + len(labels)):
+    for key, row in _rows_by_key(rows, width=1 + len(labels)):
         keys.append(key)
         flat.extend(_targets(row, labels))
     if not keys:
-        raise _no_images(file)
+        raise _no_images_error(file)
     if count is not None and count != len(keys):
         raise DataError(
             f"The first line says {count:,} images, but the file lists {len(keys):,}.",
@@ -164,11 +164,11 @@ def _next_row(rows: Iterator[_Row], file: Path) -> _Row:
     """The next row. There must be one."""
     row = next(rows, None)
     if row is None:
-        raise _no_images(file)
+        raise _no_images_error(file)
     return row
 
 
-def _no_images(file: Path) -> DataError:
+def _no_images_error(file: Path) -> DataError:
     return DataError(
         "The list contains no images.", where=str(file), fix="Download it again: it is incomplete."
     )
@@ -177,7 +177,7 @@ def _no_images(file: Path) -> DataError:
 def _stated_count(row: _Row) -> int:
     """The number of images that the first line gives."""
     if len(row.cells) != 1 or not row.cells[0].isdecimal() or len(row.cells[0]) > 9:
-        raise row.unfit(
+        raise row.error(
             f"The first line is {shorten(' '.join(row.cells))}, not the number of images.",
             "Give the original file of CelebA. It has the number of images, then the names of the "
             "attributes, then one line for each image.",
@@ -191,7 +191,7 @@ def _targets(row: _Row, labels: LabelSpace) -> list[int]:
     except KeyError as error:
         word = error.args[0]
         label = labels[row.cells.index(word, 1) - 1]
-        raise row.unfit(
+        raise row.error(
             f"The value of {label!r} is {shorten(word)}, not 1 or -1.",
             "Correct the value. If 0 means absent in your table, read it with --format table.",
         ) from None
@@ -211,13 +211,13 @@ def _read_column(
         next(rows, None)
     known = set(faces.keys)
     values: dict[str, _Value] = {}
-    for key, row in _by_image(rows, width=2):
+    for key, row in _rows_by_key(rows, width=2):
         value = convert(row.cells[1])
         if value is None:
             what = f"The value {shorten(row.cells[1])} is not valid in this file."
-            raise row.unfit(what, "Download the file again.")
+            raise row.error(what, "Download the file again.")
         if key not in known:
-            raise row.unfit(
+            raise row.error(
                 f"The image {key!r} is not in {faces.file.name}.",
                 "Give files of the same data set.",
             )
@@ -258,21 +258,21 @@ def _rows(file: Path) -> Iterator[_Row]:
         ) from None
 
 
-def _by_image(rows: Iterator[_Row], *, width: int) -> Iterator[tuple[str, _Row]]:
+def _rows_by_key(rows: Iterator[_Row], *, width: int) -> Iterator[tuple[str, _Row]]:
     """Each row with its key. The key is the path of the image in the first cell."""
     lines: dict[str, int] = {}
     for row in rows:
         if len(row.cells) != width:
-            raise row.unfit(
+            raise row.error(
                 f"The line has {len(row.cells)} entries, not {width}.",
                 "Download the file again: it may be incomplete.",
             )
         key = as_key(row.cells[0])
         if key == ".":
             what = "The line has no image."
-            raise row.unfit(what, "Begin the line with the file name of the image.")
+            raise row.error(what, "Begin the line with the file name of the image.")
         if lines.setdefault(key, row.line) != row.line:
-            raise row.unfit(
+            raise row.error(
                 f"The image {key!r} is listed in this line and in line {lines[key]}.",
                 "Keep the correct line.",
             )

@@ -95,7 +95,7 @@ def read_label_studio(
     answers = [[{_name(m, shared) for m in marks} for marks in t.answers] for t in tasks]
     found = {name for task in answers for names in task for name in names}
     if not found:
-        raise _no_labels(path, export.counts)
+        raise _no_labels_error(path, export.counts)
     labels = LabelSpace(sorted(found), where=str(path))
     targets = _targets(answers, labels)
     files = _find_images(tasks, path, images)
@@ -130,7 +130,7 @@ def _is_export(file: Path) -> bool:
     return begins and any(sign in head for sign in _SIGNS)
 
 
-def _no_labels(file: Path, counts: Mapping[str, int]) -> DataError:
+def _no_labels_error(file: Path, counts: Mapping[str, int]) -> DataError:
     skipped = "; ".join(f"{what}: {count:,}" for what, count in counts.items())
     return DataError(
         f"No annotator gave a label. {skipped or 'Nothing was skipped'}.",
@@ -194,7 +194,7 @@ def _key(task: Task) -> str:
     """The key of an image: the path in its address."""
     key = as_key(_path(task.address, task.place))
     if key == ".":
-        raise _unfit_address(task.address, task.place)
+        raise _address_error(task.address, task.place)
     return key
 
 
@@ -210,13 +210,13 @@ def _path(address: str, place: str) -> str:
     is_url = "://" in address
     if not is_url and not address.startswith(("/data/", "/storage-data/")):
         if address.startswith("data:"):
-            raise _unfit_address("data:...", place)
+            raise _address_error("data:...", place)
         return address
     try:
         url = urlsplit(address)
         query = parse_qs(url.query)
     except ValueError:  # The host is not valid, or there are too many parameters.
-        raise _unfit_address(address, place) from None
+        raise _address_error(address, place) from None
     from_query = next((query[name][0] for name in _PATH_PARAMETERS if name in query), None)
     path = unquote(url.path)
     if path.startswith(("/data/", "/storage-data/")):
@@ -224,7 +224,7 @@ def _path(address: str, place: str) -> str:
     return f"{url.netloc}/{path.lstrip('/')}" if path.strip("/") else ""
 
 
-def _unfit_address(address: str, place: str) -> DataError:
+def _address_error(address: str, place: str) -> DataError:
     return DataError(
         f"The address of the image, {address[:60]!r}, is not the path or URL of a file.",
         where=place,

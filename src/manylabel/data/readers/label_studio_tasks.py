@@ -230,7 +230,7 @@ def _object(entry: JsonEntry, key: str) -> JsonEntry:
     """The JSON object under a key."""
     value = entry.values.get(key)
     if not isinstance(value, dict):
-        raise _unfit(entry, key, "a JSON object")
+        raise _key_error(entry, key, "a JSON object")
     return JsonEntry(value, entry.file, f"{entry.place}.{key}")
 
 
@@ -238,7 +238,7 @@ def _objects(entry: JsonEntry, key: str) -> Iterator[JsonEntry]:
     """The JSON objects of the list under a key."""
     value = entry.values.get(key)
     if not isinstance(value, list):
-        raise _unfit(entry, key, "a list")
+        raise _key_error(entry, key, "a list")
     return listed_entries(value, f"{entry.place}.{key}", entry.file)
 
 
@@ -246,11 +246,11 @@ def _names(entry: JsonEntry, key: str) -> list[str]:
     """The names in the list under a key."""
     value = entry.values.get(key)
     if not isinstance(value, list) or not all(isinstance(n, str) and n.strip() for n in value):
-        raise _unfit(entry, key, "a list of labels")
+        raise _key_error(entry, key, "a list of labels")
     return [name.strip() for name in value]
 
 
-def _unfit(entry: JsonEntry, key: str, wanted: str) -> DataError:
+def _key_error(entry: JsonEntry, key: str, wanted: str) -> DataError:
     if key in entry.values:
         return entry.unfit(key, wanted)
     return DataError(

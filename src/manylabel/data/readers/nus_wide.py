@@ -92,7 +92,7 @@ def read_nus_wide(
     listings = [
         replace(listing, images=[folder / key for key in listing.keys]) for listing in listings
     ]
-    joined = Records.of(labels, join(listings, group=_photo), str(path))
+    joined = Records.of(labels, join(listings, group=_flickr_number), str(path))
     labelled = (joined.targets == PRESENT).any(axis=1)
     records = joined if unlabelled == "keep" else joined.select(labelled)
     if not len(records):
@@ -107,7 +107,7 @@ def read_nus_wide(
         f"Labels are from {release.describe(listings)}",
         *note(f"Images without any of the labels, {result}", int((~labelled).sum())),
         *note("Images that are listed again with the same labels, left out", repeats),
-        *note("Images that are in neither the train list nor the test list", _unsplit(records)),
+        *note("Images in neither the train list nor the test list", _count_without_split(records)),
         *note("Photographs under several paths, each one group", _count_repeated(records)),
     )
     return records.with_notes(*notes)
@@ -333,13 +333,13 @@ def _images_folder(listings: list[Listing], images: Path | None, path: Path) -> 
     return choose_folder(places, keys, listings[0].file)
 
 
-def _photo(key: str) -> str | None:
+def _flickr_number(key: str) -> str | None:
     """The number of the photograph at Flickr, if the file name has it; else None."""
     match = _PHOTO.fullmatch(key)
     return match[1] if match else None
 
 
-def _unsplit(records: Records) -> int:
+def _count_without_split(records: Records) -> int:
     """The number of images without a split; 0 if no image has a split."""
     count = int((records.splits == NO_SPLIT).sum())
     return count if count < len(records) else 0

@@ -41,7 +41,7 @@ from manylabel.errors import DataError
 from manylabel.labels import UNKNOWN, LabelSpace
 
 MAX_BYTES: Final = 4_000_000_000
-"""The largest size of the targets, one byte each. More would fill the memory of most machines."""
+"""The largest size of all targets together, one byte each. More would fill most memories."""
 
 _IMAGE_FOLDERS: Final = {"val": "validation"}
 """V7 calls the split "val" in the name of the CSV file and "validation" in the folder of images."""

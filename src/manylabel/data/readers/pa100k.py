@@ -117,19 +117,19 @@ def _read_mat(file: Path) -> list[_Part]:
     variables = _load(file)
     names = _texts(variables, "attributes", file)
     labels = LabelSpace(names, where=f"{file}, variable attributes")
-    return [_part_of_mat(variables, split, labels, file) for split in SPLITS]
+    return [_read_mat_split(variables, split, labels, file) for split in SPLITS]
 
 
-def _part_of_mat(
+def _read_mat_split(
     variables: Mapping[str, Any], split: Split, labels: LabelSpace, file: Path
 ) -> _Part:
     keys = [as_key(name) for name in _texts(variables, f"{split}_images_name", file)]
     name = f"{split}_label"
     targets = _numbers(variables[name])
     if targets is None or not np.isin(targets, (ABSENT, PRESENT)).all():
-        raise _unfit(file, name, "has values other than 0 and 1")
+        raise _variable_error(file, name, "has values other than 0 and 1")
     if targets.shape != (len(keys), len(labels)):
-        raise _unfit(
+        raise _variable_error(
             file,
             name,
             f"has the shape {' x '.join(map(str, targets.shape))}, not {len(keys)} images x "
@@ -144,7 +144,7 @@ def _load(file: Path) -> Mapping[str, Any]:
     variables = load_mat(file, wanted)
     for name in wanted:
         if name not in variables:
-            raise _unfit(file, name, "is missing")
+            raise _variable_error(file, name, "is missing")
     return variables
 
 
@@ -154,11 +154,11 @@ def _texts(variables: Mapping[str, Any], name: str, file: Path) -> list[str]:
     rows = value if isinstance(value, list) else []
     cells = [cell for row in rows for cell in (row if isinstance(row, list) else [row])]
     if not cells:
-        raise _unfit(file, name, "is empty")
+        raise _variable_error(file, name, "is empty")
     texts = [_text(cell) for cell in cells]
     known = [text for text in texts if text]
     if len(known) < len(texts):
-        raise _unfit(file, name, "has values that are not texts")
+        raise _variable_error(file, name, "has values that are not texts")
     return known
 
 
@@ -178,7 +178,7 @@ def _numbers(value: Any) -> NDArray[Any] | None:
     return array if array.dtype.kind in "buif" else None
 
 
-def _unfit(file: Path, name: str, what: str) -> DataError:
+def _variable_error(file: Path, name: str, what: str) -> DataError:
     return DataError(
         f"The variable {name!r} {what}.",
         where=str(file),

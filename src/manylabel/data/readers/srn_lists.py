@@ -223,7 +223,7 @@ def _mask(file: Path, count: int, notes: list[str]) -> NDArray[np.bool_]:
         return np.ones(count, dtype=bool)
     mask, kind = _as_mask(_load_variable(mask_file), count, mask_file, file)
     if not mask.any():
-        raise _unfit_mask(mask_file, "keeps no image")
+        raise _mask_error(mask_file, "keeps no image")
     notes.append(f"{_MASK} ({kind}) keeps {mask.sum():,} of {count:,} test images")
     return mask
 
@@ -232,11 +232,11 @@ def _load_variable(file: Path) -> NDArray[Any]:
     """The variable of the mask, from a MATLAB file."""
     variables = load_mat(file, [_MASK_VARIABLE])
     if _MASK_VARIABLE not in variables:
-        raise _unfit_mask(file, "is not in the file")
+        raise _mask_error(file, "is not in the file")
     try:
         return np.array(variables[_MASK_VARIABLE])
     except ValueError:  # The cells have different shapes.
-        raise _unfit_mask(file, "does not contain numbers") from None
+        raise _mask_error(file, "does not contain numbers") from None
 
 
 def _as_mask(value: Any, count: int, file: Path, listed: Path) -> tuple[NDArray[np.bool_], str]:
@@ -245,20 +245,20 @@ def _as_mask(value: Any, count: int, file: Path, listed: Path) -> tuple[NDArray[
     MATLAB selects rows by a logical vector or by indices from 1. Both forms are read.
     """
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif" or not value.size:
-        raise _unfit_mask(file, "does not contain numbers")
+        raise _mask_error(file, "does not contain numbers")
     flat = value.ravel()
     # scipy returns a logical vector as uint8. Two or more values of 0 and 1 cannot be indices.
     if np.isin(flat, (0, 1)).all() and (flat.size > 1 or count == 1):
         require_equal_counts({file: flat.size, listed: count})
         return flat.astype(bool), "a vector of 0 and 1"
     if not (np.isin(flat, np.arange(1, count + 1)).all() and np.unique(flat).size == flat.size):
-        raise _unfit_mask(file, f"is neither indices nor a 0 or 1 for each of {count:,} images")
+        raise _mask_error(file, f"is neither indices nor a 0 or 1 for each of {count:,} images")
     mask = np.zeros(count, dtype=bool)
     mask[flat.astype(np.int64) - 1] = True
     return mask, "indices from 1"
 
 
-def _unfit_mask(file: Path, what: str) -> DataError:
+def _mask_error(file: Path, what: str) -> DataError:
     return DataError(
         f"The variable {_MASK_VARIABLE!r} {what}.",
         where=str(file),

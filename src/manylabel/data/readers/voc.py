@@ -65,15 +65,15 @@ def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
             # A missing image keeps its place. The code that opens it raises an error.
             image=files.get(stem, root / "JPEGImages" / f"{stem}.jpg"),
             split=split,
-            things=_read_things(annotations[stem]),
+            objects=_read_objects(annotations[stem]),
         )
         for stem, split in splits.items()
     ]
     labels = LabelSpace(
-        sorted({thing.label for scene in scenes for thing in scene.things}),
+        sorted({item.label for scene in scenes for item in scene.objects}),
         where=str(root / "Annotations"),
     )
-    empty = sum(not scene.things for scene in scenes)
+    empty = sum(not scene.objects for scene in scenes)
     hard = sum(len(scene.hard_labels()) for scene in scenes)
     notes = (
         *_note("Annotated images that are in no list, left out", len(annotations) - len(splits)),
@@ -85,7 +85,7 @@ def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
 
 
 @dataclass(frozen=True, slots=True)
-class _Thing:
+class _Object:
     label: str
     difficult: bool
     box: Box
@@ -97,14 +97,14 @@ class _Scene:
 
     image: Path
     split: Split | None
-    things: list[_Thing]
+    objects: list[_Object]
 
     def labels(self) -> set[str]:
-        return {thing.label for thing in self.things}
+        return {item.label for item in self.objects}
 
     def hard_labels(self) -> set[str]:
         """The labels whose objects are all difficult."""
-        return self.labels() - {thing.label for thing in self.things if not thing.difficult}
+        return self.labels() - {item.label for item in self.objects if not item.difficult}
 
 
 def _is_voc(path: Path) -> bool:
@@ -183,7 +183,7 @@ def _image_files(root: Path) -> dict[str, Path]:
     return files
 
 
-def _read_things(file: Path) -> list[_Thing]:
+def _read_objects(file: Path) -> list[_Object]:
     """The objects of one image."""
     try:
         tree = ET.fromstring(read_bytes(file))
@@ -207,7 +207,7 @@ def _read_things(file: Path) -> list[_Thing]:
     return [_read_object(element, width, height, file) for element in objects]
 
 
-def _read_object(element: ET.Element, width: float, height: float, file: Path) -> _Thing:
+def _read_object(element: ET.Element, width: float, height: float, file: Path) -> _Object:
     left = _number(element, "bndbox/xmin", file) - 1
     top = _number(element, "bndbox/ymin", file) - 1
     right = _number(element, "bndbox/xmax", file)
@@ -227,7 +227,7 @@ def _read_object(element: ET.Element, width: float, height: float, file: Path) -
         _clip(bottom / height),
     )
     difficult = element.find("difficult") is not None and _number(element, "difficult", file) != 0
-    return _Thing(label, difficult, box)
+    return _Object(label, difficult, box)
 
 
 def _text(element: ET.Element, tag: str, file: Path) -> str:
@@ -269,7 +269,7 @@ def _record(scene: _Scene, labels: LabelSpace, difficult: Difficult) -> Record:
         "present": labels.encode(clear | hard),
         "absent": labels.encode(clear),
     }[difficult]
-    kept = [t.box for t in scene.things if not t.difficult or difficult == "present"]
+    kept = [t.box for t in scene.objects if not t.difficult or difficult == "present"]
     return Record(scene.image.name, scene.image, targets, scene.split, tuple(kept))
 
 

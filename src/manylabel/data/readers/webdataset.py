@@ -62,12 +62,13 @@ def read_webdataset(path: Path) -> Records:
     others are absent. The labels are in the order of `labels.json` or `labels.txt` beside the
     archives, else by name. The split is that in the JSON, else the word in the name of the archive.
     The key is that in the JSON, else the archive and the member: `train-000000.tar/0001.jpg`.
-    Members whose names begin with a dot or look `__like_this__` are skipped, and so are members
-    that are neither images nor labels.
+    A member is skipped if its name begins with a dot, if it is named `__like_this__` or is in a
+    folder of such a name, or if it is neither an image nor labels.
 
     Raises:
         DataError: There are no archives; an archive is compressed, incomplete or damaged; a sample
-            has no image, several images or no labels; labels cannot be read; an image occurs twice.
+            has no image, several images or no labels; two members have the same name; labels
+            cannot be read; an image occurs twice.
     """
     shards = _shards(path)
     counts: Counter[str] = Counter()

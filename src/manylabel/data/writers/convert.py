@@ -213,7 +213,7 @@ def _require_unused(records: Records, out: Path, writer: Writer, overwrite: bool
                 where=str(place),
                 fix="Give another path, or replace it with --overwrite.",
             )
-        if not _replaceable(place, patterns):
+        if not _is_replaceable(place, patterns):
             raise ConfigError(
                 "The path holds something that a conversion to this format did not write.",
                 where=str(place),
@@ -222,14 +222,14 @@ def _require_unused(records: Records, out: Path, writer: Writer, overwrite: bool
         _require_outside(records, place)
 
 
-def _replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
+def _is_replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
     """Whether `place` is a file; with `patterns`, whether it is a folder of such names only."""
     if patterns is None or not place.is_dir():
         return patterns is None and not place.is_dir()
     for entry in place.iterdir():
         if not any(entry.match(pattern) for pattern in patterns):
             return False
-        if entry.is_dir() and not _replaceable(entry, _COPIES):
+        if entry.is_dir() and not _is_replaceable(entry, _COPIES):
             return False
     return True
 

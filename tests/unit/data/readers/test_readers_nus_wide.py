@@ -101,7 +101,7 @@ def test_an_image_on_no_list_of_a_split_is_counted(release):
     write_lines(root / "ImageList" / "TestImagelist.txt", list(TEST)[:1])
     records = read_nus_wide(root)
     assert told(records)["water/0005_12.jpg"] == (None, 0, 0, 1)
-    assert "Images that are in neither the train list nor the test list: 1" in records.notes
+    assert "Images in neither the train list nor the test list: 1" in records.notes
 
 
 @pytest.mark.parametrize("by_split", [True, False])
