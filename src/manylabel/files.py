@@ -1,9 +1,10 @@
-"""Files and folders: read with errors that say where, and written whole or not at all.
+"""Reads and writes files and folders. A file is written completely or not at all.
 
-What is written is first built under another name beside its place, and then renamed. So a reader
-never sees half of it, and what lay there before stays until the new one is whole: after a full
-disk, an error or Ctrl-C nothing has changed. The other name is hidden and belongs to one writer
-(`.unfinished-` and eight random digits), so that two processes do not disturb each other.
+An error that is raised here names the file. A new file or folder is first written under a
+temporary name beside its final place, and is then renamed. So a reader never sees half of it, and
+the old file stays until the new one is complete. After a full disk, an error or Ctrl-C, nothing has
+changed. The temporary name is hidden and belongs to one writer (`.unfinished-` and eight random
+digits), so that two processes do not disturb each other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def read_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` of the block into a `DataError` about the file that is read.
 
     Raises:
-        DataError: There is no such file, or it cannot be read.
+        DataError: The file does not exist or cannot be read.
     """
     fix = "Give a file that can be read."
     with os_errors_as(DataError, "The file cannot be read", where=path, fix=fix):
@@ -37,48 +38,48 @@ def read_errors(path: Path) -> Iterator[None]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes.
+    """The bytes of a file.
 
     Raises:
-        DataError: There is no such file, or it cannot be read.
+        DataError: The file does not exist or cannot be read.
     """
     with read_errors(path):
         return path.read_bytes()
 
 
 def open_text(path: Path) -> TextIO:
-    """Open a text file, UTF-8, to be read line by line; the ends of lines stay as they are.
+    """Open a UTF-8 text file for reading line by line. Line endings stay as they are.
 
-    A byte order mark is left out. Reading raises a `UnicodeDecodeError` if the file is not UTF-8.
+    A byte order mark is skipped. Reading raises a `UnicodeDecodeError` if the file is not UTF-8.
 
     Raises:
-        DataError: There is no such file, or it cannot be read.
+        DataError: The file does not exist or cannot be read.
     """
     with read_errors(path):
         return path.open(encoding="utf-8-sig", newline="")
 
 
 def read_text(path: Path) -> str:
-    """A file's text, UTF-8, a byte order mark left out.
+    """The text of a UTF-8 file, without a byte order mark.
 
     Raises:
-        DataError: There is no such file, it cannot be read, or it is not UTF-8.
+        DataError: The file does not exist, cannot be read, or is not UTF-8.
     """
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"The file is not UTF-8 text: byte {error.start:,} does not fit.",
+            f"The file is not UTF-8 text: byte {error.start:,} is not valid.",
             where=str(path),
             fix="Save it as UTF-8.",
         ) from None
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """A text file's lines that hold anything, stripped, each with its number from 1.
+    """The lines of a text file that are not blank. Each is stripped and has its number from 1.
 
     Raises:
-        DataError: There is no such file, it cannot be read, or it is not UTF-8.
+        DataError: The file does not exist, cannot be read, or is not UTF-8.
     """
     lines = enumerate(read_text(path).split("\n"), start=1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
@@ -88,32 +89,34 @@ def write_errors(
     path: Path,
     what: str = "The file",
     *,
-    fix: str = "Make room or name another place; what lay there before is untouched.",
+    fix: str = "Free disk space or give another path. What was there before is unchanged.",
 ) -> AbstractContextManager[None]:
     """Turn an `OSError` of the block into a `RunError`: "The report cannot be written: ...".
 
     Args:
         path: The file or folder that is written.
-        what: What it is, as the beginning of a sentence.
-        fix: What to do about it.
+        what: What the file is, as the beginning of a sentence.
+        fix: What the user can do about the error.
     """
     return os_errors_as(RunError, f"{what} cannot be written", where=path, fix=fix)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, line ends as they are, whole or not at all; its folder is made.
+    """Write a UTF-8 text file completely or not at all. Its folder is made if it does not exist.
+
+    Line endings are written as they are.
 
     Raises:
-        OSError: It cannot be written; what lay there before is untouched.
+        OSError: The file cannot be written. What was there before is unchanged.
     """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made if it is not there.
+    """Write a file completely or not at all. Its folder is made if it does not exist.
 
     Raises:
-        OSError: It cannot be written; what lay there before is untouched.
+        OSError: The file cannot be written. What was there before is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as unfinished:
@@ -122,36 +125,36 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A path to write a file to; when the block ends, the file takes the place of `path`.
+    """A temporary path to write a file to. When the block ends, the file replaces `path`.
 
-    The path that is given has the ending of `path`. If the block raises, what it has written is
-    removed and `path` stays as it was. If `path` is a link, the link stays and the file that it
-    names is replaced. Devices and pipes, such as `/dev/stdout`, cannot be replaced: the block then
-    gets `path` itself.
+    The temporary path has the ending of `path`. If the block raises, the new file is removed and
+    `path` stays as it was. If `path` is a link, the link stays and the file that it points to is
+    replaced. Devices and pipes, such as `/dev/stdout`, cannot be replaced: the block then gets
+    `path` itself.
 
     Raises:
-        OSError: The file cannot be put in its place.
+        OSError: The file cannot be moved to `path`.
     """
     if _is_stream(path):
         yield path
         return
     target = Path(os.path.realpath(path))
-    unfinished = _unfinished(target)
+    unfinished = _temporary_path(target)
     try:
         yield unfinished
         _sync(unfinished)
         os.replace(unfinished, target)
     finally:
-        with suppress(OSError):  # it is there after a fault only, which is told already
+        with suppress(OSError):  # The file exists only after an error, which is raised already.
             unfinished.unlink()
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to write files into; when the block ends, it takes the place of `folder`.
+    """A new folder to write files into. When the block ends, it replaces `folder`.
 
-    All that `folder` held before is removed then. If the block raises, `folder` stays as it was.
-    If `folder` is a link, the link stays and the folder that it names is replaced.
+    Everything that was in `folder` is then removed. If the block raises, `folder` stays as it was.
+    If `folder` is a link, the link stays and the folder that it points to is replaced.
 
     Raises:
         OSError: The folders cannot be made or renamed.
@@ -170,14 +173,14 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def staging_folder(home: Path) -> Iterator[Path]:
-    """A new, hidden folder in `home`, on the same disk, which is removed when the block ends.
+    """A new, hidden folder in `home`, on the same disk. It is removed when the block ends.
 
-    `home` is made if it is not there.
+    `home` is made if it does not exist.
 
     Raises:
         OSError: The folder cannot be made.
     """
-    staging = _unfinished(home / "folder")
+    staging = _temporary_path(home / "folder")
     staging.mkdir(parents=True)
     try:
         yield staging
@@ -187,17 +190,17 @@ def staging_folder(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def placed(staging: Path, home: Path) -> Iterator[None]:
-    """Move all that `staging` holds into `home`; if the block raises, undo that.
+    """Move everything in `staging` into `home`. If the block raises, everything is moved back.
 
-    The block may prove that what was placed is right. What lay in `home` under the same names is
-    removed when the block has ended, and is put back if it raises.
+    The block can check that what was moved is correct. Old files and folders in `home` with the
+    same names are removed when the block has ended. If the block raises, they are put back.
 
     Args:
         staging: A folder on the same disk as `home`.
         home: The folder that the files and folders are moved to.
 
     Raises:
-        OSError: Something cannot be moved; all is as it was before.
+        OSError: Something cannot be moved. Everything is then as it was before.
     """
     names = sorted(entry.name for entry in staging.iterdir())
     moved: list[tuple[Path, Path]] = []
@@ -215,13 +218,13 @@ def placed(staging: Path, home: Path) -> Iterator[None]:
             raise
 
 
-def _unfinished(path: Path) -> Path:
-    """A name beside `path`, with its ending, that no other writer has."""
+def _temporary_path(path: Path) -> Path:
+    """A temporary path beside `path`, with the same ending, that no other writer uses."""
     return path.with_name(f".unfinished-{uuid.uuid4().hex[:8]}{path.suffix}")
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether `path` cannot be replaced: a device, a pipe, or where stdout or stderr goes to."""
+    """Whether `path` cannot be replaced: a device, a pipe, or the target of stdout or stderr."""
     if not path.exists():
         return False
     return not path.is_file() or any(_is_descriptor(path, number) for number in (1, 2))
@@ -235,6 +238,6 @@ def _is_descriptor(path: Path, number: int) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the disk has the file: a full disk may show only now."""
+    """Wait until the file is on the disk. Only now is it certain that the disk is not full."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""HTML pages from templates: text of users is escaped, and all that a page needs is in it."""
+"""HTML pages from templates. Text from users is escaped, and a page loads no other files."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _PACKAGE: Final = "manylabel"
 
 
 def environment() -> jinja2.Environment:
-    """Where the templates of pages are found, with what they call."""
-    made = jinja2.Environment(
+    """The Jinja environment: it finds the templates and has the filters that they use."""
+    created = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"percent": percent, "change": change, "base64": _base64}
-    made.globals["asset"] = asset
-    return made
+    created.filters |= {"percent": percent, "change": change, "base64": _base64}
+    created.globals["asset"] = asset
+    return created
 
 
 @cache
 def asset(name: str) -> Markup:
-    """A style sheet or a script beside the templates, to be put into a page as it is.
+    """A style sheet or a script from the folder of templates, to be put into a page unescaped.
 
-    The address of a source map is left out: a browser would look for it.
+    The address of a source map is left out, because a browser would try to load it.
     """
     text = files(_PACKAGE).joinpath("templates", name).read_text(encoding="utf-8")
     return Markup(text.partition("//# sourceMappingURL=")[0])
 
 
 def write_html(path: Path, page: str) -> Path:
-    """Write a page, and give its path back.
+    """Write a page and return its path.
 
     Raises:
         RunError: The file cannot be written.
@@ -52,12 +52,12 @@ def write_html(path: Path, page: str) -> Path:
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent; a dash where the figure is not defined."""
+    """A fraction as a percentage, or a dash if the value is None or NaN."""
     return "–" if value is None or value != value else f"{100 * value:.1f}"
 
 
 def change(value: float | None) -> str:
-    """A difference in points with its sign, a real minus among them."""
+    """A difference of fractions in percentage points, with its sign. Minus is U+2212, not "-"."""
     if value is None or value != value:
         return "–"
     return f"{100 * value:+.1f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The places of the images of a data set, in little memory: a file is two strings, not a `Path`."""
+"""The places of the images of a data set. Two strings for a file need less memory than a `Path`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Places:
 def divide(place: Place, key: str) -> tuple[str, str | Stored | Crop]:
     """The two parts that `Places` keeps of a place: the first part of a path, and its rest.
 
-    Of an image that is not a file of its own, the second part is the place itself.
+    For an image that is not a file of its own, the second part is the place itself.
 
     Args:
         place: The place of the image.

@@ -1,4 +1,4 @@
-"""Reads a data set of any known kind: the one door for commands and recipes."""
+"""Reads a data set of any known kind. All commands and recipes read data sets through it."""
 
 from __future__ import annotations
 
@@ -49,33 +49,33 @@ Format = Literal[
 
 
 class DataSource(Config):
-    """Where a data set lies and how to read it."""
+    """Where a data set is and how to read it."""
 
     path: Path
-    """A file or a folder; see docs/data.md for the kinds."""
+    """A file or a folder. docs/data.md describes the kinds of data sets."""
     format: Literal["auto"] | Format = "auto"
-    """The kind of data set; auto recognises it by what lies there."""
+    """The kind of data set. With auto, it is recognised from `path` and the files in it."""
     images: Path | None = None
-    """The folder that image paths start from, where that is not beside the table or JSON."""
+    """The folder that image paths are relative to, if it is not the folder of the table or JSON."""
     image_column: str | None = Field(default=None, min_length=1)
     """Table: header of the column of image paths. Label Studio: the key of a task's image."""
     label_column: str | None = Field(default=None, min_length=1)
     """Table: header of the column that holds all labels of an image. Label Studio: the labelling
     control that is read."""
     label_delimiter: str | None = Field(default=None, min_length=1)
-    """Table: what stands between two labels of that column."""
+    """Table: the separator between two labels in that column."""
     split_column: str | None = Field(default=None, min_length=1)
     """Table: header of the column of splits."""
     subset: str | None = Field(default=None, min_length=1)
-    """Hugging Face: the configuration of a data set on the hub that has several."""
+    """Hugging Face: the configuration, if the data set on the hub has several."""
     difficult: Difficult = "unknown"
-    """Pascal VOC: the target of a label all of whose objects in an image are marked difficult."""
+    """Pascal VOC: the target of a label if all its objects in the image are marked difficult."""
     unlabelled: Unlabelled = "keep"
-    """COCO, NUS-WIDE: what becomes of images without any label: keep or drop."""
+    """COCO, NUS-WIDE: whether images without any label are kept or dropped."""
     truth: Truth = "groundtruth"
-    """NUS-WIDE: which files say what is present, people's decisions or the owners' tags."""
+    """NUS-WIDE: which files give the labels: the annotators' decisions, or the owners' tags."""
     label_names: Path | None = None
-    """SRN's lists, Visual Genome-500: a text file with the labels' names, a line each."""
+    """SRN's lists, Visual Genome-500: a text file with the names of the labels, one per line."""
     label_set: Path | None = None
     """A TOML file that renames, merges, implies, drops or orders labels; see docs/label-sets.md."""
 
@@ -83,13 +83,13 @@ class DataSource(Config):
 @final
 @dataclass(frozen=True)
 class Reader:
-    """How one kind of data set is read.
+    """How one kind of data set is recognised and read.
 
     Args:
-        read: From the path, and the settings by name, to records.
-        find: The path that `read` takes, if what lies at a path seems to be of this kind, judged
-            by names alone; else None.
-        settings: The settings of `DataSource` that `read` takes.
+        read: Reads the records. It takes the path, and the settings by name.
+        find: Takes a path. Returns the path to give to `read` if a data set of this kind seems to
+            be there, else None. It decides by names alone, unless the kind says otherwise.
+        settings: The names of the settings of `DataSource` that `read` takes.
     """
 
     read: Callable[..., Records]
@@ -128,15 +128,15 @@ READERS: Final[Mapping[Format, Reader]] = {
     "webdataset": Reader(read_webdataset, find_webdataset),
     "folder": Reader(read_folder, find_folder),
 }
-"""The kinds by name, in the order in which they are looked for."""
+"""The readers by kind, in the order in which the kinds are tried."""
 
 
 def read(source: DataSource) -> Records:
     """The records of a data set.
 
     Raises:
-        DataError: It is not there, is of no known kind, or cannot be read as it is.
-        ConfigError: A setting was changed that this kind of data set does not have.
+        DataError: The data set does not exist, is of no known kind, or has a mistake.
+        ConfigError: A setting is given that this kind of data set does not have.
 
     Example:
         `read(DataSource(path=Path("photos.csv"))).summary()`
@@ -156,10 +156,10 @@ def read(source: DataSource) -> Records:
 
 
 def recognise(path: Path) -> tuple[Format, Path]:
-    """The kind of data set that `path` is, by names alone, and the path that its reader takes.
+    """The kind of the data set at `path`, and the path to give to its reader.
 
     Raises:
-        DataError: Nothing is there, or nothing that is known.
+        DataError: The path does not exist, or the data set is of no known kind.
     """
     if not path.exists():
         raise DataError("The data set does not exist.", where=str(path), fix="Check the path.")
@@ -167,17 +167,17 @@ def recognise(path: Path) -> tuple[Format, Path]:
         found = reader.find(path)
         if found is not None:
             return kind, found
-    what = "The folder holds" if path.is_dir() else f"The ending {path.suffix!r} is of"
+    item = "folder" if path.is_dir() else f"file with the ending {path.suffix!r}"
     raise DataError(
-        f"{what} no data set that is known.",
+        f"The {item} is not a data set of a known kind.",
         where=str(path),
-        fix=f"Say what it is with format: {', '.join(READERS)}. Images alone have no labels to "
-        "learn from.",
+        fix=f"Set format to one of {', '.join(READERS)}. Images alone are not enough: training "
+        "needs labels.",
     )
 
 
 def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) -> None:
-    """A setting that would be passed over is a mistake, not a wish."""
+    """Refuse a setting that the reader would ignore."""
     for name, declared in DataSource.model_fields.items():
         value = getattr(source, name)
         if name in {"path", "format", "label_set", *reader.settings} or value == declared.default:
@@ -185,12 +185,12 @@ def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) ->
         raise ConfigError(
             f"The setting {name!r} does not apply to a data set of the kind {kind!r}.",
             where=str(source.path),
-            fix=f"Leave it out. Settings that do: {', '.join(reader.settings) or 'none'}.",
+            fix=f"Remove it. Settings that apply: {', '.join(reader.settings) or 'none'}.",
         )
 
 
 def _require_text(records: Records) -> None:
-    """Keys and labels are written to files later: names that no text file can hold stop here."""
+    """Refuse keys and labels that are not valid Unicode: they are written to text files later."""
     for name in (*records.labels, *records.keys):
         try:
             name.encode()

@@ -1,4 +1,4 @@
-"""Records: what every reader gives and everything else takes."""
+"""Records: the data set as every reader returns it and all other code takes it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NO_SPLITS: Final = np.array(NO_SPLIT, dtype=np.int8)
 
 
 def split_of(name: str) -> Split | None:
-    """The split that a word names, or None. The word is from a column, a file or a folder.
+    """The split that a word means, or None. The word is from a column, a file or a folder.
 
     Example:
         >>> split_of("Validation"), split_of("holiday")
@@ -118,7 +118,7 @@ class Records:
         groups: N groups, or None.
         boxes: The boxes of N images, or None.
         masks: N files of per-pixel classes, or None.
-        source: What it was read from, for messages.
+        source: The file or folder that was read, for messages.
         notes: What the reader decided, dropped or noticed, one sentence each. Users see them.
     """
 
@@ -150,12 +150,12 @@ class Records:
     def of(
         cls, labels: LabelSpace, items: Iterable[Record], source: str, notes: Iterable[str] = ()
     ) -> Records:
-        """Records in columns from single records, of which none is kept.
+        """Records in columns, built from single records. The single records are not kept.
 
         Args:
             labels: The label space of the targets of `items`.
             items: The records, in the order of the data set.
-            source: What they were read from, for messages.
+            source: The file or folder that was read, for messages.
             notes: What the reader decided, dropped or noticed.
         """
         keys: list[str] = []
@@ -193,7 +193,7 @@ class Records:
         return len(self.keys)
 
     def __getitem__(self, position: int) -> Record:
-        """One record. It is made when it is asked for."""
+        """One record. It is built at each call."""
         return Record(
             self.keys[position],
             self.images[position],
@@ -213,7 +213,7 @@ class Records:
         Args:
             positions: Integers from 0; or bool [N], True for the records that are kept.
         """
-        # NumPy makes floats of an empty list, which are no positions.
+        # NumPy makes an array of floats from an empty list. Floats cannot be positions.
         wanted = np.asarray(positions) if len(positions) else np.zeros(0, dtype=np.intp)
         chosen = np.arange(len(self))[wanted]
         rows = chosen.tolist()
@@ -238,7 +238,7 @@ class Records:
         return self.select(self.splits == SPLITS.index(name))
 
     def split_counts(self) -> dict[Split, int]:
-        """The number of records by split, in the order train, val, test; without empty splits."""
+        """The number of records of each split that has any, in the order train, val, test."""
         counts = np.bincount(self.splits[self.splits >= 0], minlength=len(SPLITS)).tolist()
         return {name: count for name, count in zip(SPLITS, counts, strict=True) if count}
 
@@ -285,7 +285,7 @@ class Records:
     def fingerprint(self) -> str:
         """SHA-256 of label names, keys and targets, in order. It is computed once.
 
-        Two data sets with the same fingerprint are the same test.
+        Results on two data sets with the same fingerprint can be compared: it is the same test.
         """
         return self._fingerprint
 
@@ -308,7 +308,7 @@ class Records:
         return other
 
     def as_dict(self) -> dict[str, Any]:
-        """What was read, ready for JSON; without the records themselves."""
+        """A summary of the data set for JSON, without the records themselves."""
         return {
             "source": self.source,
             "images": len(self),
@@ -328,7 +328,7 @@ class Records:
         counts = ", ".join(f"{name} {count:,}" for name, count in self.split_counts().items())
         parts = [
             f"{self.source}: {len(self):,} images, {len(self.labels):,} labels, "
-            f"{positives / max(1, len(self)):.2f} positives an image"
+            f"{positives / max(1, len(self)):.2f} positives per image"
         ]
         if unknown:
             parts.append(f"{unknown / self.targets.size:.1%} of targets unknown")

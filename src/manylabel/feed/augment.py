@@ -1,8 +1,10 @@
-"""Random views of an image for training: a deterministic stage, then a random part.
+"""Random views of an image for training: a deterministic resize, then a random part.
 
-The stage (the resize to a fixed size) can be kept between epochs; only `vary` draws numbers, from
-a generator that its caller seeds by image and epoch, so that a view does not depend on workers.
-Pixels stay uint8 throughout.
+No resize keeps the aspect ratio of an image.
+
+The image after the resize to a fixed size is called the stage. It can be kept between epochs. Only
+`vary` draws random numbers. It draws them from a generator that its caller seeds by image and
+epoch, so a view does not depend on the workers. Pixels stay uint8 throughout.
 """
 
 from __future__ import annotations
@@ -20,30 +22,32 @@ from manylabel.pixels import resize_pixels
 from manylabel.preprocess import InputSpec
 
 Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels of the stage."""
+"""A crop: left, top, width and height in pixels of the stage."""
 
 
 class BaseAugmentConfig(Config):
-    """What the settings of all augmentations have."""
+    """The settings that all augmentations share."""
 
     mirrored: ClassVar[bool] = True
     """Whether half of the views are mirrored."""
     stage_scale: ClassVar[float] = 1.0
-    """Height and width of the stage, in those of the model's input."""
+    """Height of the stage divided by the height of the model's input. The widths have this ratio
+    too."""
 
-    name: Any  # of each augmentation, its own
+    name: Any  # Each augmentation has a name of its own.
     """Which augmentation."""
     randaugment: int = Field(default=0, ge=0, le=30)
-    """Magnitude of RandAugment, two operations drawn for each view, after all else; 0: off."""
+    """Magnitude of RandAugment. It is applied last, with two operations drawn for each view. With
+    0, it is off."""
 
     def draw_crop(self, width: int, height: int, random: Random) -> Box | None:
-        """What is cut out of a stage of `width` x `height` pixels; None: the whole stage stays."""
+        """A random crop of a stage of `width` x `height` pixels; None to keep the whole stage."""
         return None
 
 
 @final
 class NoAugmentConfig(BaseAugmentConfig):
-    """No random views: the whole image, squashed, as evaluation sees it."""
+    """No random views: the whole image, stretched to the input size, as in evaluation."""
 
     mirrored: ClassVar[bool] = False
 
@@ -53,7 +57,7 @@ class NoAugmentConfig(BaseAugmentConfig):
 
 @final
 class FlipConfig(BaseAugmentConfig):
-    """The whole image, squashed, and mirrored half the time."""
+    """The whole image, stretched to the input size, and mirrored with probability 0.5."""
 
     name: Literal["flip"] = "flip"
     """Which augmentation."""
@@ -61,12 +65,12 @@ class FlipConfig(BaseAugmentConfig):
 
 @final
 class CropConfig(BaseAugmentConfig):
-    """A crop anywhere in the image, squashed, and mirrored half the time."""
+    """A crop at a random place, stretched to the input size, and mirrored with probability 0.5."""
 
     name: Literal["crop"] = "crop"
     """Which augmentation."""
     smallest_crop: float = Field(default=0.6, gt=0, le=1)
-    """The smallest share of each side that is kept; width and height are drawn apart."""
+    """The smallest share of a side that is kept. Width and height are drawn independently."""
 
     def draw_crop(self, width: int, height: int, random: Random) -> Box:
         """A crop of random size at a random place."""
@@ -81,11 +85,12 @@ class CropConfig(BaseAugmentConfig):
 class PaperAugmentConfig(BaseAugmentConfig):
     """SRN's views: a crop of one of 5 widths, 5 heights and 5 places, mirrored half the time.
 
-    The image is squashed to 8/7 of the input size, cropped, and resized to the input size.
+    The image is resized to 8/7 of the input size, cropped, and resized to the input size. The
+    aspect ratio is not kept.
 
     Source: SRN's augmentation as recalled from the paper's section 4 (not confirmed): resize to
     256x256, crop with sides from {256, 224, 192, 168, 128} at a corner or the centre, resize to
-    224x224; whether it mirrors is not known.
+    224x224. It is not known whether the paper mirrors images.
     """
 
     SIDES: ClassVar = (1.0, 224 / 256, 192 / 256, 168 / 256, 128 / 256)
@@ -110,33 +115,40 @@ AugmentConfig = Annotated[
     Field(discriminator="name"),
     default_name("paper"),
 ]
-"""How training images are varied, told apart by `name`; evaluation sees the whole image."""
+"""How training images are augmented. `name` chooses the kind. Evaluation sees the whole image."""
 
 
 @final
 class Augment:
-    """Training views of images.
+    """Random views of images for training.
 
-    Source: each augmentation's is with its settings. RandAugment: Cubuk et al. 2020, as torchvision
-    has it, magnitudes of 31 bins; what it uncovers is black.
+    Source: the settings of each augmentation name its source. RandAugment: Cubuk et al. 2020, as
+    in torchvision, with magnitudes in 31 bins. Empty areas after a rotation or shift are black.
     """
 
     def __init__(self, config: AugmentConfig, spec: InputSpec) -> None:
         self.config, self.spec = config, spec
-        grow = config.stage_scale
-        size = {"height": round(spec.height * grow), "width": round(spec.width * grow)}
+        scale = config.stage_scale
+        size = {"height": round(spec.height * scale), "width": round(spec.width * scale)}
         self.stage_spec: InputSpec = spec.model_copy(update=size)
-        """The size and the interpolation of the deterministic part."""
-        self._distort = _rand_augment(config.randaugment) if config.randaugment else None
+        """The size of the stage, and the interpolation of the resize to it."""
+        magnitude = config.randaugment
+        self._rand_augment = _build_rand_augment(magnitude) if magnitude else None
 
     def vary(self, staged: Tensor, random: Random) -> Tensor:
-        """A random view at the model's input size, uint8 [3, height, width]; may be `staged`."""
-        view = self._cropped(staged, random)
+        """A random view of the model's input size, uint8 [3, height, width].
+
+        Args:
+            staged: The image at the size of `stage_spec`, uint8 [3, H, W]. It may itself be
+                returned.
+            random: All random numbers of the view are drawn from this generator.
+        """
+        view = self._crop(staged, random)
         if self.config.mirrored and random.random() < 0.5:
             view = view.flip(2)
-        return view if self._distort is None else self._distorted(view, random)
+        return view if self._rand_augment is None else self._apply_rand_augment(view, random)
 
-    def _cropped(self, staged: Tensor, random: Random) -> Tensor:
+    def _crop(self, staged: Tensor, random: Random) -> Tensor:
         box = self.config.draw_crop(self.stage_spec.width, self.stage_spec.height, random)
         if box is None:
             return staged
@@ -144,16 +156,19 @@ class Augment:
         cropped = staged[:, top : top + height, left : left + width]
         return resize_pixels(cropped, self.spec.height, self.spec.width, self.spec.resize)
 
-    def _distorted(self, view: Tensor, random: Random) -> Tensor:
-        """`view` after RandAugment, which draws from a generator that others draw from too."""
-        assert self._distort is not None
+    def _apply_rand_augment(self, view: Tensor, random: Random) -> Tensor:
+        """`view` after RandAugment, which draws from torch's global generator.
+
+        The state of the global generator is put back afterwards.
+        """
+        assert self._rand_augment is not None
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: that would seed the accelerators' generators too.
             torch.default_generator.manual_seed(random.getrandbits(63))
-            return self._distort(view)
+            return self._rand_augment(view)
 
 
-def _rand_augment(magnitude: int) -> Callable[[Tensor], Tensor]:
+def _build_rand_augment(magnitude: int) -> Callable[[Tensor], Tensor]:
     from torchvision.transforms import v2
 
     return v2.RandAugment(num_ops=2, magnitude=magnitude)

@@ -1,16 +1,16 @@
-"""The squashed images of a data set kept on disk: decoded once, then read from a memory map.
+"""A cache on disk of resized images: each is decoded once, then read from a memory map.
 
-What is squashed to a fixed size before anything random happens is the same in every epoch, so
-keeping it changes no pixel. A cache is named by a hash of all that its pixels depend on: a file
-that changes, another list or another size is another cache.
+The resize to a fixed size comes before anything random. So its result is the same in every epoch,
+and the cache changes no pixel. The name of a cache is a hash of everything that its pixels depend
+on. If a file, the list of images or the size changes, another cache is used.
 
-    FOLDER/8c1f.../pixels    uint8 [N, H, W, 3], an image after the other
+    FOLDER/8c1f.../pixels    uint8 [N, H, W, 3], one image after another
                    done      uint8 [N], 1 where the image is written
                    about.json, lock
 
-An image is marked as done only when its pixels are on the disk, so a builder that was killed is
-gone on with, and a cache is used only when all are done. One process builds at a time: a lock of
-the operating system's, which ends with its holder.
+An image is marked as done only when its pixels are on the disk. So the work of a process that was
+killed can be continued. A cache is used only when all images are done. One process builds a cache
+at a time: it holds a lock of the operating system, which is released when the process ends.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
 _FORMAT: Final = 1
-_DECIDE_PIXELS: Final = ("pillow", "simplejpeg", "torch")
-"""Packages that decode and resize: another version of them is another cache."""
+_PIXEL_PACKAGES: Final = ("pillow", "simplejpeg", "torch")
+"""Packages that decode and resize. Another version of one of them makes another cache."""
 
 _CHUNK: Final = 32
-"""Images that are written, brought to the disk and marked together."""
+"""The number of images that are written, synchronised to the disk and marked together."""
 
 
 def default_folder() -> Path:
-    """Where caches lie if nothing else is said: `manylabel` in the user's folder for caches."""
+    """The default folder of caches: `manylabel` in the user's folder for caches."""
     given = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG rule: a path that is not absolute is to be ignored.
+    # The XDG specification says that a path that is not absolute must be ignored.
     base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
     return base / "manylabel"
 
@@ -60,12 +60,12 @@ def default_folder() -> Path:
 @final
 @dataclass(frozen=True)
 class CachePlan:
-    """A cache that is there or can be built.
+    """A cache that exists or can be built.
 
     Args:
-        records: Whose images.
-        spec: Their size and interpolation; the rest of it decides nothing here.
-        folder: The cache's own folder.
+        records: The images of these records are in the cache.
+        spec: Height, width and interpolation of the resize. Its other settings have no effect here.
+        folder: The folder of this one cache.
     """
 
     records: Records
@@ -84,20 +84,23 @@ class CachePlan:
 
     @property
     def done_path(self) -> Path:
-        """The file that tells which images are written."""
+        """The file of marks that say which images are written."""
         return self.folder / "done"
 
     def is_whole(self) -> bool:
-        """Whether every image is there."""
+        """Whether every image is in the cache."""
         return bool(self.written().all())
 
     def written(self) -> NDArray[np.bool_]:
-        """Which images are there, bool [N]; none if a file is missing or of the wrong length."""
+        """Which images are in the cache, bool [N]. All are False if a file is missing or damaged.
+
+        A file is damaged if its length is wrong.
+        """
         count = len(self.records)
         try:
             length = self.pixels_path.stat().st_size
             marks = np.frombuffer(self.done_path.read_bytes(), dtype=np.uint8)
-        except OSError:  # what else may be wrong with the folder, building tells
+        except OSError:  # Any other fault of the folder raises an error when the cache is built.
             return np.zeros(count, dtype=np.bool_)
         if length != count * _image_bytes(self.spec) or len(marks) != count:
             return np.zeros(count, dtype=np.bool_)
@@ -105,11 +108,11 @@ class CachePlan:
 
 
 def plan_cache(records: Records, spec: InputSpec, folder: Path) -> CachePlan:
-    """The cache of `records` squashed to `spec`'s size, among the caches in `folder`.
+    """The cache in `folder` of the images of `records`, resized to the size of `spec`.
 
-    An image that is not there is found out when the cache is built.
+    A missing image raises no error here. It is reported when the cache is built.
     """
-    about = [_FORMAT, spec.height, spec.width, spec.resize, *map(version, _DECIDE_PIXELS)]
+    about = [_FORMAT, spec.height, spec.width, spec.resize, *map(version, _PIXEL_PACKAGES)]
     digest = hashlib.sha256(json.dumps(about).encode())
     for key, place in zip(records.keys, records.images, strict=True):
         digest.update(f"\n{key}\0{_identity(place)}".encode())
@@ -123,37 +126,38 @@ def fill_cache(
     on_progress: Callable[[int], None] = lambda images: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> list[ImageError]:
-    """Write the images of a cache that are not there yet.
-
-    Returns:
-        The images that cannot be used, in the records' order. Without any the cache is whole.
+    """Write the images that are not in the cache yet.
 
     Args:
-        plan: Which cache.
-        workers: Threads: decoding, resizing and writing all happen outside of Python's lock.
-        on_progress: Called with a number of images that are done in addition.
-        on_wait: Called once if another process builds this cache, before waiting for it.
+        plan: The cache.
+        workers: The number of threads. Decoding, resizing and writing release Python's global lock.
+        on_progress: Called with the number of images that were done since the last call.
+        on_wait: Called once before waiting, if another process builds this cache.
+
+    Returns:
+        The images that cannot be used, in the order of the records. If there are none, the cache
+        is complete.
 
     Raises:
-        RunError: The disk has not the room, or cannot be written to.
+        RunError: The disk has too little free space, or cannot be written to.
     """
-    fix = "Give another folder as cache_folder, or set cache = false."
+    fix = "Set cache_folder to another folder, or set cache = false."
     with write_errors(plan.folder, "The cache of images", fix=fix):
         plan.folder.mkdir(parents=True, exist_ok=True)
-        with _alone(plan.folder, on_wait):
-            return _fill(plan, workers, on_progress)
+        with _locked(plan.folder, on_wait):
+            return _write_missing(plan, workers, on_progress)
 
 
 @final
 class ImageCache:
-    """The images of a whole cache, in the order of its records.
+    """The images of a complete cache, in the order of its records.
 
-    Processes share one copy in memory: a forked one the map itself, one that gets this by pickle
-    opens it anew.
+    All processes share one copy in memory. A forked process uses the same memory map. A process
+    that receives this object by pickle opens the file again.
     """
 
     def __init__(self, plan: CachePlan) -> None:
-        assert plan.is_whole(), f"{plan.folder} is not whole"
+        assert plan.is_whole(), f"{plan.folder} is not complete"
         height, width = plan.spec.height, plan.spec.width
         self._open(plan.pixels_path, (len(plan.records), height, width, 3))
 
@@ -161,7 +165,7 @@ class ImageCache:
         self._path, self._shape = path, shape
         images = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
         with warnings.catch_warnings():
-            # Nobody writes into it, so that it cannot be written is no fault.
+            # The array is read-only on purpose: nothing writes to it.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             self._images = torch.from_numpy(images).permute(0, 3, 1, 2)
 
@@ -169,7 +173,7 @@ class ImageCache:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8 [3, H, W] in channels-last memory. Not to be written to."""
+        """One image, uint8 [3, H, W] in channels-last memory. Do not write to it."""
         return self._images[index]
 
     def __getstate__(self) -> tuple[Path, tuple[int, ...]]:
@@ -180,7 +184,8 @@ class ImageCache:
 
 
 @contextmanager
-def _alone(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a cache, so that no other process writes to it."""
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
@@ -193,12 +198,14 @@ def _alone(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _fill(plan: CachePlan, workers: int, on_progress: Callable[[int], None]) -> list[ImageError]:
+def _write_missing(
+    plan: CachePlan, workers: int, on_progress: Callable[[int], None]
+) -> list[ImageError]:
     written = plan.written()
     missing = np.flatnonzero(~written)
-    _require_room(plan, len(missing))
+    _require_free_space(plan, len(missing))
     if not written.any():
-        _begin(plan)
+        _create_files(plan)
     on_progress(int(written.sum()))
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     bad: list[ImageError] = []
@@ -206,7 +213,7 @@ def _fill(plan: CachePlan, workers: int, on_progress: Callable[[int], None]) -> 
     try:
         with plan.done_path.open("r+b") as marks:
             for chunk, errors in zip(
-                chunks, pool.map(lambda chunk: _write(plan, chunk), chunks), strict=True
+                chunks, pool.map(lambda chunk: _write_images(plan, chunk), chunks), strict=True
             ):
                 for index in chunk.tolist():
                     if index not in errors:
@@ -220,11 +227,12 @@ def _fill(plan: CachePlan, workers: int, on_progress: Callable[[int], None]) -> 
     return bad
 
 
-def _begin(plan: CachePlan) -> None:
-    """Files of full length without an image."""
+def _create_files(plan: CachePlan) -> None:
+    """Create the files of a cache at their full length. No image is marked as done."""
     count = len(plan.records)
-    # The marks go first and come last: at no time do old ones stand beside new pixels. A file
-    # that someone has mapped is left to him, not emptied under his hands.
+    # The old marks are removed first and the new ones are written last. So old marks never exist
+    # beside new pixels. The old file of pixels is removed and not emptied, because another process
+    # may have mapped it: that process keeps its pixels.
     plan.done_path.unlink(missing_ok=True)
     plan.pixels_path.unlink(missing_ok=True)
     with plan.pixels_path.open("wb") as file:
@@ -240,8 +248,8 @@ def _begin(plan: CachePlan) -> None:
     plan.done_path.write_bytes(bytes(count))
 
 
-def _write(plan: CachePlan, chunk: NDArray[np.int64]) -> dict[int, ImageError]:
-    """Bring the images of these positions to the disk; gives those that cannot be used."""
+def _write_images(plan: CachePlan, chunk: NDArray[np.int64]) -> dict[int, ImageError]:
+    """Write the images at these positions to the disk. Returns the errors of unusable images."""
     errors: dict[int, ImageError] = {}
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
@@ -257,15 +265,16 @@ def _write(plan: CachePlan, chunk: NDArray[np.int64]) -> dict[int, ImageError]:
     return errors
 
 
-def _require_room(plan: CachePlan, images: int) -> None:
+def _require_free_space(plan: CachePlan, images: int) -> None:
     needed = images * (_image_bytes(plan.spec) + 1)
     free = shutil.disk_usage(plan.folder).free
     if needed > free:
         raise RunError(
-            f"The cache of images takes {needed / 1e9:,.1f} GB more, and the disk has "
+            f"The cache of images needs {needed / 1e9:,.1f} GB more, but the disk has only "
             f"{free / 1e9:,.1f} GB free.",
             where=str(plan.folder),
-            fix="Make room, give a folder on another disk as cache_folder, or set cache = false.",
+            fix="Free disk space, set cache_folder to a folder on another disk, or set "
+            "cache = false.",
         )
 
 
@@ -274,7 +283,7 @@ def _image_bytes(spec: InputSpec) -> int:
 
 
 def _identity(place: Place) -> str:
-    """A text that changes when the image does; only the place if the image does not exist."""
+    """A text that changes when the image changes. If the image does not exist: only its place."""
     try:
         return identity(place)
     except OSError:

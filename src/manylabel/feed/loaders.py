@@ -1,4 +1,4 @@
-"""From records to batches, in an order that is a value: seed, epoch and position."""
+"""Batches from records. The order depends only on the seed, the epoch and the position."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from manylabel.processes import Processes
 
 
 class Draw(NamedTuple):
-    """One entry of an epoch's order: the epoch that its random view is of, and which record."""
+    """One entry in the order of an epoch: the epoch and the position of the record."""
 
     epoch: int
     record: int
@@ -39,7 +39,11 @@ class Draw(NamedTuple):
     """How often the record came before in this epoch."""
 
     def seed(self, run: int) -> int:
-        """Seeds the random view; a record that comes again is seen with another one."""
+        """The seed of the random view. A repeated record gets another seed, so another view.
+
+        Args:
+            run: The seed of the run.
+        """
         again = (self.repeat,) if self.repeat else ()
         return mix(run, self.epoch, self.record, *again)
 
@@ -52,11 +56,11 @@ class Batch(NamedTuple):
     targets: Tensor
     """int8 [N, C] in {1, 0, -1}."""
     records: Tensor
-    """int64 [N], the records' positions in their split."""
+    """int64 [N], the positions of the records in their split."""
 
 
 class Sample(NamedTuple):
-    """One image with its truth: `Batch` without the first axis."""
+    """One image with its truth: as a `Batch`, but without the first axis."""
 
     inputs: Tensor | tuple[Tensor, ...]
     targets: Tensor
@@ -65,18 +69,18 @@ class Sample(NamedTuple):
 
 @final
 class EpochSampler(Sampler[Draw]):
-    """An epoch's order, begun at any position: the same seed and epoch, the same order.
+    """The order of an epoch, from any position on. Seed and epoch decide the order.
 
     Args:
-        targets: int8 [N, C] of the records; rare labels are what a sampler can favour.
+        targets: int8 [N, C] of the records. Some samplers show records of rare labels more often.
         config: How often each record is shown.
-        seed: The run's.
-        epoch: Counted over the whole run, so that no two epochs share an order.
-        skip: How many entries all processes together have used already; beyond the epoch's length,
-            nothing is left.
-        batch_size: Several processes share what is left in batches of this size.
-        processes: Which of them this is. The batches of all of them are those of one process, but
-            one process may have one batch more than another.
+        seed: The seed of the run.
+        epoch: Counted over the whole run, so that each epoch has its own order.
+        skip: How many entries all processes together have used already. If it is larger than the
+            length of the epoch, no entries are left.
+        batch_size: Several processes share the remaining entries in batches of this size.
+        processes: Which of the processes this is. All processes together have the same batches as
+            a single process, but one may have one batch more than another.
     """
 
     def __init__(
@@ -112,7 +116,7 @@ class InOrder(Sampler[Draw]):
     Args:
         size: How many records there are.
         batch_size: Several processes share the records in batches of this size.
-        processes: Which of them this is.
+        processes: Which of the processes this is.
     """
 
     def __init__(
@@ -133,14 +137,15 @@ class InOrder(Sampler[Draw]):
 
 @final
 class ImageDataset(Dataset[Sample | ImageError]):
-    """Records as batches of pixels; a bad image is yielded as its error, raised by `batches`.
+    """Records as batches of pixels. For a bad image it returns the error, which `batches` raises.
 
     Args:
-        records: What to read.
+        records: The records whose images are read.
         spec: The model's input.
-        augment: Random views for training; None for evaluation's one view.
-        seed: Seeds each view together with epoch and record, whatever the workers.
-        cache: The records' images at the size of `stage_of(spec, augment)`; None: files are read.
+        augment: Random views for training; None for the single view of evaluation.
+        seed: Seeds each view, together with epoch and record. Workers have no effect on it.
+        cache: The images of the records at the size of `stage_of(spec, augment)`. If None, the
+            files are read.
     """
 
     def __init__(
@@ -167,15 +172,16 @@ class ImageDataset(Dataset[Sample | ImageError]):
         return Sample(view, torch.tensor(self.records.targets[draw.record]), draw.record)
 
     def __getitems__(self, draws: list[Draw]) -> Batch | ImageError:
-        """The views of many records, each written where it lies in the batch; or the first error.
+        """The views of many records as one batch, or the first error.
 
-        Pixels are [N, 3, H, W] in channels-last memory.
+        Each view is written directly into the batch. Pixels are [N, 3, H, W] in channels-last
+        memory.
         """
         shape = (len(draws), self.spec.height, self.spec.width, 3)
         pixels = torch.empty(shape, dtype=torch.uint8).permute(0, 3, 1, 2)
         try:
-            for place, draw in zip(pixels, draws, strict=True):
-                place.copy_(self._view(draw))
+            for row, draw in zip(pixels, draws, strict=True):
+                row.copy_(self._view(draw))
         except ImageError as error:
             return error
         positions = np.array([draw.record for draw in draws])
@@ -193,7 +199,7 @@ class ImageDataset(Dataset[Sample | ImageError]):
 
 
 def stage_of(spec: InputSpec, augment: Augment | None) -> InputSpec:
-    """What images are squashed to before anything random: the size of what a cache keeps."""
+    """The size that images are resized to before the random part. A cache keeps this size."""
     return spec if augment is None else augment.stage_spec
 
 
@@ -205,10 +211,10 @@ def batches(
     workers: int = 0,
     drop_last: bool = False,
 ) -> Iterator[Batch]:
-    """Batches of a data set in a sampler's order.
+    """Batches of a data set in the order of a sampler.
 
     Raises:
-        ImageError: The first image that cannot be used, when its batch is reached.
+        ImageError: An image cannot be used. The error is raised when its batch is reached.
     """
     loader = DataLoader(
         dataset,
@@ -218,7 +224,8 @@ def batches(
         collate_fn=_collate,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else each pass would draw a number from torch's global one
+        # Without this, each pass over the data draws a number from torch's global generator.
+        generator=torch.Generator(),
     )
     for batch in loader:
         if isinstance(batch, ImageError):
@@ -228,7 +235,7 @@ def batches(
 
 def _collate(samples: Batch | ImageError | list[Sample | ImageError]) -> Batch | ImageError:
     if not isinstance(samples, list):
-        return samples  # what `__getitems__` gave
+        return samples  # `__getitems__` returns a whole batch.
     good = [sample for sample in samples if isinstance(sample, Sample)]
     if len(good) < len(samples):
         return next(sample for sample in samples if isinstance(sample, ImageError))

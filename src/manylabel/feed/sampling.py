@@ -1,7 +1,7 @@
-"""Which images an epoch shows, and how often: for labels that are rare.
+"""Which images an epoch shows, and how often. Some samplers show images of rare labels more often.
 
-An epoch's order is a value of (seed, epoch), whole, so that a run can go on from its middle. Its
-length is the same in every epoch.
+Seed and epoch decide the whole order of an epoch, so a run can resume in the middle of one. Every
+epoch has the same length.
 """
 
 from __future__ import annotations
@@ -19,71 +19,72 @@ from manylabel.labels import PRESENT
 
 @final
 class UniformConfig(Config):
-    """An epoch shows each training image once, as the paper's does."""
+    """An epoch shows each training image once, as in the paper."""
 
     name: Literal["uniform"] = "uniform"
     """Which sampler."""
 
     def length(self, targets: NDArray[np.int8]) -> int:
-        """Images of each epoch."""
+        """The number of images in each epoch."""
         return len(targets)
 
     def order(self, targets: NDArray[np.int8], *, seed: int, epoch: int) -> NDArray[np.int64]:
         """Every image once, in a random order."""
         import torch
 
-        # torch's: the order that runs have had since before there were other samplers.
+        # torch and not NumPy: so the order stays the same as in runs of older versions.
         generator = torch.Generator().manual_seed(mix(seed, epoch))
         return torch.randperm(len(targets), generator=generator).numpy()
 
 
 @final
 class RepeatFactorConfig(Config):
-    """An epoch shows images of rare labels more than once (LVIS).
+    """An epoch shows images of rare labels more than once, as for LVIS.
 
-    An image is shown as often as its repeat factor says. The fraction of the factor is the chance
-    of once more, drawn anew each epoch.
+    An image is shown as often as its repeat factor says. The fractional part of the factor is the
+    probability of one more time. It is drawn again for each epoch.
     """
 
     name: Literal["repeat-factor"] = "repeat-factor"
     """Which sampler."""
     threshold: float = Field(default=1e-3, gt=0, le=1)
-    """Images of labels that fewer than this share of images have are repeated; LVIS's value."""
+    """A label is rare if fewer than this share of the images have it. Images of rare labels are
+    repeated. The default is the value of LVIS."""
 
     def length(self, targets: NDArray[np.int8]) -> int:
-        """Images of each epoch; those that come twice count twice."""
-        whole, extra = _whole_and_extra(repeat_factors(targets, self.threshold))
+        """The number of images in each epoch. An image that is shown twice counts twice."""
+        whole, extra = _whole_and_fraction(repeat_factors(targets, self.threshold))
         return int(whole.sum()) + round(extra.sum())
 
     def order(self, targets: NDArray[np.int8], *, seed: int, epoch: int) -> NDArray[np.int64]:
         """Every image as often as its repeat factor says, in a random order."""
         rng = np.random.default_rng(mix(seed, epoch))
-        counts = _rounded(repeat_factors(targets, self.threshold), rng)
+        counts = _round_randomly(repeat_factors(targets, self.threshold), rng)
         return rng.permutation(np.repeat(np.arange(len(targets)), counts))
 
 
 @final
 class InverseFrequencyConfig(Config):
-    """An epoch draws as many images as there are, with replacement, rare labels more likely.
+    """An epoch draws N of the N images with replacement. Images of rare labels are more likely.
 
-    Each place of the epoch is drawn by itself, and an image may be missing from an epoch.
+    All draws are independent, so an image may be missing from an epoch.
     """
 
     name: Literal["inverse-frequency"] = "inverse-frequency"
     """Which sampler."""
     power: float = Field(default=0.5, gt=0)
-    """A label's weight is its share of images to the minus this."""
+    """The weight of a label is f ** -power, where f is the share of images that have the label."""
 
     def length(self, targets: NDArray[np.int8]) -> int:
-        """Images of each epoch."""
+        """The number of images in each epoch."""
         return len(targets)
 
     def order(self, targets: NDArray[np.int8], *, seed: int, epoch: int) -> NDArray[np.int64]:
-        """As many draws as images."""
+        """One draw for each image of the data set."""
         rng = np.random.default_rng(mix(seed, epoch))
-        reach = np.cumsum(draw_weights(targets, self.power))
-        places = rng.random(len(targets)) * reach[-1]
-        return np.searchsorted(reach, places, side="right").astype(np.int64)
+        cumulative = np.cumsum(draw_weights(targets, self.power))
+        points = rng.random(len(targets)) * cumulative[-1]
+        return np.searchsorted(cumulative, points, side="right").astype(np.int64)
 
 
 SamplerConfig = Annotated[
@@ -91,7 +92,7 @@ SamplerConfig = Annotated[
     Field(discriminator="name"),
     default_name("uniform"),
 ]
-"""How often an epoch shows each training image, told apart by `name`."""
+"""How often an epoch shows each training image. `name` chooses the sampler."""
 
 
 def epoch_order(
@@ -100,23 +101,23 @@ def epoch_order(
     """The images of an epoch in order, int64 [L], positions in `targets`; L is `epoch_length`.
 
     Args:
-        config: How.
-        targets: int8 [N, C] in {1, 0, -1}; unknown counts as not present.
-        seed: The run's.
+        config: The sampler.
+        targets: int8 [N, C] in {1, 0, -1}. An unknown target counts as not present.
+        seed: The seed of the run.
         epoch: Counted over the whole run.
     """
     return config.order(targets, seed=seed, epoch=epoch)
 
 
 def epoch_length(config: SamplerConfig, targets: NDArray[np.int8]) -> int:
-    """How many images each epoch shows; those that come twice count twice."""
+    """The number of images that each epoch shows. An image that is shown twice counts twice."""
     return config.length(targets)
 
 
 def repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each image of an order came before in it, [L]: 0 for the first time.
+    """For each entry of an order, how often its image came before in the order, int64 [L].
 
-    Each time an image comes, it is to be seen with another random view.
+    The first time is 0. Training uses this number to give each repeat another random view.
     """
     by_image = np.argsort(order, kind="stable")
     counts = np.bincount(order)
@@ -126,26 +127,27 @@ def repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def repeat_factors(targets: NDArray[np.int8], threshold: float) -> NDArray[np.float64]:
-    """How often an epoch shows each image on the average, [N], 1 or more.
+    """How often an epoch shows each image on average, [N], 1 or more.
 
-    A label that a share f of the images has asks for max(1, sqrt(threshold / f)); of an image's
-    labels the one that asks for most decides. An image without a label is shown once.
+    The factor of a label is max(1, sqrt(threshold / f)), where f is the share of images that have
+    the label. The factor of an image is the largest factor of its labels. An image without a label
+    is shown once.
 
     Source: Gupta, Dollar, Girshick, "LVIS", CVPR 2019, appendix: repeat factor sampling.
     """
     share = _shares(targets)
     factors = np.sqrt(threshold / np.where(share > 0, share, threshold))
-    return np.maximum(1, _of_rarest(targets, factors))
+    return np.maximum(1, _largest_of_labels(targets, factors))
 
 
 def draw_weights(targets: NDArray[np.int8], power: float) -> NDArray[np.float64]:
-    """How likely each image is to be drawn, [N] of sum 1.
+    """The probability of each image in a draw, [N]; the sum is 1.
 
-    The rarest of an image's labels decides: the weight is its share of the images to the minus
-    `power`. An image without a label weighs as much as the lightest of the others.
+    The rarest label of an image decides. The weight is f ** -power, where f is the share of images
+    that have that label. An image without a label gets the smallest weight of the other images.
     """
     share = _shares(targets)
-    weights = _of_rarest(targets, np.where(share > 0, share, 1) ** -power)
+    weights = _largest_of_labels(targets, np.where(share > 0, share, 1) ** -power)
     has_any = weights > 0
     weights[~has_any] = weights[has_any].min() if has_any.any() else 1
     return weights / weights.sum()
@@ -158,40 +160,43 @@ def mix(*numbers: int) -> int:
 
 
 def _shares(targets: NDArray[np.int8]) -> NDArray[np.float64]:
-    """The share of images that each label is present in, [C]."""
+    """For each label, the share of images that have it, [C]."""
     return np.count_nonzero(targets == PRESENT, axis=0) / max(1, len(targets))
 
 
-def _of_rarest(targets: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest of `values` [C] among each image's labels, [N]; 0 where it has none."""
+def _largest_of_labels(
+    targets: NDArray[np.int8], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """For each image, the largest of `values` [C] among its labels, [N]; 0 without labels."""
     largest = np.zeros(len(targets))
     for column, value in zip(targets.T, values, strict=True):
         np.maximum(largest, value, out=largest, where=column == PRESENT)
     return largest
 
 
-def _rounded(factors: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Whole counts [N] that are `factors` on the average, and always of the same sum.
+def _round_randomly(factors: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Whole counts [N] whose mean over many draws is `factors`. Their sum is always the same.
 
-    The fractions are laid end to end in a random order, and a point is set at every whole number
-    from a random start: each image gets the points that fall on its fraction.
+    The method is systematic sampling. The fractional parts are placed on a line one after another,
+    in a random order. Points with a distance of 1 are set on this line from a random start. An
+    image gets one more for each point that lies on its part of the line.
     """
-    whole, extra = _whole_and_extra(factors)
+    whole, extra = _whole_and_fraction(factors)
     points = round(extra.sum())
     if not points:
         return whole
     order = rng.permutation(len(factors))
-    reach = np.cumsum(extra[order])
-    # That the points are whole, each fraction gives up or gains its part of less than one half.
-    reach *= points / reach[-1]
-    passed = np.floor(reach + rng.random())
+    ends = np.cumsum(extra[order])
+    # The line is scaled to a whole length. This changes the length by at most one half.
+    ends *= points / ends[-1]
+    passed = np.floor(ends + rng.random())
     passed[-1] = points
     counts = whole.copy()
     counts[order] += np.diff(passed, prepend=0).astype(np.int64)
     return counts
 
 
-def _whole_and_extra(
+def _whole_and_fraction(
     factors: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     whole = np.floor(factors)

@@ -1,7 +1,7 @@
-"""Opens every image before a run, so that damaged images are found in the first minute.
+"""Opens every image before a run, so that damaged images are found at the beginning.
 
-The check is the one of the doctor. It refuses the same images as a decoder, with the same errors,
-and takes less time.
+The check is the same as in the data doctor. It refuses the same images as decoding does, with the
+same errors, but takes less time.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ _SHOWN = 5
 def find_bad_images(
     records: Records, *, workers: int, on_progress: Callable[[int], None] | None = None
 ) -> list[ImageError]:
-    """The images that cannot be decoded, in the records' order; each error's `where` is the path.
+    """The errors of the images that cannot be decoded, in the order of the records.
+
+    The `where` of each error is the place of the image.
 
     Args:
-        records: Each image of these is opened and read to its end.
-        workers: Threads; images are decoded outside of Python's lock.
-        on_progress: Called with the number of images done, after each.
+        records: Each of their images is opened and read to its end.
+        workers: The number of threads. Decoding releases Python's global lock.
+        on_progress: Called after each image with the number of images done so far.
     """
     bad = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done, error in enumerate(pool.map(_fault, records.images), start=1):
+        for done, error in enumerate(pool.map(_image_error, records.images), start=1):
             if error is not None:
                 bad.append(error)
             if on_progress is not None:
@@ -38,18 +40,18 @@ def find_bad_images(
 
 
 def refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
-    """The error that says how many images are `bad` of how many, and lists the first few."""
+    """The error that counts the `bad` images and lists the first few of them."""
     shown = [f"\n    {error.where}: {error.what}" for error in bad[:_SHOWN]]
     rest = f"\n    and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
     return DataError(
         f"{len(bad):,} of {len(records):,} images cannot be used:{''.join(shown)}{rest}",
         where=records.source,
-        fix="Mend or remove them, or drop them with --skip-bad-images.",
+        fix="Repair or remove them, or skip them with --skip-bad-images.",
     )
 
 
 def without(records: Records, bad: Sequence[ImageError]) -> Records:
-    """The records less those whose images are `bad`, with a note that counts them."""
+    """The records whose images are not `bad`, with a note that counts the others."""
     if not bad:
         return records
     paths = {error.where for error in bad}
@@ -58,7 +60,7 @@ def without(records: Records, bad: Sequence[ImageError]) -> Records:
     return good.with_notes(note)
 
 
-def _fault(place: Place) -> ImageError | None:
+def _image_error(place: Place) -> ImageError | None:
     try:
         look(place)
     except ImageError as error:

@@ -212,7 +212,7 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(
     fill_cache(plan, workers=2)
     spoil(plan)
     assert not plan.is_whole()
-    with pytest.raises(AssertionError, match="not whole"):
+    with pytest.raises(AssertionError, match="not complete"):
         ImageCache(plan)
     fill_cache(plan, workers=2)
     require_exact(ImageCache(plan), records)
@@ -269,7 +269,9 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
 ) -> None:
     usage = namedtuple("usage", "free")  # noqa: PYI024
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(plan.planned_bytes - 1))
-    with pytest.raises(RunError, match=r"takes 0.0 GB more, and the disk has 0.0 GB free") as told:
+    with pytest.raises(
+        RunError, match=r"needs 0.0 GB more, but the disk has only 0.0 GB free"
+    ) as told:
         fill_cache(plan, workers=1)
     assert told.value.where == str(plan.folder)
     assert not plan.pixels_path.exists()

@@ -1,1 +1,1 @@
-"""Readers: one kind of data set a file, each from its files to `Records`."""
+"""Readers of data sets. Each module reads one kind of data set from its files into `Records`."""

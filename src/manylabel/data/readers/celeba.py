@@ -1,4 +1,4 @@
-"""CelebA: 40 attributes of faces, in the files of its makers or in Kaggle's tables.
+"""CelebA: 40 attributes of faces, in the files of its authors or in Kaggle's tables.
 
     CelebA/
         Anno/list_attr_celeba.txt        or list_attr_celeba.csv
@@ -6,7 +6,7 @@
         Eval/list_eval_partition.txt     or list_eval_partition.csv; optional
         Img/img_align_celeba/000001.jpg
 
-All may also lie in one folder, as other libraries unpack them.
+All files may also be in one folder, as other libraries unpack them.
 
 Source: Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015, and the README of its
 release.
@@ -55,38 +55,42 @@ _SPLITS: Final[Mapping[str, Split]] = {"0": "train", "1": "val", "2": "test"}
 def find_celeba(path: Path) -> Path | None:
     """`path`, if it is CelebA's list of attributes or a folder that has it; else None."""
     if path.is_dir():
-        return path if _file(path, _ATTRIBUTES) else None
+        return path if _find_file(path, _ATTRIBUTES) else None
     return path if path.name in _ATTRIBUTES else None
 
 
 def read_celeba(path: Path, *, images: Path | None = None) -> Records:
-    """The faces of CelebA; labels in the order of the list of attributes.
+    """The faces of CelebA. The labels are in the order of the list of attributes.
 
-    1 is present and -1 absent; nothing is unknown. Splits are those of list_eval_partition: 0 is
-    train, 1 val, 2 test; without it there are none. The person of identity_CelebA is the group.
-    Nothing is dropped.
+    1 is present and -1 is absent. No target is unknown, and no image is dropped. The splits are
+    those of list_eval_partition: 0 is train, 1 is val and 2 is test. Without this file, images have
+    no split. The group of an image is its person in identity_CelebA.
 
     Args:
         path: The folder, or the list of attributes itself.
-        images: The folder of the images: the aligned faces or the photographs they are cut from.
+        images: The folder of the images: either the aligned faces or the original photographs.
 
     Raises:
-        DataError: A file is malformed or cut short; the files list different images; an image
-            stands twice; no image is found.
+        DataError: A file is malformed or incomplete; the files list different images; an image
+            is listed twice; no image is found.
     """
-    root, file = _locate(path)
+    root, file = _find_attributes(path)
     faces = _read_attributes(file)
-    splits = _read_words(_file(root, _PARTITIONS), _as_split, faces)
-    people = _read_words(_file(root, _IDENTITIES), _as_person, faces)
+    splits = _read_column(_find_file(root, _PARTITIONS), _as_split, faces)
+    people = _read_column(_find_file(root, _IDENTITIES), _as_person, faces)
     places = [root / name for name in _IMAGES] if images is None else [images]
     folder = choose_folder(places, faces.keys, file)
     items = (
         Record(key, folder / key, targets, split=splits.get(key), group=people.get(key))
         for key, targets in zip(faces.keys, faces.targets, strict=True)
     )
-    notes = [f"Images from {folder.name}", *note("Persons, a group each", len({*people.values()}))]
+    persons = len({*people.values()})
+    notes = [f"Images are from {folder.name}", *note("Persons, each a group", persons)]
     if not people:
-        notes.append(f"No {_IDENTITIES[0]}, so no groups: who is in several splits is not known")
+        notes.append(
+            f"There is no {_IDENTITIES[0]}, so images have no groups. A person may be in several "
+            "splits"
+        )
     return Records.of(faces.labels, items, str(path), notes)
 
 
@@ -106,76 +110,77 @@ class _Row:
     line: int
     cells: list[str]
 
-    def unfit(self, what: str, fix: str) -> DataError:
-        """The error that says what is wrong with the row."""
+    def error(self, what: str, fix: str) -> DataError:
+        """The error for this row."""
         return DataError(what, where=f"{self.file}, line {self.line}", fix=fix)
 
 
-def _locate(path: Path) -> tuple[Path, Path]:
-    """The root of the data set, and its list of attributes."""
+def _find_attributes(path: Path) -> tuple[Path, Path]:
+    """The root folder of the data set, and its list of attributes."""
     if not path.is_dir():
         home = path.parent
         return (home.parent if home.name in _FOLDERS else home), path
-    file = _file(path, _ATTRIBUTES)
+    file = _find_file(path, _ATTRIBUTES)
     if file is None:
         raise DataError(
-            f"There is no {' or '.join(_ATTRIBUTES)}, here or in 'Anno'.",
+            f"There is no {' or '.join(_ATTRIBUTES)} in the folder or in its folder 'Anno'.",
             where=str(path),
-            fix="Give the folder that holds it.",
+            fix="Give the folder that contains this file.",
         )
     return path, file
 
 
-def _file(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the files that is there."""
+def _find_file(root: Path, names: Sequence[str]) -> Path | None:
+    """The first of the files that exists; None if there is none."""
     places = (root / folder / name for name in names for folder in _FOLDERS)
     return next((place for place in places if place.is_file()), None)
 
 
 def _read_attributes(file: Path) -> _Faces:
-    """The labels, and what is said of them for each image."""
+    """The labels, and their targets for each image."""
     rows = _rows(file)
-    count = None if _is_table(file) else _count(_first(rows, file))
-    header = _first(rows, file)
+    count = None if _is_table(file) else _stated_count(_next_row(rows, file))
+    header = _next_row(rows, file)
     names = header.cells[1:] if _is_table(file) else header.cells
     labels = LabelSpace(names, where=f"{file}, line {header.line}")
     keys: list[str] = []
     flat = array("b")
-    for key, row in _by_image(rows, width=1 + len(labels)):
+    for key, row in _rows_by_key(rows, width=1 + len(labels)):
         keys.append(key)
         flat.extend(_targets(row, labels))
     if not keys:
-        raise _no_images(file)
+        raise _no_images_error(file)
     if count is not None and count != len(keys):
         raise DataError(
-            f"The first line says {count:,} images, and {len(keys):,} are listed.",
+            f"The first line says {count:,} images, but the file lists {len(keys):,}.",
             where=str(file),
-            fix="Fetch it again if it is cut short; else correct the first line.",
+            fix="Download it again if it is incomplete. If it is complete, correct the first line.",
         )
     targets = np.frombuffer(flat, dtype=np.int8).reshape(len(keys), len(labels))
     return _Faces(file, labels, keys, targets)
 
 
-def _first(rows: Iterator[_Row], file: Path) -> _Row:
+def _next_row(rows: Iterator[_Row], file: Path) -> _Row:
+    """The next row. There must be one."""
     row = next(rows, None)
     if row is None:
-        raise _no_images(file)
+        raise _no_images_error(file)
     return row
 
 
-def _no_images(file: Path) -> DataError:
+def _no_images_error(file: Path) -> DataError:
     return DataError(
-        "The list names no images.", where=str(file), fix="Fetch it again; it is cut short."
+        "The list contains no images.", where=str(file), fix="Download it again: it is incomplete."
     )
 
 
-def _count(row: _Row) -> int:
-    """The number of images that the first line says."""
+def _stated_count(row: _Row) -> int:
+    """The number of images that the first line gives."""
     if len(row.cells) != 1 or not row.cells[0].isdecimal() or len(row.cells[0]) > 9:
-        raise row.unfit(
+        raise row.error(
             f"The first line is {shorten(' '.join(row.cells))}, not the number of images.",
-            "Give the file as CelebA's makers release it: the number of images, the names of the "
-            "attributes, and a line for each image.",
+            "Give the original file of CelebA. It has the number of images, then the names of the "
+            "attributes, then one line for each image.",
         )
     return int(row.cells[0])
 
@@ -186,18 +191,18 @@ def _targets(row: _Row, labels: LabelSpace) -> list[int]:
     except KeyError as error:
         word = error.args[0]
         label = labels[row.cells.index(word, 1) - 1]
-        raise row.unfit(
-            f"{label!r} is {shorten(word)}, neither 1 nor -1.",
-            "Correct it. A table in which 0 is absent is read with --format table.",
+        raise row.error(
+            f"The value of {label!r} is {shorten(word)}, not 1 or -1.",
+            "Correct the value. If 0 means absent in your table, read it with --format table.",
         ) from None
 
 
-def _read_words(
+def _read_column(
     file: Path | None, convert: Callable[[str], _Value | None], faces: _Faces
 ) -> dict[str, _Value]:
-    """What a file says of each image in one word; nothing without a file.
+    """The value of each image in a file that has one value per image. Empty without a file.
 
-    `convert` gives None for a word that means nothing.
+    `convert` returns None for a value that is not valid.
     """
     if file is None:
         return {}
@@ -206,14 +211,15 @@ def _read_words(
         next(rows, None)
     known = set(faces.keys)
     values: dict[str, _Value] = {}
-    for key, row in _by_image(rows, width=2):
+    for key, row in _rows_by_key(rows, width=2):
         value = convert(row.cells[1])
         if value is None:
-            raise row.unfit(f"{shorten(row.cells[1])} means nothing here.", "Fetch the file again.")
+            what = f"The value {shorten(row.cells[1])} is not valid in this file."
+            raise row.error(what, "Download the file again.")
         if key not in known:
-            raise row.unfit(
+            raise row.error(
                 f"The image {key!r} is not in {faces.file.name}.",
-                "Give two files that belong together.",
+                "Give files of the same data set.",
             )
         values[key] = value
     require_equal_counts({faces.file: len(faces.keys), file: len(values)})
@@ -233,12 +239,12 @@ def _is_table(file: Path) -> bool:
 
 
 def _rows(file: Path) -> Iterator[_Row]:
-    """The rows of a file: cells between blanks, or between commas in a table."""
+    """The rows of a file. Cells are separated by blanks, in a table by commas."""
     if not _is_table(file):
         for line, text in read_lines(file):
             yield _Row(file, line, text.split())
         return
-    # Strict: a quote that is never closed would swallow the rest of the file as one cell.
+    # Strict: otherwise a quote without its end makes one cell of the whole rest of the file.
     reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
     try:
         for cells in reader:
@@ -248,25 +254,26 @@ def _rows(file: Path) -> Iterator[_Row]:
         raise DataError(
             f"The row cannot be read: {error}.",
             where=f"{file}, line {reader.line_num}",
-            fix="Fetch the table again.",
+            fix="Download the table again.",
         ) from None
 
 
-def _by_image(rows: Iterator[_Row], *, width: int) -> Iterator[tuple[str, _Row]]:
-    """Each row with the key of the image that it begins with."""
+def _rows_by_key(rows: Iterator[_Row], *, width: int) -> Iterator[tuple[str, _Row]]:
+    """Each row with its key. The key is the path of the image in the first cell."""
     lines: dict[str, int] = {}
     for row in rows:
         if len(row.cells) != width:
-            raise row.unfit(
+            raise row.error(
                 f"The line has {len(row.cells)} entries, not {width}.",
-                "Fetch the file again; it may be cut short.",
+                "Download the file again: it may be incomplete.",
             )
         key = as_key(row.cells[0])
         if key == ".":
-            raise row.unfit("The line names no image.", "Begin it with the image's file name.")
+            what = "The line has no image."
+            raise row.error(what, "Begin the line with the file name of the image.")
         if lines.setdefault(key, row.line) != row.line:
-            raise row.unfit(
-                f"The image {key!r} stands here and in line {lines[key]}.",
-                "Keep the line that is right.",
+            raise row.error(
+                f"The image {key!r} is listed in this line and in line {lines[key]}.",
+                "Keep the correct line.",
             )
         yield key, row

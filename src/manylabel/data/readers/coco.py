@@ -1,4 +1,4 @@
-"""COCO instances: one JSON file a split, `instances_<split>.json`, as COCO and its exporters write.
+"""COCO instances: one JSON file per split, `instances_<split>.json`, as COCO and others write it.
 
 Source: the "Object Detection" section of https://cocodataset.org/#format-data.
 """
@@ -38,21 +38,24 @@ def read_coco(
 ) -> Records:
     """The images of a COCO instances file, or of all splits in a folder of them.
 
-    A label is present where an image has an object of it, a crowd too, and absent elsewhere;
-    nothing is unknown. Labels are ordered by category id. Boxes are clipped to the image; a
-    crowd's is left out, since it outlines no single object. What `manylabel data convert` wrote
-    into the key `manylabel` of an image is read too, unknown labels among it. Where that gives no
-    split, the file's name does: val2014 and val2017 are val.
+    A label is present if the image has an object or a crowd of it, and absent otherwise. No target
+    is unknown. Labels are ordered by category id. Boxes are clipped to the image. The box of a
+    crowd is left out, because it does not mark a single object.
+
+    `manylabel data convert` writes more values into the key `manylabel` of an image. They are read
+    too, and unknown labels are among them. If they have no split, the name of the file gives the
+    split: val2014 and val2017 are val.
 
     Args:
-        path: The JSON file, or a folder that holds `instances_*.json`, itself or in `annotations`.
+        path: The JSON file, or a folder with `instances_*.json` in it or in its `annotations`.
         images: The folder of the images, if it is not beside the JSON.
-        unlabelled: What becomes of images without an object: kept with every label absent, or
-            dropped.
+        unlabelled: "keep" keeps images without an object, with all labels absent. "drop" drops
+            them.
 
     Raises:
-        DataError: No such file; no COCO instances; an unknown id; no folder has the images; files
-            with different categories; an image twice; no image left.
+        DataError: The file does not exist or has no COCO instances; an id is not known; the images
+            are in none of the folders; the files have different categories; an image is listed
+            twice; no image remains.
     """
     counts: Counter[str] = Counter()
     parts = [_read_file(file, images, unlabelled, counts) for file in _find_files(path)]
@@ -62,9 +65,9 @@ def read_coco(
     items = [record for part in parts for record in part.records]
     if not items:
         raise DataError(
-            "No image has an object, and such images are dropped.",
+            "No image has an object, and images without an object are dropped.",
             where=str(path),
-            fix="Give unlabelled=keep, or a file with annotations.",
+            fix="Set unlabelled to keep, or give a file with annotations.",
         )
     splits = ", ".join(f"{part.split or 'none'} from {part.file.name}" for part in parts)
     notes = (f"Splits: {splits}", *(f"{what}: {count:,}" for what, count in counts.items()))
@@ -73,7 +76,7 @@ def read_coco(
 
 @dataclass(frozen=True)
 class _Part:
-    """One file's content."""
+    """The content of one file."""
 
     file: Path
     split: Split | None
@@ -83,7 +86,7 @@ class _Part:
 
 @dataclass
 class _Image:
-    """One entry of `images`, gathering its objects."""
+    """One entry of `images`, with the labels and boxes of its objects."""
 
     entry: JsonEntry
     key: str
@@ -98,12 +101,13 @@ def _find_files(path: Path) -> list[Path]:
     for folder in (path, path / "annotations"):
         files = sorted(folder.glob("instances_*.json"))
         if files:
-            _require_one_a_split(files)
+            _require_one_per_split(files)
             return sorted(files, key=_rank)
     raise DataError(
-        "The folder holds no COCO instances files.",
+        "The folder has no files of COCO instances.",
         where=str(path),
-        fix="Name them instances_train.json, instances_val.json, ..., here or in 'annotations'.",
+        fix="Name them instances_train.json, instances_val.json, ..., and put them into this "
+        "folder or its folder 'annotations'.",
     )
 
 
@@ -112,20 +116,20 @@ def _rank(file: Path) -> int:
     return SPLITS.index(split) if split else len(SPLITS)
 
 
-def _require_one_a_split(files: list[Path]) -> None:
+def _require_one_per_split(files: list[Path]) -> None:
     first: dict[Split, Path] = {}
     for file in files:
         split = _split(file)
         if split and first.setdefault(split, file) != file:
             raise DataError(
-                f"Two files are of the split {split}.",
+                f"Two files belong to the split {split}.",
                 where=f"{first[split]} and {file.name}",
-                fix="Give one of them by its own path, or move the others away.",
+                fix="Give the path of one file, or move the other files to another folder.",
             )
 
 
 def _subset(file: Path) -> str:
-    """What COCO calls the subset, and its folder of images: "train2014"."""
+    """COCO's name of the subset and of its folder of images, for example "train2014"."""
     return file.stem.removeprefix("instances_")
 
 
@@ -149,18 +153,18 @@ def _read_file(
             raise entry.unfit("category_id", "the id of a category of the file")
         image.present.add(label)
         if entry.values.get("iscrowd"):
-            counts["Crowds, which make their label present but give no box"] += 1
+            counts["Crowds, whose label is present but which have no box"] += 1
         elif box := _box(label, entry, image.entry):
             image.boxes.append(box)
         else:
-            counts["Objects outside of their image or without area, which give no box"] += 1
+            counts["Objects outside their image or without area, which have no box"] += 1
     labels = LabelSpace(categories.values(), where=f"{file}, categories")
     folder = _images_folder(file, [image.key for image in by_id.values()], images)
     records = [_record(image, labels, folder, split) for image in by_id.values()]
     empty = sum(not record.targets.any() for record in records)
     if empty:
-        fate = "all labels absent" if unlabelled == "keep" else "dropped"
-        counts[f"Images without an object, {fate}"] += empty
+        result = "kept with all labels absent" if unlabelled == "keep" else "dropped"
+        counts[f"Images without an object, {result}"] += empty
     kept = [record for record in records if record.targets.any() or unlabelled == "keep"]
     return _Part(file, split, labels, kept)
 
@@ -194,7 +198,7 @@ def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for entry in entries(document, "categories", file):
         if entry.integer("id") in names:
-            raise entry.unfit("id", "an id of its own: another category has it")
+            raise entry.unfit("id", "a unique id: another category has it too")
         names[entry.integer("id")] = entry.text("name")
     return dict(sorted(names.items()))
 
@@ -206,22 +210,22 @@ def _images(document: Mapping[str, Any], file: Path) -> dict[int, _Image]:
     for entry in entries(document, "images", file):
         key = PurePosixPath(entry.text("file_name").replace("\\", "/")).as_posix()
         if entry.integer("id") in images:
-            raise entry.unfit("id", "an id of its own: another image has it")
+            raise entry.unfit("id", "a unique id: another image has it too")
         if key in keys:
-            raise entry.unfit("file_name", "a file of its own: another image has it")
+            raise entry.unfit("file_name", "a unique file: another image has it too")
         keys.add(key)
         images[entry.integer("id")] = _Image(entry, key)
     if not images:
         raise DataError(
             "The file lists no images.",
             where=f"{file}, images",
-            fix="Fetch or export it again.",
+            fix="Download or export it again.",
         )
     return images
 
 
 def _box(label: str, entry: JsonEntry, image: JsonEntry) -> Box | None:
-    """The object's box, or None if nothing of it lies in the image."""
+    """The box of an object, clipped to the image; None if no part of it is in the image."""
     x, y, w, h = entry.numbers("bbox", 4)
     width, height = image.length("width"), image.length("height")
     left, right = _clip(x / width), _clip((x + w) / width)

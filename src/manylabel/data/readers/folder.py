@@ -1,4 +1,4 @@
-"""A folder of folders: the name of the folder that an image lies in is its label.
+"""A folder of folders. The label of an image is the name of the folder that it is in.
 
 cats-and-dogs/            or, with splits:     cats-and-dogs/
     cat/  1.jpg 2.jpg                              train/  cat/ dog/
@@ -21,7 +21,7 @@ from manylabel.labels import PRESENT, LabelSpace
 
 
 def find_folder(path: Path) -> Path | None:
-    """`path`, if it is a folder that holds folders; else None."""
+    """`path`, if it is a folder that contains folders; else None."""
     if not path.is_dir():
         return None
     folders = (entry for entry in path.iterdir() if entry.is_dir())
@@ -29,45 +29,48 @@ def find_folder(path: Path) -> Path | None:
 
 
 def read_folder(path: Path) -> Records:
-    """The images of the label folders in `path`; labels in alphabetical order.
+    """The images of the label folders in `path`. The labels are in alphabetical order.
 
-    An image that lies in several label folders, with the same file name and the same bytes, is
-    one image with all of these labels; its key is its first path. Every label that is not an
-    image's own counts as absent. Hidden files are skipped; what is no image is counted in a note.
+    Files in several label folders with the same file name and the same bytes are one image. It has
+    the labels of all these folders, and its key is its first path. All other labels are absent.
+    Hidden files are skipped. A note counts the files that are not images.
 
     Raises:
-        DataError: No folder, fewer than two labels, a folder within a label's folder, no images,
-            or one image in two splits.
+        DataError: The folder does not exist; there are fewer than two labels; a label folder
+            contains a folder; there are no images; or one image is in two splits.
     """
-    tops = _tops(path)
+    parents = _parents(path)
     folders: list[tuple[Split | None, Path]] = [
-        (split, folder) for split, top in tops for folder in _folders(top)
+        (split, folder) for split, parent in parents for folder in _folders(parent)
     ]
     names = sorted({folder.name for _, folder in folders})
     if len(names) < 2:
         raise DataError(
-            f"Two or more labels are needed, a folder each; found: {', '.join(names) or 'none'}.",
+            "At least two label folders are needed, one for each label. Found: "
+            f"{', '.join(names) or 'none'}.",
             where=str(path),
-            fix="Put the images of each label into a folder of the label's name: cat/1.jpg.",
+            fix="Put the images of each label into a folder with the name of the label, for "
+            "example cat/1.jpg.",
         )
     files = [_File(file, label.name, split) for split, label in folders for file in _files(label)]
     images = [file for file in files if has_image_ending(file.path)]
     if not images:
         raise DataError(
-            "The label folders hold no images.",
+            "The label folders contain no images.",
             where=str(path),
-            fix=f"Images are files that end in {', '.join(ENDINGS)}.",
+            fix=f"Images are files with one of these endings: {', '.join(ENDINGS)}.",
         )
     labels = LabelSpace(names, where=str(path))
     items = (_record(copies, labels, path) for copies in _same_images(images))
     records = Records.of(labels, items, str(path))
     several = int(((records.targets == PRESENT).sum(axis=1) > 1).sum())
-    loose = [entry for top in {path, *(top for _, top in tops)} for entry in _loose_files(top)]
+    around = {path, *(parent for _, parent in parents)}
+    outside = [file for folder in around for file in _files_beside_folders(folder)]
     notes = (
-        "Labels are the names of the folders; each image lacks the labels it does not lie in",
+        "Labels are the names of the folders; all other labels of an image are absent",
         *_note("Images with several labels", several),
-        *_note("Files in label folders that are no images, left out", len(files) - len(images)),
-        *_note("Files outside of the label folders, left out", len(loose)),
+        *_note("Files in label folders that are not images, left out", len(files) - len(images)),
+        *_note("Files outside the label folders, left out", len(outside)),
     )
     return records.with_notes(*notes)
 
@@ -79,12 +82,13 @@ class _File:
     split: Split | None
 
 
-def _tops(path: Path) -> list[tuple[Split | None, Path]]:
-    """The folders that hold label folders: one a split, or `path` itself."""
+def _parents(path: Path) -> list[tuple[Split | None, Path]]:
+    """The folders that contain the label folders: one per split, or only `path` itself."""
     splits: list[tuple[Split | None, Path]] = [
         (split_of(folder.name), folder) for folder in _folders(path)
     ]
-    # "train" is also a thing on rails: only if every folder is named so are these splits.
+    # "train" can also be a label (the vehicle). So the folders are splits only if all have such
+    # names.
     if splits and all(split is not None for split, _ in splits):
         return splits
     return [(None, path)]
@@ -94,38 +98,38 @@ def _folders(folder: Path) -> list[Path]:
     return [entry for entry in _entries(folder) if entry.is_dir()]
 
 
-def _loose_files(folder: Path) -> list[Path]:
+def _files_beside_folders(folder: Path) -> list[Path]:
     return [entry for entry in _entries(folder) if not entry.is_dir()]
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a label's folder."""
+    """The files of a label folder, which may not contain folders."""
     entries = _entries(folder)
     for entry in entries:
         if entry.is_dir():
             raise DataError(
-                f"The folder of the label {folder.name!r} holds a folder, {entry.name!r}.",
+                f"The folder of the label {folder.name!r} contains a folder, {entry.name!r}.",
                 where=str(entry),
-                fix="Put images straight into their label's folder; above the labels' folders "
-                "there can only be train, val and test.",
+                fix="Put images directly into the folder of their label. Above the label folders, "
+                "only folders named train, val and test are possible.",
             )
     return entries
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in `folder`, hidden files aside, by name."""
-    fix = "Check the path: a folder that holds a folder for each label is needed."
+    """The files and folders in `folder` that are not hidden, sorted by name."""
+    fix = "Check the path. It must be a folder with a folder for each label."
     with os_errors_as(DataError, "The folder cannot be read", where=folder, fix=fix):
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def _same_images(files: Sequence[_File]) -> list[list[_File]]:
-    """The files, copies of one image together, in the order of each image's first file."""
+    """For each image, the list of its copies. Images are in the order of their first files."""
     sizes = [(file.path.name, _size(file.path)) for file in files]
     alike = Counter(sizes)
     images: dict[tuple[str, int, bytes], list[_File]] = defaultdict(list)
     for file, (name, size) in zip(files, sizes, strict=True):
-        # Only files of one name and one size are worth the reading.
+        # Files are read only if another file has the same name and size.
         digest = _digest(file.path) if alike[name, size] > 1 else b""
         images[name, size, digest].append(file)
     return list(images.values())
@@ -151,9 +155,9 @@ def _record(copies: Sequence[_File], labels: LabelSpace, root: Path) -> Record:
     for copy in copies:
         if copy.split != first.split:
             raise DataError(
-                f"One image lies in two splits, {first.split} and {copy.split}.",
+                f"One image is in two splits, {first.split} and {copy.split}.",
                 where=f"{first.path} and {copy.path}",
-                fix="Remove it from one: a result on images that were trained on means nothing.",
+                fix="Remove it from one split: a result on training images means nothing.",
             )
     targets = labels.encode(copy.label for copy in copies)
     return Record(first.path.relative_to(root).as_posix(), first.path, targets, first.split)

@@ -1,11 +1,11 @@
-"""A data set of Hugging Face `datasets`: on disk, in Parquet files, or on the hub.
+"""A data set of Hugging Face `datasets`: saved on disk, in Parquet files, or on the hub.
 
     scenes/                     saved with save_to_disk      scenes/
         dataset_dict.json                                        train-00000-of-00001.parquet
         train/  test/                                            test-00000-of-00001.parquet
 
-or a name on the hub, org/name. Images stay in the Arrow files and are read one at a time, as they
-were encoded.
+or a name on the hub, org/name. Images stay in the Arrow files in their encoded form. They are read
+one at a time.
 
 Source: https://huggingface.co/docs/datasets/about_dataset_features
 """
@@ -41,7 +41,7 @@ from manylabel.images import Place, Stored
 
 _SAVED: Final = ("dataset_dict.json", "state.json")
 _TRIED: Final = 20
-"""Images that are looked for, where the data set holds their paths."""
+"""If the data set has paths of images, one of this many first images must exist."""
 _HUB_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
@@ -62,28 +62,32 @@ def read_huggingface(
     label_column: str | None = None,
     split_column: str | None = None,
 ) -> Records:
-    """The rows of a Hugging Face data set, all of its splits.
+    """The rows of all splits of a Hugging Face data set.
 
-    Labels are a list of class indexes or of names, or one class index (all others absent; an index
-    of -1 or null: every label of that image is unknown), or a column of booleans or 1, 0, -1 and
-    nulls for each label. Class names keep their order; names in lists are ordered alphabetically.
-    The splits are the data set's own, unless a column is named for them. A key is the
-    image's path where a column holds paths, else the split and the row, `train/17`.
+    The labels of an image can be given in three ways:
+
+    - A list of class indexes or of names. All other labels are absent.
+    - One class index. All other labels are absent. With -1 or null, all labels are unknown.
+    - A column for each label, of booleans, or of 1, 0, -1 and nulls.
+
+    Class names keep their order. Names in lists are sorted alphabetically. The splits are those of
+    the data set, unless `split_column` is given. The key is the path of the image, if a column has
+    paths. Otherwise it is the split and the row, for example `train/17`.
 
     Args:
         path: A folder, a Parquet file, or the name on the hub, org/name.
-        subset: The configuration, where the data set on the hub has several.
-        image_column: Name of the column of images: encoded ones, or paths.
+        subset: The configuration, if the data set on the hub has several.
+        image_column: Name of the column of images, which has encoded images or paths.
         label_column: Name of the column that holds all labels of an image.
         split_column: Name of a column of splits.
 
     Raises:
-        DataError: There is no such data set, it cannot be had (offline, or no access), or is
-            damaged; a column is missing or holds something else.
+        DataError: The data set does not exist, cannot be loaded (offline, or no access), or is
+            damaged; a column is missing or has values of another kind.
         MissingExtraError: datasets is not installed.
     """
     parts = _load(path, subset)
-    columns = _choose(parts, str(path), image_column, label_column, split_column)
+    columns = _choose_columns(parts, str(path), image_column, label_column, split_column)
     table = _truth_table(parts, columns, str(path))
     if not table.num_rows:
         raise DataError("The data set has no rows.", where=str(path), fix="Give one with images.")
@@ -96,7 +100,8 @@ def read_huggingface(
     )
     records = Records.of(labels.space, items, str(path))
     require_distinct((key, f"{path}, row {row}") for row, key in enumerate(records.keys, start=1))
-    notes = (f"Images in column {columns.image!r}", _split_note(parts, columns), *labels.notes)
+    images_note = f"Images are read from column {columns.image!r}"
+    notes = (images_note, _split_note(parts, columns), *labels.notes)
     return records.with_notes(*notes)
 
 
@@ -106,9 +111,9 @@ class ArrowImage(Stored):
     """An encoded image in a row of a Hugging Face data set.
 
     Args:
-        dataset: One column: an image feature that is not decoded.
-        row: Its row, from 0.
-        name: What the data set is called, for messages.
+        dataset: A data set with one column, an image feature that is not decoded.
+        row: The row of the image, from 0.
+        name: The name of the data set and its split, for messages.
     """
 
     dataset: Any
@@ -116,7 +121,11 @@ class ArrowImage(Stored):
     name: str
 
     def read(self) -> bytes:
-        """The image file's bytes; of an image that is kept beside the data set, its file's."""
+        """The bytes of the image file, from the data set or from the file that it refers to.
+
+        Raises:
+            OSError: The row has no image, or the file cannot be read.
+        """
         (cell,) = self.dataset[self.row].values()
         if cell is None:
             raise OSError("the row has no image")
@@ -125,7 +134,7 @@ class ArrowImage(Stored):
         return Path(cell["path"]).read_bytes()
 
     def identity(self) -> str:
-        """Of the data set's content, which it keeps a fingerprint of, and of the row."""
+        """The fingerprint of the data set, which depends on its content, and the row."""
         return f"{self.dataset._fingerprint} {self.row}"
 
     def __str__(self) -> str:
@@ -169,40 +178,49 @@ def _load(path: Path, subset: str | None) -> list[_Part]:
     saved = any((path / name).is_file() for name in _SAVED)
     if saved and subset is not None:
         raise DataError(
-            "What save_to_disk has written has no subsets.", where=str(path), fix="Leave it out."
+            "A data set that was saved with save_to_disk has no subsets.",
+            where=str(path),
+            fix="Remove the setting subset.",
         )
     if not path.exists() and not _HUB_NAME.fullmatch(path.as_posix()):
         raise DataError("The data set does not exist.", where=str(path), fix="Check the path.")
     try:
-        loaded = datasets.load_from_disk(str(path)) if saved else _fetch(datasets, path, subset)
-    except Exception as error:  # a door to the network, to caches and to foreign formats
+        loaded = datasets.load_from_disk(str(path)) if saved else _download(datasets, path, subset)
+    except Exception as error:  # The library reads networks, caches and formats: anything can fail.
         raise DataError(
             f"The data set cannot be loaded: {reason(error)}.",
             where=str(path),
-            fix=_mend(path, datasets),
+            fix=_load_fix(path, datasets),
         ) from None
     if isinstance(loaded, datasets.Dataset):
-        # The library calls the rows of a single file "train", whatever they are.
+        # The library gives the rows of any single file the split "train".
         name = None if path.is_file() else loaded.split
         return [_Part(str(name or "all"), loaded)]
     return [_Part(str(name), part) for name, part in loaded.items()]
 
 
-def _fetch(datasets: Any, path: Path, subset: str | None) -> Any:
+def _download(datasets: Any, path: Path, subset: str | None) -> Any:
+    """Load a Parquet file, a folder of such files, or a data set of the hub."""
     if path.is_file():
         return datasets.load_dataset("parquet", data_files=str(path), split="train")
     return datasets.load_dataset(str(path), name=subset)
 
 
-def _mend(path: Path, datasets: Any) -> str:
+def _load_fix(path: Path, datasets: Any) -> str:
+    """What the user can do if the data set cannot be loaded."""
     if path.exists():
-        return "Save or fetch it again; it may have been cut short."
+        return "Save or download it again: it may be incomplete."
     if datasets.config.HF_HUB_OFFLINE:
-        return "Nothing lies at this path, and the hub is not asked: HF_DATASETS_OFFLINE is set."
-    return "Nothing lies at this path; as a name on the hub, check it, and your network and access."
+        return (
+            "The path does not exist, and the hub is not used, because HF_DATASETS_OFFLINE is set."
+        )
+    return (
+        "The path does not exist. If it is a name on the hub, check the name, your network and "
+        "your access rights."
+    )
 
 
-def _choose(
+def _choose_columns(
     parts: Sequence[_Part], where: str, image: str | None, label: str | None, split: str | None
 ) -> _Columns:
     features = parts[0].dataset.features
@@ -224,7 +242,7 @@ def _choose(
         raise DataError(
             f"No column of images was found among {listed(names)}.",
             where=where,
-            fix="Say which it is with image_column.",
+            fix="Name the column with image_column.",
         )
     found = find_column([name if name != chosen else "" for name in names], LABEL_NAMES)
     labels = label or (None if found is None else names[found])
@@ -232,32 +250,34 @@ def _choose(
 
 
 def _truth_table(parts: Sequence[_Part], columns: _Columns, where: str) -> Any:
-    """The columns that can hold truth, of all splits; class indexes have become lists of names."""
+    """The columns of all splits that can hold labels or splits, as one Arrow table."""
     import pyarrow
 
     features = parts[0].dataset.features
-    kept = [name for name, feature in features.items() if _plain(feature) and name != columns.image]
+    kept = [
+        name for name, feature in features.items() if _is_plain(feature) and name != columns.image
+    ]
     if not kept:
         raise DataError(
             f"No labels were found in the columns {listed(list(features))}.",
             where=where,
-            fix="Say with label_column which column holds the labels.",
+            fix="Name the column of labels with label_column.",
         )
     tables = [part.dataset.select_columns(kept).data.table for part in parts]
     try:
         table = pyarrow.concat_tables(tables)
-        table.validate(full=True)  # the files are mapped into memory, and were not looked at yet
+        table.validate(full=True)  # The files are memory-mapped: until now, nothing was checked.
     except pyarrow.ArrowException as error:
         raise DataError(
             f"The data set is damaged: {reason(error)}.",
             where=where,
-            fix="Save or fetch it again.",
+            fix="Save or download it again.",
         ) from None
     return table
 
 
-def _plain(feature: Any) -> bool:
-    """Whether a column holds numbers, texts, classes, or lists of them."""
+def _is_plain(feature: Any) -> bool:
+    """Whether a column has numbers, texts, classes, or lists of them."""
     inner = getattr(feature, "feature", feature)
     return type(inner).__name__ in {"Value", "ClassLabel"}
 
@@ -270,7 +290,7 @@ def _labels(features: Any, table: Any, columns: _Columns, where: str) -> ArrowLa
         raise DataError(
             f"The column {columns.label!r} holds {features[columns.label]}, not labels.",
             where=where,
-            fix="Say with label_column which column holds classes or names.",
+            fix="Name a column of classes or names with label_column.",
         )
     position = table.column_names.index(columns.label)
     feature = features[columns.label]
@@ -295,13 +315,13 @@ def _splits(
 
 def _split_note(parts: Sequence[_Part], columns: _Columns) -> str:
     if columns.split is not None:
-        return f"Splits in column {columns.split!r}"
+        return f"Splits are read from column {columns.split!r}"
     named = (f"{part.split or 'none'} from {part.name!r}" for part in parts)
     return f"Splits: {', '.join(named)}"
 
 
 def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, Place]]:
-    """Key and place of each row's image."""
+    """The key and the place of the image of each row."""
     column = part.dataset.select_columns([columns.image])
     if columns.encoded:
         column = column.cast_column(columns.image, _datasets(str(path)).Image(decode=False))
@@ -312,21 +332,21 @@ def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, P
     paths = column.data.table.column(0)
     if not is_text(paths.type):
         raise DataError(
-            "The column holds neither images nor paths.",
+            "The column has neither images nor paths.",
             where=where,
-            fix="Say with image_column which column holds the images.",
+            fix="Name the column of images with image_column.",
         )
     root = path.parent if path.is_file() else path
     keys = [cell and path_key(cell) for cell in texts(paths, where)]
     if not any((root / key).is_file() for key in keys[:_TRIED] if key):
         raise DataError(
-            f"None of the first {len(keys[:_TRIED])} images is found.",
+            f"None of the first {len(keys[:_TRIED])} images was found.",
             where=where,
-            fix=f"Put them where their paths lead, from {root}.",
+            fix=f"Put the images where their paths say. The paths start from {root}.",
         )
     for row, key in enumerate(keys, start=1):
         if key is None:
             raise DataError(
-                "The row names no image.", where=f"{where}, row {row}", fix="Give its path."
+                "The row has no image.", where=f"{where}, row {row}", fix="Add the path."
             )
         yield key, root / key

@@ -1,12 +1,12 @@
 """The tasks of a Label Studio export, from either of its JSON formats.
 
-JSON, one object a task:
+JSON, with one object per task:
 
     [{"id": 1, "data": {"image": "/data/upload/3/1a2b3c4d-a.jpg"},
       "annotations": [{"was_cancelled": false, "result": [
         {"type": "choices", "from_name": "animal", "value": {"choices": ["cat"]}}]}]}]
 
-JSON-MIN, one flat object an annotation:
+JSON-MIN, with one flat object per annotation:
 
     [{"id": 1, "image": "/data/upload/3/1a2b3c4d-a.jpg", "animal": {"choices": ["cat"]},
       "annotation_id": 7, "annotator": 1}]
@@ -27,7 +27,7 @@ from manylabel.images import has_image_ending
 
 _CHOICES: Final = "choices"
 _CHOICE: Final = "choice"
-"""What Label Studio's own templates call a control of choices."""
+"""The name of a control of choices in Label Studio's own templates."""
 _PLACE: Final = ("x", "y", "width", "height")
 _NOT_ANSWERS: Final = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
@@ -40,9 +40,9 @@ class Mark:
     """One label that an annotator gave.
 
     Args:
-        control: The labelling control it was given with: `from_name` in the export.
+        control: The labelling control that was used: `from_name` in the export.
         name: The label.
-        chosen: Whether it was chosen of a list; else it was given to a region.
+        chosen: True if the label is a choice from a list; False if it belongs to a region.
         box: The region, if it is an upright rectangle.
     """
 
@@ -55,11 +55,11 @@ class Mark:
 @final
 @dataclass(slots=True)
 class Task:
-    """One image with what each of its annotators said.
+    """One image with the labels from each of its annotators.
 
     Args:
-        place: Where it stands, for messages.
-        address: The image's path or URL, as the export has it.
+        place: The file and the position of the task in it, for messages.
+        address: The path or URL of the image, as it is in the export.
         answers: The marks of each annotation that was not cancelled.
     """
 
@@ -71,7 +71,7 @@ class Task:
 @final
 @dataclass(frozen=True)
 class Export:
-    """A file's tasks, and what was passed over, by a sentence each."""
+    """The tasks of a file, and counts of what was not read. Each count has a description."""
 
     tasks: list[Task]
     counts: Counter[str]
@@ -82,43 +82,44 @@ def read_export(file: Path, image_key: str | None, control: str | None) -> Expor
 
     Args:
         file: The JSON or JSON-MIN file.
-        image_key: The key of the image's path or URL; found by its value if it is not given.
-        control: The labelling control whose marks are taken; all, if it is not given.
+        image_key: The key of the path or URL of the image. If None, it is found by its value.
+        control: The labelling control whose marks are read. If None, all are read.
 
     Raises:
-        DataError: The file is no such list, an entry lacks a part, or nothing has that control.
+        DataError: The file is not a list of tasks, an entry lacks a part, or no annotation has the
+            control.
     """
     document = load_json(file)
     if not isinstance(document, list) or not document:
         raise DataError(
-            "The file does not hold a list of tasks.",
+            "The file does not contain a list of tasks.",
             where=str(file),
             fix="Give an export of Label Studio in its format JSON or JSON-MIN.",
         )
     items = list(listed_entries(document, "task", file))
     reader = _Reader(image_key, control)
     is_full = any("data" in item.values or "annotations" in item.values for item in items)
-    tasks = [reader.full(item) for item in items] if is_full else reader.flat(items)
+    tasks = [reader.read_full(item) for item in items] if is_full else reader.read_flat(items)
     if control is not None and control not in reader.controls:
         raise DataError(
-            f"No annotation is of a control {control!r}.",
+            f"No annotation belongs to a control {control!r}.",
             where=str(file),
-            fix=f"There are {', '.join(sorted(reader.controls)) or 'none'}.",
+            fix=f"The controls are: {', '.join(sorted(reader.controls)) or 'none'}.",
         )
     return Export(tasks, reader.counts)
 
 
 @dataclass
 class _Reader:
-    """Turns entries into tasks, and keeps account of what it passes over."""
+    """Turns entries into tasks, and counts what it does not read."""
 
     image_key: str | None
     control: str | None
     controls: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def full(self, entry: JsonEntry) -> Task:
-        """The task of a JSON export's entry."""
+    def read_full(self, entry: JsonEntry) -> Task:
+        """The task in an entry of a JSON export."""
         data = _object(entry, "data")
         task = Task(_where(entry), data.text(self._image_key(data)))
         for annotation in _objects(entry, "annotations"):
@@ -131,15 +132,15 @@ class _Reader:
             self.counts["Tasks with predictions, which are not read"] += 1
         return task
 
-    def flat(self, items: Sequence[JsonEntry]) -> list[Task]:
-        """The tasks of a JSON-MIN export, whose entries are annotations."""
+    def read_flat(self, items: Sequence[JsonEntry]) -> list[Task]:
+        """The tasks of a JSON-MIN export. Each of its entries is an annotation."""
         tasks: dict[int, Task] = {}
         for item in items:
             image_key = self._image_key(item)
             task = Task(_where(item), item.text(image_key))
             task = tasks.setdefault(item.integer("id"), task)
             if task.address != item.text(image_key):
-                raise item.unfit("id", f"an id of its own: {task.place} has another image")
+                raise item.unfit("id", f"a unique id: {task.place} has it with another image")
             task.answers.append(
                 [
                     mark
@@ -151,7 +152,7 @@ class _Reader:
         return list(tasks.values())
 
     def _image_key(self, data: JsonEntry) -> str:
-        """The key of the image's address: "image", or the first whose value looks like one."""
+        """The key of the image: "image", or the first key whose value looks like an image."""
         if self.image_key is not None:
             return self.image_key
         if "image" in data.values:
@@ -159,13 +160,15 @@ class _Reader:
         key = next((k for k, value in data.values.items() if _looks_like_image(value)), None)
         if key is None:
             raise DataError(
-                f"None of {', '.join(map(repr, data.values)) or 'no keys'} seems to be an image.",
+                "No key has the path or URL of an image; the keys are: "
+                f"{', '.join(map(repr, data.values)) or 'none'}.",
                 where=f"{data.file}, {data.place}",
-                fix="Say with image_column under which key the images are.",
+                fix="Name the key of the images with image_column.",
             )
         return key
 
-    def _takes(self, control: str) -> bool:
+    def _is_wanted(self, control: str) -> bool:
+        """Whether the marks of a control are read. The control is remembered for messages."""
         self.controls.add(control)
         return self.control in (None, control)
 
@@ -176,7 +179,7 @@ class _Reader:
             self.counts[f"Results of the kind {kind!r}, not read"] += 1
             return []
         control = result.text("from_name")
-        if not self._takes(control):
+        if not self._is_wanted(control):
             return []
         value = _object(result, "value")
         if kind == _CHOICES:
@@ -192,14 +195,15 @@ class _Reader:
         value = item.values[key]
         if isinstance(value, dict) and _CHOICES in value:
             names = _names(_object(item, key), _CHOICES)
-            return [Mark(key, name, chosen=True) for name in names] if self._takes(key) else []
+            wanted = self._is_wanted(key)
+            return [Mark(key, name, chosen=True) for name in names] if wanted else []
         if isinstance(value, str) and key == (self.control or _CHOICE):
             self.controls.add(key)
             return [Mark(key, item.text(key), chosen=True)]
         if isinstance(value, list) and value and all(map(_is_region, value)):
             regions = listed_entries(value, f"{item.place}.{key}", item.file)
-            takes = self._takes(key)
-            return [mark for region in regions if takes for mark in self._flat_region(key, region)]
+            wanted = self._is_wanted(key)
+            return [mark for region in regions if wanted for mark in self._flat_region(key, region)]
         self.counts[f"Values of the key {key!r}, not read"] += 1
         return []
 
@@ -213,7 +217,7 @@ class _Reader:
         names = _names(value, kind)
         sides = None if turned or value.values.get("rotation") else _sides(value)
         if sides is None:
-            self.counts["Regions that are no upright rectangles of the image, no boxes"] += 1
+            self.counts["Regions that are not upright rectangles, read without boxes"] += 1
             return [Mark(control, name, chosen=False) for name in names]
         return [Mark(control, name, chosen=False, box=Box(name, *sides)) for name in names]
 
@@ -226,7 +230,7 @@ def _object(entry: JsonEntry, key: str) -> JsonEntry:
     """The JSON object under a key."""
     value = entry.values.get(key)
     if not isinstance(value, dict):
-        raise _unfit(entry, key, "a JSON object")
+        raise _key_error(entry, key, "a JSON object")
     return JsonEntry(value, entry.file, f"{entry.place}.{key}")
 
 
@@ -234,7 +238,7 @@ def _objects(entry: JsonEntry, key: str) -> Iterator[JsonEntry]:
     """The JSON objects of the list under a key."""
     value = entry.values.get(key)
     if not isinstance(value, list):
-        raise _unfit(entry, key, "a list")
+        raise _key_error(entry, key, "a list")
     return listed_entries(value, f"{entry.place}.{key}", entry.file)
 
 
@@ -242,11 +246,11 @@ def _names(entry: JsonEntry, key: str) -> list[str]:
     """The names in the list under a key."""
     value = entry.values.get(key)
     if not isinstance(value, list) or not all(isinstance(n, str) and n.strip() for n in value):
-        raise _unfit(entry, key, "a list of labels")
+        raise _key_error(entry, key, "a list of labels")
     return [name.strip() for name in value]
 
 
-def _unfit(entry: JsonEntry, key: str, wanted: str) -> DataError:
+def _key_error(entry: JsonEntry, key: str, wanted: str) -> DataError:
     if key in entry.values:
         return entry.unfit(key, wanted)
     return DataError(
@@ -261,7 +265,7 @@ def _is_region(value: object) -> bool:
 
 
 def _sides(region: JsonEntry) -> tuple[float, float, float, float] | None:
-    """Left, top, right, bottom as fractions of the image; None if there is no such rectangle."""
+    """Left, top, right, bottom as fractions of the image; None if it is not a rectangle in it."""
     if not all(key in region.values for key in _PLACE):
         return None
     numbers = []
@@ -281,7 +285,7 @@ def _clip(fraction: float) -> float:
 
 
 def _looks_like_image(value: Any) -> bool:
-    """Whether a value ends as image files do, be it a path or a URL with a query."""
+    """Whether a value is a path or a URL with the ending of an image file."""
     if not isinstance(value, str):
         return False
     return has_image_ending(value) or has_image_ending(value.partition("?")[0])

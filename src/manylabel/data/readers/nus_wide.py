@@ -1,4 +1,4 @@
-"""NUS-WIDE as its makers release it: image lists, and a text file of 0 and 1 for each concept.
+"""NUS-WIDE in its original files: image lists, and a text file of 0 and 1 for each concept.
 
     NUS-WIDE/
         Concepts81.txt                      also found in ConceptsList
@@ -9,7 +9,7 @@
         NUS_WID_Tags/AllTags81.txt          Train_Tags81.txt, Test_Tags81.txt
 
 Source: T.-S. Chua et al., "NUS-WIDE: A Real-World Web Image Database from National University of
-Singapore", CIVR 2009, and the release that goes with it.
+Singapore", CIVR 2009, and the release of the data set.
 """
 
 from __future__ import annotations
@@ -60,24 +60,29 @@ def read_nus_wide(
     truth: Truth = "groundtruth",
     unlabelled: Unlabelled = "keep",
 ) -> Records:
-    """The images of NUS-WIDE's lists, in their order; labels in that of Concepts81.txt.
+    """The images of NUS-WIDE in the order of its lists. The labels are in that of Concepts81.txt.
 
-    The ground truth is what people decided on: 1 present, 0 absent, nothing unknown. The tags
-    are words that the photographs' owners chose; what they did not write counts as absent.
-    Splits are train and test. Images with a split's own files are read from these; without them,
-    from the lists of all images, and the two lists say the splits. Photographs that are listed
-    under several paths are one group, by the Flickr number in their names.
+    The ground truth comes from annotators: 1 is present and 0 is absent. The tags are words that
+    the owners of the photographs chose. A label that is not among the tags is absent. No target is
+    unknown.
+
+    The splits are train and test. If train and test have files of their own, these are read.
+    Otherwise the files of all images are read, and the two image lists give the splits. The number
+    of a photograph at Flickr is in its file name. If a photograph is listed under several paths,
+    these images are one group.
 
     Args:
-        path: The folder of the release, which holds ImageList.
-        images: The folder that the lists' paths start from, if it is not `Flickr` or `images`.
-        truth: Which files say what is present: Groundtruth, or NUS_WID_Tags.
-        unlabelled: What becomes of images that carry none of the 81 labels: kept with every label
-            absent, or dropped.
+        path: The folder of the release, which contains ImageList.
+        images: The folder that the paths in the lists are relative to, if it is not `Flickr` or
+            `images`.
+        truth: The files that give the labels: Groundtruth, or NUS_WID_Tags.
+        unlabelled: "keep" keeps images without any of the 81 labels, with all labels absent. "drop"
+            drops them.
 
     Raises:
         DataError: Files are missing or malformed; files that belong together differ in length;
-            an image twice with different labels; none of the images is found; no image left.
+            an image is listed twice with different labels; none of the images is found; no image
+            remains.
     """
     release = _Release(path, truth)
     names = release.concepts()
@@ -87,23 +92,23 @@ def read_nus_wide(
     listings = [
         replace(listing, images=[folder / key for key in listing.keys]) for listing in listings
     ]
-    joined = Records.of(labels, join(listings, group=_photo), str(path))
+    joined = Records.of(labels, join(listings, group=_flickr_number), str(path))
     labelled = (joined.targets == PRESENT).any(axis=1)
     records = joined if unlabelled == "keep" else joined.select(labelled)
     if not len(records):
         raise DataError(
-            "No image has a label, and such images are dropped.",
+            "No image has a label, and images without a label are dropped.",
             where=str(path),
-            fix="Give unlabelled=keep, or the whole of the files.",
+            fix="Set unlabelled to keep, or give the complete files.",
         )
     repeats = count_lines(listings) - len(joined)
-    fate = "kept, all labels absent" if unlabelled == "keep" else "dropped"
+    result = "kept with all labels absent" if unlabelled == "keep" else "dropped"
     notes = (
-        f"Labels are from {release.said(listings)}",
-        *note(f"Images without any of the labels, {fate}", int((~labelled).sum())),
-        *note("Images that are listed again with equal labels, left out", repeats),
-        *note("Images on neither the train list nor the test list", _unsplit(records)),
-        *note("Photographs under several paths, one group each", _several(records)),
+        f"Labels are from {release.describe(listings)}",
+        *note(f"Images without any of the labels, {result}", int((~labelled).sum())),
+        *note("Images that are listed again with the same labels, left out", repeats),
+        *note("Images in neither the train list nor the test list", _count_without_split(records)),
+        *note("Photographs under several paths, each one group", _count_repeated(records)),
     )
     return records.with_notes(*notes)
 
@@ -111,7 +116,7 @@ def read_nus_wide(
 @final
 @dataclass(frozen=True)
 class _Release:
-    """The files of the release, whichever of them are there."""
+    """The files of the release. Some of them may be missing."""
 
     path: Path
     truth: Truth
@@ -119,16 +124,16 @@ class _Release:
     def concepts(self) -> list[str]:
         """The names of the labels, in order."""
         for folder in (self.path, self.path / "ConceptsList"):
-            if (file := _file(folder, "Concepts81.txt")) is not None:
+            if (file := _find_file(folder, "Concepts81.txt")) is not None:
                 return [name for _, name in read_lines(file)]
         raise DataError(
-            "There is no Concepts81.txt, which names the labels.",
+            "The file with the names of the labels, Concepts81.txt, does not exist.",
             where=str(self.path),
-            fix="Put it there, or into the folder ConceptsList.",
+            fix="Put it into this folder or its folder ConceptsList.",
         )
 
     def listings(self, names: list[str]) -> list[Listing]:
-        """The images with their truth, as yet without their files."""
+        """The images with their truth. The places of their files are not filled in yet."""
         whole = self._list("Imagelist.txt")
         lists: dict[Split, Path] = {
             split: file for split, name in _LISTS.items() if (file := self._list(name))
@@ -145,14 +150,14 @@ class _Release:
             found = [splits[key][1] if key in splits else None for key in listing.keys]
             return [replace(listing, splits=found)]
         raise DataError(
-            f"The lists and the files of {self._folder().name} are not complete, neither for train "
-            "and test nor for all images.",
+            f"ImageList and {self._folder().name} do not have all files that are needed, neither "
+            "for train and test nor for all images.",
             where=str(self.path),
-            fix=self._wanted(),
+            fix=self._describe_needed(),
         )
 
-    def said(self, listings: list[Listing]) -> str:
-        """What was read, for the notes."""
+    def describe(self, listings: list[Listing]) -> str:
+        """The files that were read, for the notes."""
         files = " and ".join(listing.file.name for listing in listings)
         return f"{self._folder().name}, images from {files}"
 
@@ -160,14 +165,14 @@ class _Release:
         return self.path / ("Groundtruth" if self.truth == "groundtruth" else "NUS_WID_Tags")
 
     def _list(self, name: str) -> Path | None:
-        return _file(self.path / "ImageList", name)
+        return _find_file(self.path / "ImageList", name)
 
     def _tags(self, split: Split | None) -> Path | None:
         name = "AllTags81.txt" if split is None else f"{split.title()}_Tags81.txt"
-        return _file(self._folder(), name)
+        return _find_file(self._folder(), name)
 
     def _label_files(self, split: Split | None) -> dict[str, Path]:
-        """The files of the ground truth by concept; none, if there are none."""
+        """The files of the ground truth by concept. Empty if there are none."""
         folder = self._folder() / ("AllLabels" if split is None else "TrainTestLabels")
         ending = ".txt" if split is None else f"_{split.title()}.txt"
         files = sorted(folder.glob(f"Labels_*{ending}"))
@@ -179,7 +184,7 @@ class _Release:
         return bool(self._label_files(split))
 
     def _listing(self, file: Path, names: list[str], split: Split | None) -> Listing:
-        """The images of one list, with the truth of the same split; None: of all images."""
+        """The images of one list with their truth. Split None stands for all images."""
         lines = read_lines(file)
         keys = [as_key(line) for _, line in lines]
         if self.truth == "tags":
@@ -199,13 +204,13 @@ class _Release:
         self, listed: Path, count: int, names: list[str], split: Split | None
     ) -> NDArray[np.int8]:
         file = self._tags(split)
-        assert file is not None, "asked for only where it is there"
+        assert file is not None, "called only if the file exists"
         values = _read_flags(file)
         if values.shape[1] != len(names):
             raise DataError(
-                f"The lines have {values.shape[1]} numbers, and there are {len(names)} labels.",
+                f"Each line has {values.shape[1]} numbers, but there are {len(names)} labels.",
                 where=f"{file} and Concepts81.txt",
-                fix="Fetch both files again.",
+                fix="Download both files again.",
             )
         require_equal_counts({listed: count, file: len(values)})
         return values
@@ -220,15 +225,15 @@ class _Release:
             values = _read_flags(files[name])
             if values.shape[1] != 1:
                 raise DataError(
-                    f"The lines have {values.shape[1]} numbers, not one.",
+                    f"Each line has {values.shape[1]} numbers instead of one.",
                     where=str(files[name]),
-                    fix="Fetch the file again.",
+                    fix="Download the file again.",
                 )
             require_equal_counts({listed: count, files[name]: len(values)})
             targets[:, column] = values[:, 0]
         return targets
 
-    def _wanted(self) -> str:
+    def _describe_needed(self) -> str:
         if self.truth == "tags":
             truth = ("Train_Tags81.txt and Test_Tags81.txt", "AllTags81.txt")
         else:
@@ -239,8 +244,11 @@ class _Release:
         )
 
 
-def _file(folder: Path, name: str) -> Path | None:
-    """The file of that name, in capitals or not: copies of the release differ in them."""
+def _find_file(folder: Path, name: str) -> Path | None:
+    """The file with this name; None if there is none.
+
+    Upper and lower case are the same, because copies of the release differ in case.
+    """
     if not folder.is_dir():
         return None
     found = sorted(file for file in folder.iterdir() if file.name.lower() == name.lower())
@@ -253,9 +261,9 @@ def _read_flags(file: Path) -> NDArray[np.int8]:
     if (values < 0).any():
         line = int(np.flatnonzero((values < 0).any(axis=1))[0])
         raise DataError(
-            "The file holds -1, and NUS-WIDE knows 0 and 1 only.",
+            "The line contains -1, but NUS-WIDE has only 0 and 1.",
             where=f"{file}, line {read_lines(file)[line][0]}",
-            fix="Fetch the file again.",
+            fix="Download the file again.",
         )
     return values
 
@@ -266,16 +274,16 @@ def _require_same_concepts(names: list[str], files: Mapping[str, Path], path: Pa
     if not missing and not extra:
         return
     what = [f"has no file for {', '.join(missing[:5])}"] if missing else []
-    what += [f"has files for {', '.join(extra[:5])}, which the list does not name"] if extra else []
+    what += [f"has files for {', '.join(extra[:5])}, which are not in the list"] if extra else []
     raise DataError(
-        f"Of {len(names)} concepts, Groundtruth {' and '.join(what)}.",
+        f"Groundtruth does not fit the list of {len(names)} concepts: it {' and '.join(what)}.",
         where=f"{path}, Concepts81.txt and Groundtruth",
-        fix="Give a file Labels_<concept> for each line of Concepts81.txt, and no others.",
+        fix="Give one file Labels_<concept> for each line of Concepts81.txt, and no other files.",
     )
 
 
 def _splits(lists: Mapping[Split, Path]) -> dict[str, tuple[str, Split]]:
-    """For each image of the train and test lists: where it stands, and its split."""
+    """For each image of the train and test lists: its file and line, and its split."""
     splits: dict[str, tuple[str, Split]] = {}
     for split, file in lists.items():
         for number, line in read_lines(file):
@@ -285,7 +293,7 @@ def _splits(lists: Mapping[Split, Path]) -> dict[str, tuple[str, Split]]:
                 raise DataError(
                     f"The image {as_key(line)!r} is in two splits, {earlier} and {split}.",
                     where=f"{where} and {here}",
-                    fix="Take it off one list.",
+                    fix="Remove it from one list.",
                 )
     return splits
 
@@ -297,21 +305,25 @@ def _require_listed(
     if missing:
         key = min(missing)
         raise DataError(
-            f"{len(missing):,} images are on the list of a split and not on that of all images, "
-            f"{key!r} among them.",
+            f"{len(missing):,} images are in the list of a split but not in the list of all "
+            f"images, for example {key!r}.",
             where=f"{splits[key][0]} and {whole}",
-            fix="Fetch the lists again; one may have been cut short.",
+            fix="Download the lists again: one may be incomplete.",
         )
 
 
 def _require_sum(whole: Path, listings: list[Listing]) -> None:
-    """The list of all images, which is not needed, has as many as train and test together."""
+    """Refuse a list of all images whose length is not that of train and test together.
+
+    The list is not needed. A wrong length shows that a file is incomplete.
+    """
     total, parts = len(read_lines(whole)), [len(listing.keys) for listing in listings]
     if total != sum(parts):
         raise DataError(
-            f"The list of all images has {total:,} and the others {' + '.join(map(str, parts))}.",
+            f"The list of all images has {total:,} images, but the other lists have "
+            f"{' + '.join(map(str, parts))}.",
             where=" and ".join(map(str, (whole, *(listing.file for listing in listings)))),
-            fix="Fetch the lists again, or remove that of all images.",
+            fix="Download the lists again, or remove the list of all images.",
         )
 
 
@@ -321,19 +333,19 @@ def _images_folder(listings: list[Listing], images: Path | None, path: Path) -> 
     return choose_folder(places, keys, listings[0].file)
 
 
-def _photo(key: str) -> str | None:
-    """The photograph's number at Flickr, where the file's name has it."""
+def _flickr_number(key: str) -> str | None:
+    """The number of the photograph at Flickr, if the file name has it; else None."""
     match = _PHOTO.fullmatch(key)
     return match[1] if match else None
 
 
-def _unsplit(records: Records) -> int:
-    """How many images have no split, where others have."""
+def _count_without_split(records: Records) -> int:
+    """The number of images without a split; 0 if no image has a split."""
     count = int((records.splits == NO_SPLIT).sum())
     return count if count < len(records) else 0
 
 
-def _several(records: Records) -> int:
-    """How many photographs lie under several paths."""
+def _count_repeated(records: Records) -> int:
+    """The number of photographs that are listed under several paths."""
     counts = Counter(group for group in records.groups or () if group is not None)
     return sum(count > 1 for count in counts.values())

@@ -34,7 +34,7 @@ class Part:
 
     Args:
         file: The file.
-        word: What stands for the split in its name: "train", "validation", "val", "test".
+        word: The word for the split in the name of the file: "train", "validation", "val", "test".
         ids: The ImageIDs, in the order of their first rows.
         image: int32 [R]: the position of each row's image in `ids`.
         label: int32 [R]: the number of each row's LabelName.
@@ -50,11 +50,15 @@ class Part:
 
     @property
     def split(self) -> Split | None:
-        """The split that the file's name says."""
+        """The split that the name of the file gives."""
         return split_of(self.word)
 
     def images_with(self, columns: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The images that have a row of a wanted label, in order."""
+        """The images that have a row of a wanted label, in order: positions in `ids`.
+
+        Args:
+            columns: The column of each label, -1 for a label that is not wanted.
+        """
         return np.unique(self.image[columns[self.label] >= 0])
 
     def fill(
@@ -63,12 +67,15 @@ class Part:
         images: NDArray[np.int32],
         columns: NDArray[np.int64],
     ) -> int:
-        """Write what people verified into `targets`; gives how many were verified both ways.
+        """Write the verified labels into `targets`.
 
         Args:
-            targets: int8 [N, C] of `images`, all unknown, rows one after the other in memory.
-            images: Those that `images_with` gives.
-            columns: The column of each label, -1 for none.
+            targets: int8 [N, C] of `images`, all unknown, C-contiguous.
+            images: The images that `images_with` returns.
+            columns: The column of each label, -1 for a label that is not wanted.
+
+        Returns:
+            The number of targets that were verified both as present and as absent.
         """
         wanted = columns[self.label] >= 0
         rows = np.searchsorted(images, self.image[wanted])
@@ -83,26 +90,32 @@ class Part:
         return len(both)
 
 
-def locate(path: Path) -> tuple[Path, list[Path]]:
-    """The root of the data set, and its files of verified labels: train, val, test, others."""
+def find_verified(path: Path) -> tuple[Path, list[Path]]:
+    """The root folder of the data set, and its files of verified labels: train, val, test, others.
+
+    Raises:
+        DataError: There are no such files, or a split has several.
+    """
     if not path.is_dir():
         home = path.parent
         return (home.parent if home.name in _FOLDERS else home), [path]
     files = verified_files(path)
     if not files:
         raise DataError(
-            "There is no *-annotations-human-imagelabels*.csv, here or in 'annotations'.",
+            "There is no *-annotations-human-imagelabels*.csv in the folder or in its folder "
+            "'annotations'.",
             where=str(path),
-            fix="Give the folder that holds the verified image-level labels.",
+            fix="Give the folder that contains the verified image-level labels.",
         )
     first: dict[Split, Path] = {}
     for file in files:
         split = split_of(_word(file))
         if split and first.setdefault(split, file) != file:
             raise DataError(
-                f"Two files are of the split {split}.",
+                f"Two files belong to the split {split}.",
                 where=f"{first[split]} and {file}",
-                fix="Move one of them away: those of all labels and of the boxable ones overlap.",
+                fix="Move one of them to another folder. The file of boxable labels repeats rows "
+                "of the file of all labels.",
             )
     return path, sorted(files, key=_rank)
 
@@ -113,13 +126,13 @@ def _rank(file: Path) -> int:
 
 
 def _word(file: Path) -> str:
-    """What stands for the split in the name of a file of verified labels."""
+    """The word for the split in the name of a file of verified labels; empty if there is none."""
     match = _VERIFIED.fullmatch(file.name)
     return match[1] if match else ""
 
 
 def is_verified(file: Path) -> bool:
-    """Whether the name is that of a file of verified labels."""
+    """Whether a file has the name of a file of verified labels."""
     return _VERIFIED.fullmatch(file.name) is not None
 
 
@@ -129,12 +142,16 @@ def verified_files(root: Path) -> list[Path]:
 
 
 def files_in(root: Path, pattern: str) -> list[Path]:
-    """The files of that name in the folders that CSV files may lie in."""
+    """The files that match the pattern, in all folders that CSV files may be in."""
     return [file for folder in _FOLDERS for file in sorted((root / folder).glob(pattern))]
 
 
 def read_trainable(root: Path) -> list[str] | None:
-    """The LabelNames that labels are restricted to, or None."""
+    """The LabelNames that the labels are limited to; None if there is no such file.
+
+    Raises:
+        DataError: There are several such files, or a file has a label twice.
+    """
     files = files_in(root, "*classes-trainable*.txt")
     if not files:
         return None
@@ -142,13 +159,13 @@ def read_trainable(root: Path) -> list[str] | None:
         raise DataError(
             "There are two files of trainable labels.",
             where=f"{files[0]} and {files[1]}",
-            fix="Move one of them away.",
+            fix="Move one of them to another folder.",
         )
     lines: dict[str, int] = {}
     for line, mid in read_lines(files[0]):
         if lines.setdefault(mid, line) != line:
             raise DataError(
-                f"The label {mid!r} stands in two lines.",
+                f"The label {mid!r} is in two lines.",
                 where=f"{files[0]}, lines {lines[mid]} and {line}",
                 fix="Remove one of them.",
             )
@@ -156,19 +173,27 @@ def read_trainable(root: Path) -> list[str] | None:
 
 
 def read_verified(file: Path, mids: dict[str, int]) -> Part:
-    """The rows of a file; LabelNames that are new are added to `mids`, which numbers them."""
+    """The rows of a file of verified labels.
+
+    Args:
+        file: The CSV file.
+        mids: The number of each LabelName. New LabelNames are added to it.
+
+    Raises:
+        DataError: The file is malformed, incomplete or empty.
+    """
     ids: dict[str, int] = {}
     image, label, target = array("i"), array("i"), array("b")
     for line, (name, mid, confidence) in _verified_rows(file):
         if confidence not in _TARGETS:
             raise DataError(
-                f"The confidence is {shorten(confidence)}, neither 1 nor 0.",
+                f"The confidence is {shorten(confidence)}, not 1 or 0.",
                 where=f"{file}, line {line}",
-                fix="Give the labels that people verified; those of machines have other values.",
+                fix="Give the labels that people verified. Labels from machines have other values.",
             )
         if not mid or (name not in ids and not _is_id(name)):
             raise DataError(
-                f"ImageID {shorten(name)} or LabelName {shorten(mid)} cannot be one.",
+                f"The ImageID {shorten(name)} or the LabelName {shorten(mid)} is not valid.",
                 where=f"{file}, line {line}",
                 fix="Correct or remove the row.",
             )
@@ -177,7 +202,7 @@ def read_verified(file: Path, mids: dict[str, int]) -> Part:
         target.append(_TARGETS[confidence])
     if not ids:
         raise DataError(
-            "The file has no rows.", where=str(file), fix="Fetch it again; it is cut short."
+            "The file has no rows.", where=str(file), fix="Download it again: it is incomplete."
         )
     return Part(
         file,
@@ -190,41 +215,42 @@ def read_verified(file: Path, mids: dict[str, int]) -> Part:
 
 
 def _is_id(name: str) -> bool:
-    """Whether an image's file can be called so."""
+    """Whether the file of an image can have this name."""
     return bool(name) and not set(name) & set("/\\\0")
 
 
 def _verified_rows(file: Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
-    """Each row's line with its ImageID, LabelName and Confidence."""
+    """For each row, its line number, and its ImageID, LabelName and Confidence."""
     rows = _csv_rows(file)
     line, header = next(rows, (1, []))
     missing = [name for name in _COLUMNS if name not in header]
     if missing:
         raise DataError(
-            f"The header lacks {', '.join(missing)}.",
+            f"The header does not have {', '.join(missing)}.",
             where=f"{file}, line {line}",
-            fix="Give the file as it is released: ImageID,Source,LabelName,Confidence.",
+            fix="Give the original file, whose header is ImageID,Source,LabelName,Confidence.",
         )
     pick = itemgetter(*(header.index(name) for name in _COLUMNS))
     for line, cells in rows:
         if len(cells) != len(header):
             raise DataError(
-                f"The row has {len(cells)} cells and the header {len(header)}.",
+                f"The row has {len(cells)} cells, but the header has {len(header)}.",
                 where=f"{file}, line {line}",
-                fix="Fetch the file again; it may be cut short.",
+                fix="Download the file again: it may be incomplete.",
             )
         yield line, pick(cells)
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows that hold anything, each with its line; read as they are asked for.
+    """The rows that are not empty, each with its line number.
 
-    The file of the training images has tens of millions of rows: it is never held whole.
+    Rows are read one by one: the file of the training images has tens of millions of them.
     """
     line = 1
     try:
         with read_errors(file), file.open(encoding="utf-8-sig", newline="") as stream:
-            # Strict: a quote that is never closed would swallow the rest of the file as one cell.
+            # Strict: otherwise a quote without its end makes one cell of the whole rest of the
+            # file.
             reader = csv.reader(stream, strict=True)
             for cells in reader:
                 line = reader.line_num
@@ -234,15 +260,22 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(
             f"The file cannot be read as CSV: {error}.",
             where=f"{file}, after line {line}",
-            fix="Fetch it again.",
+            fix="Download it again.",
         ) from None
 
 
 def name_labels(root: Path, wanted: Sequence[str]) -> tuple[list[str], int]:
-    """What the labels are called, and how many have no name of their own.
+    """The names of the labels, and the number of labels without a DisplayName.
 
-    Whether a name repeats is judged among all that are described, so that a label is called the
-    same in every selection.
+    If several described labels have the same name, the LabelName is added to it. All described
+    labels count here, wanted or not. So the name of a label does not depend on the wanted labels.
+
+    Args:
+        root: The root folder of the data set.
+        wanted: The LabelNames.
+
+    Raises:
+        DataError: A file of descriptions is malformed.
     """
     described: dict[str, str] = {}
     for file in files_in(root, "*class-descriptions*.csv"):
@@ -257,14 +290,14 @@ def name_labels(root: Path, wanted: Sequence[str]) -> tuple[list[str], int]:
 
 
 def _read_descriptions(file: Path) -> Iterator[tuple[str, str]]:
-    """Each LabelName with its DisplayName; the header that some versions have is passed over."""
+    """Each LabelName with its DisplayName. Some versions have a header, which is skipped."""
     for line, cells in _csv_rows(file):
         words = [cell.strip() for cell in cells]
         if len(words) != 2 or not all(words):
             raise DataError(
                 "The row is not a LabelName and a DisplayName.",
                 where=f"{file}, line {line}",
-                fix="Fetch the file again, or correct the row.",
+                fix="Download the file again, or correct the row.",
             )
         if words != ["LabelName", "DisplayName"]:
             yield words[0], words[1]

@@ -3,10 +3,10 @@
     PA-100K/
         annotation.mat                 attributes, {train,val,test}_images_name, {...}_label
         train.csv val.csv test.csv     or these: Image, and a column for each attribute
-        data/000001.jpg                or in release_data/release_data, as it is unpacked
+        data/000001.jpg                or in release_data/release_data, as the archive unpacks
 
 Source: Liu et al., HydraPlus-Net: Attentive Deep Features for Pedestrian Analysis, ICCV 2017, and
-its release.
+the release of the data set.
 """
 
 from __future__ import annotations
@@ -47,32 +47,33 @@ _TARGETS: Final = {"0": ABSENT, "1": PRESENT}
 
 
 def find_pa100k(path: Path) -> Path | None:
-    """`path`, if it is PA-100K's MATLAB file or a folder with it or with its tables; else None."""
+    """`path`, if it is PA-100K's MATLAB file, or a folder with it or the tables; else None."""
     if not path.is_dir():
         return path if path.name == "annotation.mat" else None
     if any((path / name).is_file() for name in _MAT):
         return path
-    # Tables of these names are common: only with a folder of the images' name are they PA-100K's.
-    placed = any((path / name).is_dir() for name in ("data", "release_data"))
-    return path if placed and len(_tables(path)) == len(SPLITS) else None
+    # Tables with these names are common. They are PA-100K's only beside its folder of images.
+    has_images = any((path / name).is_dir() for name in ("data", "release_data"))
+    return path if has_images and len(_tables(path)) == len(SPLITS) else None
 
 
 def read_pa100k(path: Path, *, images: Path | None = None) -> Records:
-    """The pedestrians of PA-100K; labels in the order of its list of attributes.
+    """The pedestrians of PA-100K. The labels are in the order of its list of attributes.
 
-    1 is present, 0 absent; nothing is unknown and nothing dropped. Splits are train, val and test
-    as they are given. The MATLAB file is read if it is there, else the three tables.
+    1 is present and 0 is absent. No target is unknown, and no image is dropped. The splits train,
+    val and test are those of the data set. The MATLAB file is read if it exists, else the three
+    tables.
 
     Args:
         path: The folder, or the MATLAB file.
         images: The folder of the images.
 
     Raises:
-        DataError: A file is malformed or cut short, or lacks a part; names and labels differ in
-            number; an image stands twice; no image is found.
-        MissingExtraError: The MATLAB file is to be read and scipy is not installed.
+        DataError: A file is malformed or incomplete, or lacks a part; the numbers of names and
+            labels differ; an image is listed twice; no image is found.
+        MissingExtraError: The MATLAB file must be read, but scipy is not installed.
     """
-    root, mat = _locate(path)
+    root, mat = _find_mat(path)
     parts = _read_tables(root) if mat is None else _read_mat(mat)
     require_distinct((key, f"{part.file}, {part.split}") for part in parts for key in part.keys)
     places = [root / name for name in _IMAGES] if images is None else [images]
@@ -98,8 +99,8 @@ class _Part:
     targets: NDArray[np.int8]
 
 
-def _locate(path: Path) -> tuple[Path, Path | None]:
-    """The root of the data set and its MATLAB file, if it has one."""
+def _find_mat(path: Path) -> tuple[Path, Path | None]:
+    """The root folder of the data set and its MATLAB file, if it has one."""
     if not path.is_dir():
         home = path.parent
         return (home.parent if home.name == "annotation" else home), path
@@ -107,7 +108,7 @@ def _locate(path: Path) -> tuple[Path, Path | None]:
 
 
 def _tables(root: Path) -> dict[Split, Path]:
-    """The tables that are there, by their splits."""
+    """The tables that exist, by their splits."""
     files: dict[Split, Path] = {split: root / f"{split}.csv" for split in SPLITS}
     return {split: file for split, file in files.items() if file.is_file()}
 
@@ -116,72 +117,72 @@ def _read_mat(file: Path) -> list[_Part]:
     variables = _load(file)
     names = _texts(variables, "attributes", file)
     labels = LabelSpace(names, where=f"{file}, variable attributes")
-    return [_part_of_mat(variables, split, labels, file) for split in SPLITS]
+    return [_read_mat_split(variables, split, labels, file) for split in SPLITS]
 
 
-def _part_of_mat(
+def _read_mat_split(
     variables: Mapping[str, Any], split: Split, labels: LabelSpace, file: Path
 ) -> _Part:
     keys = [as_key(name) for name in _texts(variables, f"{split}_images_name", file)]
     name = f"{split}_label"
     targets = _numbers(variables[name])
     if targets is None or not np.isin(targets, (ABSENT, PRESENT)).all():
-        raise _unfit(file, name, "holds something else than 0 and 1")
+        raise _variable_error(file, name, "has values other than 0 and 1")
     if targets.shape != (len(keys), len(labels)):
-        raise _unfit(
+        raise _variable_error(
             file,
             name,
-            f"is of {' x '.join(map(str, targets.shape))}, not {len(keys)} images x {len(labels)} "
-            "attributes",
+            f"has the shape {' x '.join(map(str, targets.shape))}, not {len(keys)} images x "
+            f"{len(labels)} attributes",
         )
     return _Part(file, split, labels, keys, targets.astype(np.int8))
 
 
 def _load(file: Path) -> Mapping[str, Any]:
-    """The variables of the MATLAB file, as lists within lists."""
+    """The variables of the MATLAB file as nested lists."""
     wanted = ["attributes", *(f"{s}_{what}" for s in SPLITS for what in ("images_name", "label"))]
     variables = load_mat(file, wanted)
     for name in wanted:
         if name not in variables:
-            raise _unfit(file, name, "is missing")
+            raise _variable_error(file, name, "is missing")
     return variables
 
 
 def _texts(variables: Mapping[str, Any], name: str, file: Path) -> list[str]:
-    """The texts of a cell array [N, 1] or [1, N], a list of lists."""
+    """The texts of a cell array [N, 1] or [1, N], which is a list of lists."""
     value = variables[name]
     rows = value if isinstance(value, list) else []
     cells = [cell for row in rows for cell in (row if isinstance(row, list) else [row])]
     if not cells:
-        raise _unfit(file, name, "is empty")
+        raise _variable_error(file, name, "is empty")
     texts = [_text(cell) for cell in cells]
     known = [text for text in texts if text]
     if len(known) < len(texts):
-        raise _unfit(file, name, "holds something else than texts")
+        raise _variable_error(file, name, "has values that are not texts")
     return known
 
 
 def _text(cell: Any) -> str | None:
-    """The one text in lists of one element within one another, if that is what `cell` is."""
+    """The text in a cell, which may be nested in lists of one element; None if it is not a text."""
     while isinstance(cell, list) and len(cell) == 1:
         cell = cell[0]
     return cell.strip() if isinstance(cell, str) else None
 
 
 def _numbers(value: Any) -> NDArray[Any] | None:
-    """The array that lists within lists are, if they hold numbers alone."""
+    """The array of nested lists, if they contain only numbers; else None."""
     try:
         array = np.array(value)
-    except (ValueError, OverflowError):  # rows of different lengths; deeper than arrays can be
+    except (ValueError, OverflowError):  # Rows differ in length, or the nesting is too deep.
         return None
     return array if array.dtype.kind in "buif" else None
 
 
-def _unfit(file: Path, name: str, what: str) -> DataError:
+def _variable_error(file: Path, name: str, what: str) -> DataError:
     return DataError(
         f"The variable {name!r} {what}.",
         where=str(file),
-        fix="Give annotation.mat as PA-100K is released.",
+        fix="Give the original annotation.mat of PA-100K.",
     )
 
 
@@ -189,9 +190,9 @@ def _read_tables(root: Path) -> list[_Part]:
     tables = _tables(root)
     if not tables:
         raise DataError(
-            "There is neither annotation.mat nor train.csv, val.csv or test.csv.",
+            "The folder has neither annotation.mat nor train.csv, val.csv or test.csv.",
             where=str(root),
-            fix="Give the folder of PA-100K that holds them.",
+            fix="Give the folder of PA-100K that contains them.",
         )
     parts = [_read_table(file, split) for split, file in tables.items()]
     require_same_labels([(part.file, part.labels) for part in parts])
@@ -202,7 +203,9 @@ def _read_table(file: Path, split: Split) -> _Part:
     rows = _rows(file)
     if len(rows) < 2:
         raise DataError(
-            "The table lists no images.", where=str(file), fix="Fetch it again; it is cut short."
+            "The table lists no images.",
+            where=str(file),
+            fix="Download it again: it is incomplete.",
         )
     (line, header), *rows = rows
     labels = LabelSpace(header[1:], where=f"{file}, line {line}")
@@ -215,24 +218,26 @@ def _read_table(file: Path, split: Split) -> _Part:
 def _check_row(cells: Sequence[str], header: Sequence[str], where: str) -> None:
     if len(cells) != len(header):
         raise DataError(
-            f"The row has {len(cells)} cells and the header {len(header)}.",
+            f"The row has {len(cells)} cells, but the header has {len(header)}.",
             where=where,
-            fix="Fetch the table again; it may be cut short.",
+            fix="Download the table again: it may be incomplete.",
         )
     if not cells[0]:
-        raise DataError("The row names no image.", where=where, fix="Begin it with the file name.")
+        fix = "Begin the row with the file name of the image."
+        raise DataError("The row has no image.", where=where, fix=fix)
     for name, cell in zip(header[1:], cells[1:], strict=True):
         if cell not in _TARGETS:
             raise DataError(
-                f"{name!r} is {shorten(cell)}, neither 1 nor 0.",
+                f"The value of {name!r} is {shorten(cell)}, not 1 or 0.",
                 where=where,
-                fix="Correct it. A table with unknown labels is read with --format table.",
+                fix="Correct the value. If the table has unknown labels, read it with --format "
+                "table.",
             )
 
 
 def _rows(file: Path) -> list[tuple[int, list[str]]]:
-    """The rows that hold anything, each with its line."""
-    # Strict: a quote that is never closed would swallow the rest of the file as one cell.
+    """The rows that are not empty, each with its line number."""
+    # Strict: otherwise a quote without its end makes one cell of the whole rest of the file.
     reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
     try:
         return [(reader.line_num, [c.strip() for c in cells]) for cells in reader if cells]
@@ -240,5 +245,5 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
         raise DataError(
             f"The row cannot be read: {error}.",
             where=f"{file}, line {reader.line_num}",
-            fix="Fetch the table again.",
+            fix="Download the table again.",
         ) from None

@@ -1,14 +1,14 @@
-"""A table in a Parquet file: one image a row, with the columns of a CSV table.
+"""A table in a Parquet file: one row per image, with the columns of a CSV table.
 
-    image      the image's path
+    image      the path of the image
     labels     list of texts: the labels that are present; all others are absent
-    unknown    list of texts: the labels whose target is not known
+    unknown    list of texts: the labels whose target is unknown
     boxes      list of (label, left, top, right, bottom), sides in fractions 0..1
     split, group, mask, image_key      texts
 
-All but the first two may be left out.
+Only the first two columns are required.
 
-Instead of `labels` each label may have a column of true and false, or of 1, 0, -1 and nulls.
+Instead of `labels`, each label may have a column of true and false, or of 1, 0, -1 and nulls.
 
 Source: https://parquet.apache.org/docs/file-format
 """
@@ -40,13 +40,14 @@ from manylabel.labels import LabelSpace
 ENDING: Final = ".parquet"
 BOXES_NAME: Final = "boxes"
 METADATA: Final = b"manylabel"
-"""Key of the file's metadata that lists all labels in order, as JSON: {"labels": [...]}."""
+"""The key in the metadata of the file. Its value is JSON with all labels in order:
+{"labels": [...]}."""
 
 
 def find_parquet(path: Path) -> Path | None:
-    """The Parquet file that `path` is, or the only one in that folder; else None.
+    """`path`, if it is a Parquet file, or the only such file in the folder `path`; else None.
 
-    Several in one folder are a Hugging Face data set.
+    A folder with several Parquet files is a Hugging Face data set.
     """
     if not path.is_dir():
         return path if path.suffix.lower() == ENDING else None
@@ -63,26 +64,27 @@ def read_parquet(
     label_delimiter: str | None = None,
     split_column: str | None = None,
 ) -> Records:
-    """The rows of a Parquet file; labels in the order that the file gives, else alphabetical.
+    """The rows of a Parquet file. The labels are in the order of the file, else alphabetical.
 
-    Columns that are not named here are found by their names, as those of a CSV table are. In a
-    column of lists (or of texts with a delimiter) the labels named are present, those of `unknown`
-    unknown, all others absent. In a column of its own a label is present where it is 1 or true,
-    absent where 0 or false, unknown where -1 or null. Rows of one key that say the same are merged.
+    Columns that are not named here are found by their names, as in a CSV table. In a column of
+    lists (or of texts with a delimiter), the listed labels are present, those in `unknown` are
+    unknown, and all others are absent. If a label has its own column, 1 or true means present, 0 or
+    false means absent, and -1 or null means unknown. Rows with one key and the same values are
+    merged.
 
     Args:
         path: The file.
-        images: The folder that image paths start from, if it is not the file's. Masks always
-            start from the file's.
+        images: The folder that image paths are relative to, if it is not the folder of the file.
+            Paths of masks are always relative to the folder of the file.
         image_column: Name of the column of image paths.
-        label_column: Name of the column that holds all of a row's labels.
-        label_delimiter: What stands between two labels, where that column holds texts.
+        label_column: Name of the column that holds all labels of a row.
+        label_delimiter: The separator between two labels, if that column holds texts.
         split_column: Name of the column of splits: train, val, valid, validation, test or null.
 
     Raises:
         DataError: The file is missing, damaged or without rows; none of the first images is found;
-            a column that was named is not there or holds something else; a value is no target or
-            no split; rows contradict one another.
+            a named column does not exist or has values of another kind; a value is not a target or
+            not a split; rows of one image differ.
         MissingExtraError: pyarrow is not installed.
     """
     table = _load(path)
@@ -91,7 +93,7 @@ def read_parquet(
     )
     labels = _labels(table, columns, path, label_delimiter)
     root = path.parent if images is None else images
-    record_of = _rows(table, columns, labels, path, root)
+    record_of = _row_reader(table, columns, labels, path, root)
     items = merge_rows(
         table.num_rows, record_of, lambda one, two: f"{path}, rows {one + 1} and {two + 1}"
     )
@@ -102,9 +104,9 @@ def read_parquet(
     used = columns.taken() | labels.columns | {boxes_column(table)}
     ignored = [repr(name) for i, name in enumerate(table.column_names) if i not in used]
     if ignored:
-        notes.append(f"Columns that are ignored: {', '.join(ignored)}")
+        notes.append(f"Ignored columns: {', '.join(ignored)}")
     if repeated := table.num_rows - len(records):
-        notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
+        notes.append(f"Rows that repeat another row, merged with it: {repeated:,}")
     return records.with_notes(*notes)
 
 
@@ -116,12 +118,12 @@ def _labels(table: Any, columns: Columns, path: Path, delimiter: str | None) -> 
         columns.label,
         str(path),
         delimiter=delimiter,
-        declared=_said_labels(table.schema.metadata, path),
+        declared=_declared_labels(table.schema.metadata, path),
     )
 
 
 def _load(path: Path) -> Any:
-    """The whole table, every value checked."""
+    """The whole table. Every value is checked."""
     pyarrow, parquet = parquet_module(str(path))
     try:
         table = parquet.read_table(path, page_checksum_verification=True, partitioning=None)
@@ -135,7 +137,7 @@ def _load(path: Path) -> Any:
         raise DataError(
             f"The Parquet file cannot be read: {reason(error)}.",
             where=str(path),
-            fix="Fetch or write it again; it may have been cut short.",
+            fix="Download or write it again: it may be incomplete.",
         ) from None
     if table.num_rows == 0 or table.num_columns == 0:
         raise DataError("The table has no rows.", where=str(path), fix="Give a row for each image.")
@@ -143,38 +145,38 @@ def _load(path: Path) -> Any:
 
 
 def _read_names(fields: Iterable[Any]) -> None:
-    """Read the names of columns and of their parts: those that are no UTF-8 fail, now."""
+    """Read the names of columns and of their parts. A name that is not UTF-8 raises an error."""
     for field in fields:
         _ = field.name
         _read_names(field.type.field(i) for i in range(field.type.num_fields))
 
 
-def _said_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str] | None:
-    """The labels in order, from the metadata that manylabel writes; None if there are none.
+def _declared_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str] | None:
+    """The labels in order, from the metadata that manylabel writes; None without such metadata.
 
     Raises:
-        DataError: They cannot be read.
+        DataError: The metadata cannot be read.
     """
     content = (metadata or {}).get(METADATA)
     if content is None:
         return None
     try:
-        said = json.loads(content)["labels"]
+        labels = json.loads(content)["labels"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        said = None
-    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        labels = None
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
         raise DataError(
             "The metadata 'manylabel' of the file is damaged.",
             where=str(path),
             fix="Write the file again, or remove this metadata.",
         )
-    return said
+    return labels
 
 
-def _rows(
+def _row_reader(
     table: Any, columns: Columns, labels: ArrowLabels, path: Path, root: Path
 ) -> Callable[[int], Record]:
-    """A function that gives the record of a row from its position."""
+    """A function that returns the record of a row, given its position."""
 
     def cells(column: int | None) -> list[str | None]:
         if column is None:
@@ -190,9 +192,9 @@ def _rows(
         image, mask = images[row], masks[row]
         if image is None or not image.strip():
             raise DataError(
-                "The row names no image.",
+                "The row has no image.",
                 where=f"{path}, row {row + 1}",
-                fix="Give the image's path or remove the row.",
+                fix="Add the path of the image or remove the row.",
             )
         name = path_key(image)
         return Record(
@@ -214,8 +216,8 @@ def _require_paths(table: Any, column: int, path: Path) -> None:
         raise DataError(
             f"The column {table.column_names[column]!r} holds {kind}, not the paths of images.",
             where=str(path),
-            fix="Read a file that holds the images themselves with --format huggingface; or say "
-            "with image_column which column holds the paths.",
+            fix="If the file contains the images themselves, read it with --format huggingface. "
+            "Otherwise name the column of paths with image_column.",
         )
 
 
@@ -231,7 +233,7 @@ def _boxes(table: Any, labels: LabelSpace, path: Path) -> list[tuple[Box, ...]]:
 
 
 def boxes_column(table: Any) -> int | None:
-    """The position of the column of boxes: of that name, and lists of structs."""
+    """The position of the column `boxes`, if it has lists of structs; else None."""
     from pyarrow import types
 
     column = find_column(table.column_names, (BOXES_NAME,))

@@ -1,14 +1,14 @@
-"""The lists that SRN's authors published: images in one text file, their labels in another.
+"""The lists that the authors of SRN published: images in one text file, their labels in another.
 
     nus_wide/
         nus_wide_train_imglist.txt      actor/0001_2124494179.jpg 3
         nus_wide_train_label.txt        0 1 0 0 1 0 1 ...
         nus_wide_test_imglist.txt
         nus_wide_test_label.txt
-        nus_test_accessible.mat         idx_final_test: the test images that are measured
+        nus_test_accessible.mat         idx_final_test: the test images that are evaluated
 
-Source: the evaluation and the tools in the repository zhufengx/SRN_multilabel, which say what the
-files are called and hold. The order of the label columns is stated nowhere.
+Source: the evaluation and the tools in the repository zhufengx/SRN_multilabel. They give the names
+and the contents of the files. They do not give the order of the label columns.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LINE: Final = re.compile(r"(?P<key>\S.*?)\s+(?P<count>-?\d{1,6})", re.ASCII)
 
 
 def find_srn_lists(path: Path) -> Path | None:
-    """`path`, if it is an image list of the authors' or a folder of such; else None."""
+    """`path`, if it is an image list of the authors or a folder of such lists; else None."""
     if path.is_dir():
         return path if any(_split_of(file) for file in path.glob(f"*{_IMAGES_END}")) else None
     return path if _split_of(path) else None
@@ -58,21 +58,22 @@ def read_srn_lists(
 ) -> Records:
     """The images of the lists `<name>_{train,val,test}_imglist.txt`, in their order.
 
-    A label file of 0 and 1 says absent and present. One in which -1 occurs says present (1),
-    absent (-1) and unspecified (0), and what is unspecified is unknown. Labels are called by the
-    numbers of their columns, from 1, unless their names are given. Test images that
-    `nus_test_accessible.mat` leaves out are dropped.
+    In a label file with only 0 and 1, 0 is absent and 1 is present. If -1 occurs in a file, 1 is
+    present, -1 is absent, and 0 is unspecified, which is read as unknown. The names of the labels
+    are the numbers of their columns, from 1, unless `label_names` is given. Test images that are
+    not in `nus_test_accessible.mat` are dropped.
 
     Args:
         path: The folder of the lists, or one image list.
-        images: The folder that the lists' paths start from, if it is not beside the lists.
-        label_names: A text file with the name of each column, a line each.
+        images: The folder that the paths in the lists are relative to, if it is not beside the
+            lists.
+        label_names: A text file with the name of each column, one per line.
 
     Raises:
-        DataError: No lists, or those of several data sets; a label file is missing, malformed or
-            of another length; an image has another number of positives than its list says; an
-            image twice; none of the images is found.
-        MissingExtraError: There is a mask, and scipy is not installed.
+        DataError: There are no lists, or lists of several data sets; a label file is missing,
+            malformed or of another length; the positives of an image are not as many as its list
+            says; an image is listed twice; none of the images is found.
+        MissingExtraError: There is a MATLAB file, but scipy is not installed.
     """
     files = _find_lists(path)
     notes = [f"Splits: {', '.join(f'{_split_of(file)} from {file.name}' for file in files)}"]
@@ -81,25 +82,26 @@ def read_srn_lists(
     for other in listings[1:]:
         if other.targets.shape[1] != first.targets.shape[1]:
             raise DataError(
-                f"The lists have {first.targets.shape[1]} and {other.targets.shape[1]} labels.",
-                where=f"{_labels_of(first.file)} and {_labels_of(other.file)}",
-                fix="Give lists of one data set.",
+                "The lists have different numbers of labels, "
+                f"{first.targets.shape[1]} and {other.targets.shape[1]}.",
+                where=f"{_label_file(first.file)} and {_label_file(other.file)}",
+                fix="Give the lists of a single data set.",
             )
     labels = name_labels(first.targets.shape[1], label_names, start=1)
     if label_names is None:
-        notes.append("Labels are the numbers of their columns: the lists do not name them")
+        notes.append("Labels are the numbers of their columns, because the lists have no names")
     records = Records.of(labels, join(listings), str(path))
     repeats = count_lines(listings) - len(records)
     empty = int((~(records.targets == PRESENT).any(axis=1)).sum())
     notes += [
-        *note("Images that are listed again with equal labels, left out", repeats),
+        *note("Images that are listed again with the same labels, left out", repeats),
         *note("Images without a present label, kept", empty),
     ]
     return records.with_notes(*notes)
 
 
 def _split_of(file: Path) -> Split | None:
-    """The split of an image list, by its name; None if it is none."""
+    """The split of an image list, by its name; None if the file is not an image list."""
     name = file.name.removesuffix(_IMAGES_END)
     if name == file.name:
         return None
@@ -107,7 +109,7 @@ def _split_of(file: Path) -> Split | None:
     return found[0] if found else None
 
 
-def _labels_of(file: Path) -> Path:
+def _label_file(file: Path) -> Path:
     """The label file of an image list."""
     return file.with_name(file.name.removesuffix(_IMAGES_END) + _LABELS_END)
 
@@ -117,38 +119,38 @@ def _find_lists(path: Path) -> list[Path]:
     if not path.is_dir():
         if _split_of(path) is None:
             raise DataError(
-                f"The file is not called <name>_train{_IMAGES_END}, nor val or test.",
+                f"The name of the file is not <name>_train{_IMAGES_END}, nor with val or test.",
                 where=str(path),
-                fix="Give an image list, or the folder that it lies in.",
+                fix="Give an image list, or the folder of the lists.",
             )
         return [path]
     files = sorted(file for file in path.glob(f"*{_IMAGES_END}") if _split_of(file))
     if not files:
         raise DataError(
-            f"The folder holds no image lists <name>_train{_IMAGES_END}.",
+            f"The folder has no image lists <name>_train{_IMAGES_END}.",
             where=str(path),
-            fix="Give the folder of the lists, one for each data set.",
+            fix="Give the folder of the lists.",
         )
     names = sorted({file.name.rsplit("_", 2)[0] for file in files})
     if len(names) > 1:
         raise DataError(
-            f"The folder holds the lists of several data sets: {', '.join(names)}.",
+            f"The folder has the lists of several data sets: {', '.join(names)}.",
             where=str(path),
-            fix="Put those of each into a folder of its own.",
+            fix="Put the lists of each data set into a separate folder.",
         )
     return sorted(files, key=lambda file: SPLITS.index(_split_of(file) or "train"))
 
 
 def _read_list(file: Path, images: Path | None, notes: list[str]) -> Listing:
-    """One split: its images, without those that a mask leaves out."""
+    """The images of one split, without those that the mask excludes."""
     lines, keys, counts = _read_images(file)
-    values = read_integers(_labels_of(file))
-    require_equal_counts({file: len(keys), _labels_of(file): len(values)})
+    values = read_integers(_label_file(file))
+    require_equal_counts({file: len(keys), _label_file(file): len(values)})
     _require_positives(file, lines, counts, values)
     if (values < 0).any():
         notes.append(
-            f"{_labels_of(file).name} holds -1, so that 1 is present, -1 absent, and 0 unspecified "
-            f"and thus unknown: {(values == 0).sum():,} of {values.size:,} targets"
+            f"{_label_file(file).name} contains -1, so 1 is present, -1 is absent and 0 is "
+            f"unknown: {(values == 0).sum():,} of {values.size:,} targets"
         )
         values = np.choose(values + 1, (0, UNKNOWN, PRESENT)).astype(np.int8)
     split = _split_of(file)
@@ -166,14 +168,14 @@ def _read_list(file: Path, images: Path | None, notes: list[str]) -> Listing:
 
 
 def _places(home: Path) -> list[Path]:
-    """Where the images of lists in the folder `home` may lie."""
+    """The folders that may have the images, if the lists are in the folder `home`."""
     return [
         base / name for base in (home, home.parent) for name in ("", "images", "Flickr", "Image")
     ]
 
 
 def _read_images(file: Path) -> tuple[list[int], list[str], NDArray[np.int64]]:
-    """Line numbers, paths, and how many labels each line says that its image has."""
+    """For each line, its number, the path of the image, and its number of labels."""
     lines, keys, counts = [], [], []
     for number, line in read_lines(file):
         match = _LINE.fullmatch(line)
@@ -181,7 +183,7 @@ def _read_images(file: Path) -> tuple[list[int], list[str], NDArray[np.int64]]:
             raise DataError(
                 f"The line is {shorten(line)}, not a path and a number of labels.",
                 where=f"{file}, line {number}",
-                fix="Write, for instance: actor/0001_2124494179.jpg 3",
+                fix="Write it like this: actor/0001_2124494179.jpg 3",
             )
         lines.append(number)
         keys.append(as_key(match["key"]))
@@ -192,72 +194,74 @@ def _read_images(file: Path) -> tuple[list[int], list[str], NDArray[np.int64]]:
 def _require_positives(
     file: Path, lines: Sequence[int], counts: NDArray[np.int64], values: NDArray[np.int8]
 ) -> None:
-    """The lists agree line by line, which they do only if neither is shifted.
+    """Refuse lists that do not agree in each line. So a list with a lost line is found.
 
-    The authors' own check is of the line's sum. In a file with -1 that is another number than
-    that of the positives, and it is not known which of them stands there: either is taken.
+    The image list has a number for each image. The check of the authors compares it with the sum
+    of the line of labels. In a file with -1, this sum is not the number of positives. It is not
+    known which of the two the list has, so both are accepted.
     """
     positives = (values > 0).sum(axis=1)
     if np.array_equal(counts, positives) or np.array_equal(counts, values.sum(axis=1)):
         return
     at = int(np.flatnonzero(counts != positives)[0])
     raise DataError(
-        f"The image has {counts[at]} labels by its list, and {positives[at]} by its label file.",
-        where=f"{file}, line {lines[at]}, and {_labels_of(file)}, line {_line_of_row(file, at)}",
-        fix="Fetch both files again: they do not belong together, or one has lost a line.",
+        f"The image has {counts[at]} labels in the image list, but {positives[at]} in the label "
+        "file.",
+        where=f"{file}, line {lines[at]}, and {_label_file(file)}, line {_line_of_row(file, at)}",
+        fix="Download both files again: they do not belong together, or one has lost a line.",
     )
 
 
 def _line_of_row(file: Path, row: int) -> int:
-    return read_lines(_labels_of(file))[row][0]
+    return read_lines(_label_file(file))[row][0]
 
 
 def _mask(file: Path, count: int, notes: list[str]) -> NDArray[np.bool_]:
-    """Which of the list's images are taken, bool [N]: all, if there is no mask."""
+    """Which images of the list are kept, bool [N]. Without a mask, all are."""
     mask_file = file.with_name(_MASK)
     if _split_of(file) != "test" or not mask_file.exists():
         return np.ones(count, dtype=bool)
     mask, kind = _as_mask(_load_variable(mask_file), count, mask_file, file)
     if not mask.any():
-        raise _unfit_mask(mask_file, "leaves no image")
-    notes.append(f"{_MASK}, {kind}, keeps {mask.sum():,} of {count:,} test images")
+        raise _mask_error(mask_file, "keeps no image")
+    notes.append(f"{_MASK} ({kind}) keeps {mask.sum():,} of {count:,} test images")
     return mask
 
 
 def _load_variable(file: Path) -> NDArray[Any]:
-    """The variable of the mask in a MATLAB file."""
+    """The variable of the mask, from a MATLAB file."""
     variables = load_mat(file, [_MASK_VARIABLE])
     if _MASK_VARIABLE not in variables:
-        raise _unfit_mask(file, "is not in the file")
+        raise _mask_error(file, "is not in the file")
     try:
         return np.array(variables[_MASK_VARIABLE])
-    except ValueError:  # cells of different shapes
-        raise _unfit_mask(file, "holds no numbers") from None
+    except ValueError:  # The cells have different shapes.
+        raise _mask_error(file, "does not contain numbers") from None
 
 
 def _as_mask(value: Any, count: int, file: Path, listed: Path) -> tuple[NDArray[np.bool_], str]:
-    """The mask, bool [N], and how the file tells it.
+    """The mask, bool [N], and the form that it has in the file, in words.
 
-    MATLAB takes rows by a logical vector or by indices from 1; both are taken here.
+    MATLAB selects rows by a logical vector or by indices from 1. Both forms are read.
     """
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif" or not value.size:
-        raise _unfit_mask(file, "holds no numbers")
+        raise _mask_error(file, "does not contain numbers")
     flat = value.ravel()
-    # scipy gives a logical vector as uint8; two or more of 0 and 1 are no indices.
+    # scipy returns a logical vector as uint8. Two or more values of 0 and 1 cannot be indices.
     if np.isin(flat, (0, 1)).all() and (flat.size > 1 or count == 1):
         require_equal_counts({file: flat.size, listed: count})
         return flat.astype(bool), "a vector of 0 and 1"
     if not (np.isin(flat, np.arange(1, count + 1)).all() and np.unique(flat).size == flat.size):
-        raise _unfit_mask(file, f"is neither a 0 or 1 for each of {count:,} images nor indices")
+        raise _mask_error(file, f"is neither indices nor a 0 or 1 for each of {count:,} images")
     mask = np.zeros(count, dtype=bool)
     mask[flat.astype(np.int64) - 1] = True
     return mask, "indices from 1"
 
 
-def _unfit_mask(file: Path, what: str) -> DataError:
+def _mask_error(file: Path, what: str) -> DataError:
     return DataError(
         f"The variable {_MASK_VARIABLE!r} {what}.",
         where=str(file),
-        fix="Give the authors' file with the authors' list, or move it away if the list holds "
-        "only images that are to be measured.",
+        fix="Use the file and the list of the authors together. If the list has only images that "
+        "are to be evaluated, move the file to another folder.",
     )

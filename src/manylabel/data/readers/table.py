@@ -1,12 +1,12 @@
-"""A table, CSV or TSV, with a header: one image a row.
+"""A CSV or TSV table with a header and one row per image.
 
-Labels stand in one column, with a mark between them, or in a column for each label:
+Labels are in one column, with a separator between them, or each label has its own column:
 
     image,labels,split              image,person,car
     a.jpg,person|car,train          a.jpg,1,1
     b.jpg,car,test                  b.jpg,0,
 
-In the second form 1 is present, 0 absent, and -1 or nothing unknown.
+In the second form, 1 means present, 0 means absent, and -1 or an empty cell means unknown.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ _ENDINGS: Final = (".csv", ".tsv")
 
 
 def find_table(path: Path) -> Path | None:
-    """The table that `path` is, or the only one in that folder; None if there is none.
+    """`path`, if it is a table, or the only table in the folder `path`; None if there is none.
 
     Raises:
-        DataError: The folder holds several.
+        DataError: The folder contains several tables.
     """
     if not path.is_dir():
         return path if path.suffix.lower() in _ENDINGS else None
     tables = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
     if len(tables) > 1:
         raise DataError(
-            f"The folder holds {len(tables)} tables: {', '.join(t.name for t in tables[:5])}.",
+            f"The folder contains {len(tables)} tables: {', '.join(t.name for t in tables[:5])}.",
             where=str(path),
-            fix="Give the one that is meant by its own path; put splits into a column 'split'.",
+            fix="Give the path of one table. If each table is a split, merge them into one table "
+            "with a column 'split'.",
         )
     return tables[0] if tables else None
 
@@ -71,24 +72,30 @@ def read_table(
 ) -> Records:
     """The rows of a table.
 
-    Columns that are not named here are found by their headers: image, path, file, ... (else the
-    first column); labels, label, tags or tag (else each column of 1, 0, -1 and gaps is a label);
-    split; group; mask; image_key, where an image is known by something else than its path. What
-    was found and what was ignored is in the notes. Rows for one image that say the same are merged.
+    Columns that are not named here are found by their headers:
+
+    - image, path, file, ...: the path of the image. Without such a header, the first column.
+    - labels, label, tags or tag: all labels. Without such a header, each column of 1, 0, -1 and
+      empty cells is a label.
+    - split, group and mask.
+    - image_key: the key of the image, if it is not the path.
+
+    The notes say which columns were found and which are ignored. Rows of one image with the same
+    values are merged.
 
     Args:
-        path: The file, UTF-8. A .tsv is split at tabs, others at the comma, semicolon or tab
-            that the header has most of.
-        images: The folder that image paths start from, if it is not the table's. Masks always
-            start from the table's.
+        path: The file, UTF-8. In a .tsv file, tabs separate the columns. In other files, it is the
+            comma, semicolon or tab, whichever the header has most often.
+        images: The folder that image paths are relative to, if it is not the folder of the table.
+            Paths of masks are always relative to the folder of the table.
         image_column: Header of the column of image paths.
-        label_column: Header of the column that holds all of a row's labels.
-        label_delimiter: What stands between two labels.
+        label_column: Header of the column that holds all labels of a row.
+        label_delimiter: The separator between two labels.
         split_column: Header of the column of splits: train, val, valid, validation, test or empty.
 
     Raises:
-        DataError: The table is missing, empty, without a header or malformed; a column that was
-            named is not there; a value is no target or no split; rows contradict one another.
+        DataError: The table is missing, empty, without a header or malformed; a named column does
+            not exist; a value is not a target or not a split; rows of one image differ.
     """
     table = load_table(path, image_column, label_column, split_column)
     if table.columns.label is None:
@@ -104,13 +111,13 @@ def read_table(
     records = Records.of(labels.space, items, str(path))
     notes = _describe(table, labels)
     if repeated := len(table.lines) - len(records):
-        notes.append(f"Rows that repeat another, merged with it: {repeated:,}")
+        notes.append(f"Rows that repeat another row, merged with it: {repeated:,}")
     return records.with_notes(*notes)
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """What the label columns say: targets int8 [N, C] follow the rows."""
+    """The content of the label columns. The targets, int8 [N, C], are in the order of the rows."""
 
     space: LabelSpace
     targets: NDArray[np.int8]
@@ -128,51 +135,54 @@ def _from_one_column(table: TextTable, column: int, delimiter: str | None) -> _L
     distinct = np.empty((len(lists), len(space)), dtype=np.int8)
     for row, names in enumerate(lists.values()):
         distinct[row] = space.encode(names)
-    shown = "one a row" if mark is None else f"separated by {mark!r}"
+    shown = "one per row" if mark is None else f"separated by {mark!r}"
     notes = [f"Labels are read from column {table.header[column]!r}, {shown}"]
-    bare = sum(not lists[cell] for cell in cells)
-    if bare:
-        notes.append(f"Rows without a label, all labels absent: {bare:,}")
+    empty = sum(not lists[cell] for cell in cells)
+    if empty:
+        notes.append(f"Rows without a label, all labels absent: {empty:,}")
     return _Labels(space, distinct[[position[cell] for cell in cells]], {column}, notes)
 
 
 def _from_label_columns(table: TextTable) -> _Labels:
-    chosen = [j for j, column in enumerate(table.others) if _is_label(table, j, column)]
+    chosen = [j for j, column in enumerate(table.others) if _is_label_column(table, j, column)]
     if not chosen:
         raise DataError(
             f"No labels were found in the columns {listed(table.header)}.",
             where=str(table.path),
-            fix="Name all labels of an image in a column 'labels' (or say which it is with "
+            fix="Put all labels of an image into a column 'labels' (or name the column with "
             "label_column), or give each label a column of 1, 0 and -1.",
         )
     columns = [table.others[j] for j in chosen]
     space = LabelSpace((table.header[i] for i in columns), where=str(table.path))
     targets = np.ascontiguousarray(table.codes[:, chosen])
     if targets.max() > PRESENT:
-        raise _no_target(table, columns, targets)
+        raise _target_error(table, columns, targets)
     targets[targets == EMPTY] = UNKNOWN
     notes = [f"Each of {len(columns)} columns is a label: 1 present, 0 absent, -1 or empty unknown"]
     return _Labels(space, targets, set(columns), notes)
 
 
-def _is_label(table: TextTable, position: int, column: int) -> bool:
-    """Whether a column is meant as a label's: then a cell that is no target is a mistake."""
+def _is_label_column(table: TextTable, position: int, column: int) -> bool:
+    """Whether a column is a label: at least half of the cells that are not empty are targets.
+
+    In such a column, any other value is a mistake.
+    """
     codes = table.codes[:, position]
     filled = np.count_nonzero(codes != EMPTY)
-    meant = filled - np.count_nonzero(codes == NO_TARGET)
-    return bool(table.header[column] and filled and 2 * meant >= filled)
+    valid = filled - np.count_nonzero(codes == NO_TARGET)
+    return bool(table.header[column] and filled and 2 * valid >= filled)
 
 
-def _no_target(table: TextTable, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
-    """The error that names the first cell that is no target; it is looked up in the file."""
+def _target_error(table: TextTable, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
+    """The error for the first cell that is not a target. The text of the cell is read again."""
     row, position = np.argwhere(targets > PRESENT)[0].tolist()
     column = columns[position]
     found = next(islice(read_rows(table.path), row + 1, None)).cells[column].strip()
     return DataError(
-        f"{found!r} is no target.",
+        f"{found!r} is not a target.",
         where=table.at(table.lines[row], column),
-        fix="Write 1 for present, 0 for absent, -1 or nothing for unknown; "
-        "remove the column if it is no label.",
+        fix="Write 1 for present, 0 for absent, -1 or nothing for unknown. "
+        "If the column is not a label, remove it.",
     )
 
 
@@ -181,9 +191,9 @@ def _record(table: TextTable, row: int, root: Path, targets: NDArray[np.int8]) -
     image, mask = table.text(row, columns.image), table.text(row, columns.mask)
     if image is None:
         raise DataError(
-            "The row names no image.",
+            "The row has no image.",
             where=table.at(line, columns.image),
-            fix="Give the image's path or remove the row.",
+            fix="Add the path of the image or remove the row.",
         )
     name = path_key(image)
     split = table.text(row, columns.split)
@@ -203,5 +213,5 @@ def _describe(table: TextTable, labels: _Labels) -> list[str]:
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
     notes = [table.columns.describe(table.header), *labels.notes]
     if ignored:
-        notes.append(f"Columns that are ignored: {', '.join(ignored)}")
+        notes.append(f"Ignored columns: {', '.join(ignored)}")
     return notes

@@ -1,12 +1,12 @@
-"""Pascal VOC: an XML file an image, and lists of the images of each split.
+"""Pascal VOC: an XML file for each image, and lists of the images of each split.
 
     VOC2007/
         Annotations/000005.xml
         ImageSets/Main/train.txt val.txt test.txt
         JPEGImages/000005.jpg
 
-Source: the development kit of the Pascal VOC 2007 challenge. Pixels are counted from 1 there, and
-a box includes its last row and column.
+Source: the development kit of the Pascal VOC 2007 challenge. It counts pixels from 1, and a box
+includes its last row and column.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ Difficult = Literal["unknown", "present", "absent"]
 
 
 def find_voc(path: Path) -> Path | None:
-    """`path`, if it is a Pascal VOC folder or holds one; else None."""
+    """`path`, if it is a Pascal VOC folder or contains one; else None."""
     below = [*path.glob("VOC*"), *path.glob("VOCdevkit/VOC*")]
     return path if any(map(_is_voc, [path, *below])) else None
 
 
 def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
-    """The images of a Pascal VOC folder; labels in alphabetical order.
+    """The images of a Pascal VOC folder. The labels are in alphabetical order.
 
-    Splits are the lists of ImageSets/Main: train, val and test; trainval counts as train where
-    there are neither train nor val. Where there are lists, images in none of them are left out.
+    The splits are the lists train, val and test in ImageSets/Main. If there is neither train nor
+    val, trainval is the split train. If there are lists, images that are in none of them are left
+    out.
 
     Args:
-        path: The folder that holds Annotations and JPEGImages, or one that holds such a folder.
-        difficult: What a label's target is where all of its objects in the image are marked
-            difficult. Their boxes are kept only if it is present.
+        path: The folder with Annotations and JPEGImages, or one that contains such a folder.
+        difficult: The target of a label if all its objects in the image are marked difficult. The
+            boxes of difficult objects are kept only if it is "present".
 
     Raises:
-        DataError: The folders are not there; XML is malformed or lacks a part; a list names an
-            image without annotation, or one that another split has.
+        DataError: A folder does not exist; an XML file is malformed or lacks a part; a list has an
+            image without an annotation, or an image of another split.
     """
     root = _find_root(path)
     annotations = {file.stem: file for file in sorted((root / "Annotations").glob("*.xml"))}
@@ -55,35 +56,36 @@ def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
         raise DataError(
             "The data set has no annotated image.",
             where=str(root),
-            fix="Annotations needs an XML file for each image, ImageSets/Main lists of them.",
+            fix="Put an XML file for each image into Annotations, and check the lists in "
+            "ImageSets/Main.",
         )
     files = _image_files(root)
     scenes = [
         _Scene(
-            # An image that is not there keeps its place: whoever opens it says so.
+            # A missing image keeps its place. The code that opens it raises an error.
             image=files.get(stem, root / "JPEGImages" / f"{stem}.jpg"),
             split=split,
-            things=_read_things(annotations[stem]),
+            objects=_read_objects(annotations[stem]),
         )
         for stem, split in splits.items()
     ]
     labels = LabelSpace(
-        sorted({thing.label for scene in scenes for thing in scene.things}),
+        sorted({item.label for scene in scenes for item in scene.objects}),
         where=str(root / "Annotations"),
     )
-    empty = sum(not scene.things for scene in scenes)
+    empty = sum(not scene.objects for scene in scenes)
     hard = sum(len(scene.hard_labels()) for scene in scenes)
     notes = (
-        *_note("Annotated images that no list names, left out", len(annotations) - len(splits)),
+        *_note("Annotated images that are in no list, left out", len(annotations) - len(splits)),
         *_note("Images without an object, all labels absent", empty),
-        *_note(f"Labels with difficult objects only, taken as {difficult}", hard),
+        *_note(f"Labels of an image with only difficult objects, read as {difficult}", hard),
     )
     items = (_record(scene, labels, difficult) for scene in scenes)
     return Records.of(labels, items, str(root), notes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Thing:
+class _Object:
     label: str
     difficult: bool
     box: Box
@@ -91,18 +93,18 @@ class _Thing:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """One image as its annotation tells it."""
+    """One image with the objects of its annotation."""
 
     image: Path
     split: Split | None
-    things: list[_Thing]
+    objects: list[_Object]
 
     def labels(self) -> set[str]:
-        return {thing.label for thing in self.things}
+        return {item.label for item in self.objects}
 
     def hard_labels(self) -> set[str]:
-        """Labels all of whose objects are difficult."""
-        return self.labels() - {thing.label for thing in self.things if not thing.difficult}
+        """The labels whose objects are all difficult."""
+        return self.labels() - {item.label for item in self.objects if not item.difficult}
 
 
 def _is_voc(path: Path) -> bool:
@@ -120,53 +122,52 @@ def _find_root(path: Path) -> Path:
         raise DataError(
             f"There are several Pascal VOC data sets: {', '.join(a.parent.name for a in below)}.",
             where=str(path),
-            fix=f"Give one of them, for instance {below[0].parent}.",
+            fix=f"Give one of them, for example {below[0].parent}.",
         )
     raise DataError(
-        "There is no folder Annotations, here or in a folder VOC*.",
+        "There is no folder Annotations in the folder or in a folder VOC* in it.",
         where=str(path),
-        fix="Give a Pascal VOC folder, for instance VOCdevkit/VOC2007.",
+        fix="Give a Pascal VOC folder, for example VOCdevkit/VOC2007.",
     )
 
 
 def _splits(root: Path, annotations: Mapping[str, Path]) -> dict[str, Split | None]:
-    """The split of each image that is used, by the stem of its name."""
+    """The split of each image that is read, by the stem of its file name."""
     main = root / "ImageSets" / "Main"
     lists: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
     if not any((main / f"{name}.txt").is_file() for name in ("train", "val")):
         lists = {"trainval": "train", "test": "test"}
-    there = [name for name in lists if (main / f"{name}.txt").is_file()]
-    if not there:
+    existing = [name for name in lists if (main / f"{name}.txt").is_file()]
+    if not existing:
         return dict.fromkeys(annotations)
     splits: dict[str, Split | None] = {}
-    for name in there:
+    for name in existing:
         file, split = main / f"{name}.txt", lists[name]
         for line, stem in read_lines(file):
             if stem not in annotations:
                 raise DataError(
-                    f"The image {stem!r} is listed and has no annotation.",
+                    f"The image {stem!r} is in the list but has no annotation.",
                     where=f"{file}, line {line}",
-                    fix=f"Add Annotations/{stem}.xml, or take the image off the list.",
+                    fix=f"Add Annotations/{stem}.xml, or remove the image from the list.",
                 )
             earlier = splits.setdefault(stem, split)
             if earlier != split:
                 raise DataError(
                     f"The image {stem!r} is in two splits, {earlier} and {split}.",
                     where=f"{file}, line {line}",
-                    fix="Take it off one list: a result on images that were trained on means "
-                    "nothing.",
+                    fix="Remove it from one list: a result on training images means nothing.",
                 )
     return splits
 
 
 def _image_files(root: Path) -> dict[str, Path]:
-    """The files of JPEGImages by the stems of their names."""
+    """The image files in JPEGImages by the stems of their names."""
     folder = root / "JPEGImages"
     if not folder.is_dir():
         raise DataError(
             "There is no folder JPEGImages.",
             where=str(root),
-            fix="Put the images into it, beside Annotations.",
+            fix="Put the images into a folder JPEGImages beside Annotations.",
         )
     files: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
@@ -174,7 +175,7 @@ def _image_files(root: Path) -> dict[str, Path]:
             continue
         if file.stem in files:
             raise DataError(
-                f"Two images share the name {file.stem!r}, so that of their annotation is unclear.",
+                f"Two images have the name {file.stem!r}, so their annotation is not clear.",
                 where=f"{files[file.stem]} and {file}",
                 fix="Remove or rename one of them.",
             )
@@ -182,7 +183,7 @@ def _image_files(root: Path) -> dict[str, Path]:
     return files
 
 
-def _read_things(file: Path) -> list[_Thing]:
+def _read_objects(file: Path) -> list[_Object]:
     """The objects of one image."""
     try:
         tree = ET.fromstring(read_bytes(file))
@@ -190,7 +191,7 @@ def _read_things(file: Path) -> list[_Thing]:
         raise DataError(
             f"The annotation is not valid XML: {error}.",
             where=f"{file}, line {error.position[0]}",
-            fix="Fetch or export it again; it may have been cut short.",
+            fix="Download or export it again: it may be incomplete.",
         ) from None
     except (LookupError, ValueError) as error:
         raise DataError(
@@ -206,7 +207,7 @@ def _read_things(file: Path) -> list[_Thing]:
     return [_read_object(element, width, height, file) for element in objects]
 
 
-def _read_object(element: ET.Element, width: float, height: float, file: Path) -> _Thing:
+def _read_object(element: ET.Element, width: float, height: float, file: Path) -> _Object:
     left = _number(element, "bndbox/xmin", file) - 1
     top = _number(element, "bndbox/ymin", file) - 1
     right = _number(element, "bndbox/xmax", file)
@@ -216,7 +217,7 @@ def _read_object(element: ET.Element, width: float, height: float, file: Path) -
         raise DataError(
             f"A box of {label!r} has no area.",
             where=f"{file}, object/bndbox",
-            fix="Correct it: xmin and ymin are at most xmax and ymax.",
+            fix="Correct the box: xmin must be at most xmax, and ymin at most ymax.",
         )
     box = Box(
         label,
@@ -226,7 +227,7 @@ def _read_object(element: ET.Element, width: float, height: float, file: Path) -
         _clip(bottom / height),
     )
     difficult = element.find("difficult") is not None and _number(element, "difficult", file) != 0
-    return _Thing(label, difficult, box)
+    return _Object(label, difficult, box)
 
 
 def _text(element: ET.Element, tag: str, file: Path) -> str:
@@ -235,7 +236,7 @@ def _text(element: ET.Element, tag: str, file: Path) -> str:
         raise DataError(
             f"The element {tag!r} of {element.tag!r} is missing or empty.",
             where=str(file),
-            fix="Complete the annotation as Pascal VOC's are.",
+            fix="Add the element, as in the annotations of Pascal VOC.",
         )
     return text
 
@@ -247,7 +248,7 @@ def _number(element: ET.Element, tag: str, file: Path, *, over: float = -math.in
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number > over):
-        wanted = "a number" if over == -math.inf else f"a number over {over:g}"
+        wanted = "a number" if over == -math.inf else f"a number above {over:g}"
         raise DataError(
             f"The element {tag!r} of {element.tag!r} is {text!r}, not {wanted}.",
             where=str(file),
@@ -268,7 +269,7 @@ def _record(scene: _Scene, labels: LabelSpace, difficult: Difficult) -> Record:
         "present": labels.encode(clear | hard),
         "absent": labels.encode(clear),
     }[difficult]
-    kept = [t.box for t in scene.things if not t.difficult or difficult == "present"]
+    kept = [t.box for t in scene.objects if not t.difficult or difficult == "present"]
     return Record(scene.image.name, scene.image, targets, scene.split, tuple(kept))
 
 

@@ -1,12 +1,13 @@
-"""WebDataset shards: tar archives in which files of one name belong together.
+"""WebDataset shards: tar archives in which files with the same name are one sample.
 
     scenes/
-        labels.json               ["cat", "dog"]: all labels in order; may be left out
+        labels.json               ["cat", "dog"]: all labels in order; optional
         train-000000.tar          0001.jpg  0001.json  0002.jpg  0002.json ...
         test-000000.tar
 
-The truth of a sample is `.json`, as `manylabel.data.formats.truth` has it, or `.cls`, indexes of
-labels, or `.txt`, a label a line. Images are read where they lie in the archives, in any order.
+The labels of a sample are in one of three kinds of members: `.json` as in
+`manylabel.data.formats.truth`, `.cls` with indexes of labels, or `.txt` with one label per line.
+Images are read from the archives, which are not unpacked. They can be read in any order.
 
 Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
 """
@@ -35,48 +36,50 @@ SIDECAR: Final = "labels.json"
 _SIDECARS: Final = (SIDECAR, "labels.txt")
 _TRUTHS: Final = ("json", "cls", "txt")
 _NAME: Final = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)", re.DOTALL)
-"""A sample's name, and the ending that says what the member is: all from the first dot on."""
+"""The name of a sample, and the ending of the member, which is everything after the first dot."""
 _META: Final = re.compile(r"__[^/]*__(/|$)")
-"""What the library of this format passes over."""
+"""Names that the library of this format skips."""
 _COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def find_webdataset(path: Path) -> Path | None:
-    """`path`, if it is a tar archive, or a folder of them that holds no folders; else None.
+    """`path`, if it is a tar archive, or a folder that has some but no folders; else None.
 
-    Compressed archives are claimed too, so that the reader can say what to do with them.
+    Compressed archives are recognised too, so that the reader can say how to unpack them.
     """
     if not path.is_dir():
         return path if _is_archive(path) else None
     entries = list(path.iterdir())
     shards = any(_is_archive(entry) for entry in entries)
-    # A folder data set may still have the archive that it came in lying beside its folders.
+    # A data set of label folders may still have its downloaded archive beside these folders.
     return path if shards and not any(entry.is_dir() for entry in entries) else None
 
 
 def read_webdataset(path: Path) -> Records:
-    """The samples of a tar archive, or of all those in a folder: train first, then val and test.
+    """The samples of a tar archive, or of all in a folder: first train, then val, then test.
 
-    Labels that a sample names are present, those of `unknown` in its JSON unknown, all others
-    absent. They are ordered as `labels.json` or `labels.txt` beside the archives says, else by
-    name. The split is the JSON's, else the word in the archive's name. A key is the JSON's, else
-    archive and member: `train-000000.tar/0001.jpg`. Members whose names begin with a dot or lie
-    in `__like_this__` are skipped, as are those that are neither image nor truth.
+    The labels that a sample lists are present, those in `unknown` of its JSON are unknown, and all
+    others are absent. The labels are in the order of `labels.json` or `labels.txt` beside the
+    archives, else by name. The split is that in the JSON, else the word in the name of the archive.
+    The key is that in the JSON, else the archive and the member: `train-000000.tar/0001.jpg`.
+    A member is skipped if its name begins with a dot, if it is named `__like_this__` or is in a
+    folder of such a name, or if it is neither an image nor labels.
 
     Raises:
-        DataError: No archives, or compressed ones; one is cut short or damaged; a sample lacks its
-            image or its truth, or has several; truth that cannot be read; an image twice.
+        DataError: There are no archives; an archive is compressed, incomplete or damaged; a sample
+            has no image, several images or no labels; two members have the same name; labels
+            cannot be read; an image occurs twice.
     """
     shards = _shards(path)
     counts: Counter[str] = Counter()
     samples = [sample for shard in shards for sample in _samples(shard, counts)]
     if not samples:
         raise DataError(
-            "The archives hold no samples.",
+            "The archives contain no samples.",
             where=str(path),
-            fix="Pack an image and its labels under one name: 0001.jpg and 0001.json.",
+            fix="Pack an image and its labels with the same name: 0001.jpg and 0001.json.",
         )
-    sidecar = _sidecar(shards[0].parent)
+    sidecar = _find_sidecar(shards[0].parent)
     labels = _label_space(samples, sidecar, path)
     require_distinct((sample.key, sample.place) for sample in samples)
     items = (_record(sample, labels, sidecar is not None) for sample in samples)
@@ -89,7 +92,7 @@ def read_webdataset(path: Path) -> Records:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A sample as its archive has it; `present` are names, or indexes where they come from .cls."""
+    """A sample in its archive. `present` has names of labels, or indexes if they are from .cls."""
 
     key: str
     image: FilePart
@@ -104,24 +107,25 @@ def _is_archive(path: Path) -> bool:
 
 
 def _shards(path: Path) -> list[Path]:
-    """The archives, those of train first, then of val, test and no split, each by name."""
+    """The archives: first train, then val, test and those without a split, each sorted by name."""
     files = sorted(filter(_is_archive, path.iterdir())) if path.is_dir() else [path]
     if not files:
         raise DataError(
-            "The folder holds no tar archives.", where=str(path), fix="Give one with .tar files."
+            "The folder has no tar archives.", where=str(path), fix="Give a folder of .tar files."
         )
     for file in files:
         if file.name.lower().endswith(_COMPRESSED):
             raise DataError(
-                "The archive is compressed, so that no image can be read without all before it.",
+                "The archive is compressed, so an image cannot be read without all before it.",
                 where=str(file),
-                fix=f"Unpack it to a .tar: images hardly shrink. For instance: gunzip {file.name}",
+                fix="Decompress it to a .tar file. Compression makes images hardly smaller. For "
+                f"example: gunzip {file.name}",
             )
     return sorted(files, key=lambda file: _rank(_split(file)))
 
 
 def _split(shard: Path) -> Split | None:
-    """The split that a word of the archive's name is, if exactly one is."""
+    """The split that the words in the name of the archive give, if it is exactly one."""
     words = re.findall("[A-Za-z]+", shard.stem)
     splits: list[Split] = list({split for word in words if (split := split_of(word))})
     return splits[0] if len(splits) == 1 else None
@@ -137,34 +141,34 @@ def _samples(shard: Path, counts: Counter[str]) -> Iterator[_Sample]:
     for member in members(shard):
         matched = None if _META.match(member.name) else _NAME.fullmatch(member.name)
         if matched is None:
-            counts["Members whose names are no sample's, left out"] += 1
+            counts["Members whose names do not fit the format, left out"] += 1
             continue
         group = groups.setdefault(matched[1], {})
         if group.setdefault(matched[2].lower(), member) is not member:
             raise DataError(
-                "The archive has two members of this name.",
+                "The archive has two members with this name.",
                 where=f"{shard}, {member.name}",
-                fix="Give each sample a name of its own.",
+                fix="Give each sample a unique name.",
             )
     split = _split(shard)
     with shard.open("rb") as file:
         for name, group in groups.items():
             image = _image(group, f"{shard}, {name}")
-            counts["Members that are neither image nor truth, left out"] += (
+            counts["Members that are neither images nor labels, left out"] += (
                 sum(ending not in _TRUTHS for ending in group) - 1
             )
             yield _sample(group, image, file, shard, split)
 
 
 def _image(group: Mapping[str, Member], where: str) -> Member:
-    """The sample's image: `.jpg` before `.depth.png`."""
+    """The image of a sample. An ending without dots goes first: `.jpg` before `.depth.png`."""
     found = [ending for ending in group if has_image_ending(f"name.{ending}")]
     plain = [ending for ending in found if "." not in ending] or found
     if len(plain) != 1:
         raise DataError(
             f"The sample has {len(plain) or 'no'} images among its members: {', '.join(group)}.",
             where=where,
-            fix="Pack one image, and its labels under the same name: 0001.jpg and 0001.json.",
+            fix="Pack one image, and its labels with the same name: 0001.jpg and 0001.json.",
         )
     return group[plain[0]]
 
@@ -188,7 +192,8 @@ def _sample(
     raise DataError(
         f"The sample has no labels among its members: {', '.join(group)}.",
         where=place,
-        fix="Pack them under the same name: .json with the key 'labels', or .cls, or .txt.",
+        fix="Pack the labels with the same name as the image: .json with the key 'labels', or "
+        ".cls, or .txt.",
     )
 
 
@@ -203,7 +208,7 @@ def _entry(member: Member, file: BinaryIO, shard: Path) -> JsonEntry:
         ) from None
     if not isinstance(values, dict):
         raise DataError(
-            "The member does not hold a JSON object.",
+            "The member is not a JSON object.",
             where=f"{shard}, {member.name}",
             fix='Write {"labels": ["cat", "dog"]}.',
         )
@@ -218,7 +223,7 @@ def _indexes(member: Member, file: BinaryIO, shard: Path) -> list[int]:
         indexes = [-1]
     if any(index < 0 for index in indexes):
         raise DataError(
-            "The member does not hold indexes of labels.",
+            "The member does not contain indexes of labels.",
             where=f"{shard}, {member.name}",
             fix="Write whole numbers from 0, separated by blanks.",
         )
@@ -235,18 +240,19 @@ def _text(member: Member, file: BinaryIO, shard: Path) -> str:
         ) from None
 
 
-def _sidecar(folder: Path) -> Path | None:
+def _find_sidecar(folder: Path) -> Path | None:
+    """The file beside the archives that lists all labels; None if there is none."""
     return next((folder / name for name in _SIDECARS if (folder / name).is_file()), None)
 
 
-def _declared(sidecar: Path) -> list[str]:
+def _read_sidecar(sidecar: Path) -> list[str]:
     """The labels that a file lists, in its order."""
     if sidecar.suffix == ".txt":
         return [line for _, line in read_lines(sidecar)]
     names = load_json(sidecar)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(
-            "The file does not hold a list of names.",
+            "The file does not contain a list of names.",
             where=str(sidecar),
             fix='Write ["cat", "dog"].',
         )
@@ -255,7 +261,7 @@ def _declared(sidecar: Path) -> list[str]:
 
 def _label_space(samples: Sequence[_Sample], sidecar: Path | None, path: Path) -> LabelSpace:
     if sidecar is not None:
-        return LabelSpace(_declared(sidecar), where=str(sidecar))
+        return LabelSpace(_read_sidecar(sidecar), where=str(sidecar))
     seen = {label for sample in samples for label in sample.present}
     seen |= {
         name for sample in samples if sample.entry for name in names_of(sample.entry, "unknown")
@@ -264,9 +270,10 @@ def _label_space(samples: Sequence[_Sample], sidecar: Path | None, path: Path) -
     names = sorted(label for label in seen if isinstance(label, str))
     if indexes and names:
         raise DataError(
-            "Some samples give indexes of labels, others names.",
+            "Some samples have indexes of labels, but others have names.",
             where=str(path),
-            fix=f"List the names in the order of the indexes in {SIDECAR}, beside the archives.",
+            fix=f"Put {SIDECAR} beside the archives: a list of the names in the order of the "
+            "indexes.",
         )
     return LabelSpace(names or map(str, indexes), where=str(path))
 
@@ -278,9 +285,9 @@ def _record(sample: _Sample, labels: LabelSpace, declared: bool) -> Record:
     for name in unknown:
         if _name(name, labels, declared, sample) in present:
             raise DataError(
-                f"The label {name!r} is present and unknown.",
+                f"The label {name!r} is both present and unknown.",
                 where=sample.place,
-                fix="Name it in 'labels' or in 'unknown'.",
+                fix="Keep it only in 'labels' or only in 'unknown'.",
             )
     return Record(
         sample.key,
@@ -293,15 +300,15 @@ def _record(sample: _Sample, labels: LabelSpace, declared: bool) -> Record:
 
 
 def _name(label: str | int, labels: LabelSpace, declared: bool, sample: _Sample) -> str:
-    """The name of a label; an index without declared names is its own."""
+    """The name of a label. If no names are declared, the name of an index is its number."""
     if isinstance(label, int) and declared:
         name = labels[label] if label < len(labels) else ""
     else:
         name = str(label)
     if name not in labels:
         raise DataError(
-            f"The label {label!r} is not among the {len(labels)} that are declared.",
+            f"The label {label!r} is not one of the {len(labels)} declared labels.",
             where=sample.place,
-            fix="Correct it, or the list of labels beside the archives.",
+            fix="Correct the label, or the list of labels beside the archives.",
         )
     return name

@@ -1,4 +1,4 @@
-"""WIDER Attribute: people in photographs of scenes, each with attributes, as JSON.
+"""WIDER Attribute: people in photographs of scenes, each person with attributes, as JSON.
 
     WIDER/
         wider_attribute_trainval.json       also found in Anno or Annotations
@@ -7,7 +7,7 @@
         Image/val/...  Image/test/...
 
 Source: Y. Li, C. Huang, C. C. Loy, X. Tang, "Human Attribute Recognition by Deep Hierarchical
-Contexts", ECCV 2016, and the description that goes with the annotation.
+Contexts", ECCV 2016, and the description in the release of the annotations.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ _TARGETS: Final[Mapping[float, int]] = {1: PRESENT, -1: ABSENT, 0: UNKNOWN}
 
 
 def find_wider_attribute(path: Path) -> Path | None:
-    """`path`, if it is one of the two JSON files or a folder that holds one; else None."""
+    """`path`, if it is one of the two JSON files or a folder that has one; else None."""
     if not path.is_dir():
         return path if path.name in _NAMES else None
     return path if _files_in(path) else None
 
 
 def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
-    """The people of WIDER Attribute, a record each, cut out of their image by their box.
+    """The people of WIDER Attribute. Each person is a record, cropped from the image by its box.
 
-    An attribute is present (1), absent (-1) or unspecified (0), and what is unspecified is
-    unknown. Labels are ordered by attribute id. The split is the first folder of an image's path:
-    train, val or test. The people of one image are a group. Scenes are not read.
+    An attribute is present (1), absent (-1) or unspecified (0), which is read as unknown. Labels
+    are ordered by attribute id. The split is the first folder in the path of the image: train, val
+    or test. The people of one image are a group. Scenes are not read.
 
     Args:
         path: The folder of the JSON files, or one of them.
-        images: The folder that holds train, val and test, if it is not `Image` beside the JSON or
-            above it.
+        images: The folder that contains train, val and test, if it is not the folder `Image`
+            beside the JSON or in the folder above it.
 
     Raises:
-        DataError: No such file; it is malformed; files with different attributes; an image
-            without a split or listed twice; none of the images is found.
+        DataError: A file does not exist or is malformed; the files have different attributes; an
+            image has no split or is listed twice; none of the images is found.
     """
     counts: Counter[str] = Counter()
     parts = [_read_file(file, counts) for file in _find_files(path)]
@@ -72,13 +72,13 @@ def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
     people = [person for part in parts for person in part.people]
     if not people:
         raise DataError(
-            "There are no people in the files.",
+            "The files contain no people.",
             where=str(path),
-            fix="Fetch them again: each image has the list targets.",
+            fix="Download them again: each image has the list targets.",
         )
     scenes = list(dict.fromkeys(person.image for person in people))
     folder = _images_folder(parts[0].file, images, scenes)
-    # All at once: to make 57,000 small arrays takes longer than to read the files.
+    # One array for all: 57,000 small arrays would take longer than reading the files.
     targets = np.array([person.targets for person in people], dtype=np.int8)
     items = (
         Record(
@@ -91,7 +91,7 @@ def read_wider_attribute(path: Path, *, images: Path | None = None) -> Records:
         for i, person in enumerate(people)
     )
     notes = (
-        f"Each of {len(people):,} people in {len(scenes):,} images is a record, cut out by its box",
+        f"Each of {len(people):,} people in {len(scenes):,} images is a record, cropped by its box",
         *(line for what, count in counts.items() for line in note(what, count)),
     )
     return Records.of(labels, items, str(path), notes)
@@ -112,17 +112,17 @@ class _Person:
 @final
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One file's content."""
+    """The content of one file."""
 
     file: Path
     labels: LabelSpace
     images: dict[str, str]
-    """Where each image stands in the file, by its path."""
+    """The position of each image in the file, by the path of the image."""
     people: list[_Person]
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The JSON files of the first place that has any."""
+    """The JSON files in the first of the usual folders that has any."""
     for place in _FOLDERS:
         files = [folder / place / name for name in _NAMES if (folder / place / name).is_file()]
         if files:
@@ -136,9 +136,9 @@ def _find_files(path: Path) -> list[Path]:
     files = _files_in(path)
     if not files:
         raise DataError(
-            f"The folder holds neither {' nor '.join(_NAMES)}.",
+            f"The folder has neither {' nor '.join(_NAMES)}.",
             where=str(path),
-            fix="Give the folder that they lie in, or one of them.",
+            fix="Give the folder of these files, or one of the files.",
         )
     return files
 
@@ -154,47 +154,47 @@ def _read_file(file: Path, counts: Counter[str]) -> _Part:
         if split is None:
             raise image.unfit("file_name", "a path that begins with train, val or test")
         if name in images:
-            raise image.unfit("file_name", f"an image of its own: {images[name]} has it")
+            raise image.unfit("file_name", f"a unique image: {images[name]} has it too")
         images[name] = image.place
         found = [
             _person(target, f"{name}#{k}", name, split, len(labels))
             for k, target in enumerate(_targets_of(image))
         ]
         counts["Images without people, left out"] += not found
-        counts["People whose box has no area, who cannot be cut out"] += sum(map(_is_empty, found))
+        counts["People who cannot be cropped, because their box has no area"] += sum(
+            map(_is_empty, found)
+        )
         people += found
     return _Part(file, labels, images, people)
 
 
 def _labels(document: Mapping[str, Any], file: Path) -> LabelSpace:
-    """The attributes' names in the order of their ids, which are 0, 1, 2, ..."""
+    """The names of the attributes in the order of their ids, which are 0, 1, 2, ..."""
     where = f"{file}, attribute_id_map"
     names = document.get("attribute_id_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise DataError(
-            "The key 'attribute_id_map' is not an object of names.", where=where, fix=_give()
+            "The key 'attribute_id_map' is not an object of names.",
+            where=where,
+            fix=f"Give the original file of the data set: {_WANTED}.",
         )
     wanted = [str(i) for i in range(len(names))]
     if set(names) != set(wanted):
         raise DataError(
             f"The ids of the {len(names)} attributes are not 0 to {len(names) - 1}.",
             where=where,
-            fix="Number them from 0: the lists 'attribute' are in this order.",
+            fix="Number them from 0. The lists 'attribute' must be in this order.",
         )
     return LabelSpace((names[i] for i in wanted), where=where)
-
-
-def _give() -> str:
-    return f"Give {_WANTED}, as the data set's makers release it."
 
 
 def _targets_of(image: JsonEntry) -> Iterator[JsonEntry]:
     listed = image.values.get("targets")
     if not isinstance(listed, list):
         raise DataError(
-            "The key 'targets' is missing or no list.",
+            "The key 'targets' is missing or not a list.",
             where=f"{image.file}, {image.place}",
-            fix="Give each image the list of its people, empty if there are none.",
+            fix="Give each image a list of its people. Without people, the list is empty.",
         )
     return listed_entries(listed, f"{image.place}.targets", image.file)
 

@@ -1,8 +1,9 @@
-"""COCO instances: one JSON file, or a folder with one a split.
+"""COCO instances: one JSON file, or a folder with one file per split.
 
-What the format has no place for stands in the key `manylabel` of each image: its split, and where
-they are there its key, group, mask, labels that are unknown, and those whose presence no object
-shows. Other readers pass over it. An object is written for each box, and for nothing else.
+COCO has no field for some values. They are written into the key `manylabel` of each image: its
+split; its key, group and mask, if it has them; the labels that are unknown; and the labels that
+are present without an object. Other readers ignore this key. An object is written for each box,
+and for nothing else.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 
 
 def write_coco(records: Records, target: Target) -> None:
-    """Write the file, or into a folder `instances_<split>.json` for each split.
+    """Write the file, or `instances_<split>.json` for each split into a folder.
 
-    Categories are numbered from 1 in the labels' order; sizes are those of the upright images.
+    Categories are numbered from 1 in the order of the labels. Sizes are those of the upright
+    images.
 
     Raises:
-        DataError: A name would be read back changed.
-        ImageError: An image cannot be read: its size belongs into the file.
+        DataError: A name would change when it is read back.
+        ImageError: An image cannot be read. The file must contain its size.
         OSError: A file cannot be written.
     """
     target.built.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,10 @@ def _object(box: Box, labels: LabelSpace, width: int, height: int) -> dict[str, 
 
 
 def _extra(record: Record, path: str, labels: LabelSpace, target: Target) -> dict[str, Any]:
-    """What COCO has no place for; the split always, since a file's name may seem to give one."""
+    """The values that COCO has no field for.
+
+    The split is always written, because a reader may take a split from the name of the file.
+    """
     shown = {box.label for box in record.boxes}
     present, absent = (names_with(record, labels, value) for value in (PRESENT, ABSENT))
     extra = {

@@ -1,4 +1,4 @@
-"""Writes records in another format, whole or not at all, and proves that nothing was lost."""
+"""Writes records in another format, completely or not at all, and checks that nothing is lost."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Writer:
     """How one format is written.
 
     Args:
-        write: From records to files.
-        read: The reader that the files are proved with.
-        endings: Of a single file; none where it is always a folder.
-        folder: What a folder holds, as patterns of names; none where it is always a file.
-        boxes: Whether boxes have a place in it.
-        masks: Whether masks have one.
-        copies: Whether images are copied into it, rather than named by paths.
+        write: Writes the records to files.
+        read: Reads the files back, for the check.
+        endings: The endings of a single file. Empty if the format is always a folder.
+        folder: Patterns of the names in a folder. Empty if the format is always a file.
+        boxes: Whether the format can hold boxes.
+        masks: Whether the format can hold masks.
+        copies: Whether images are copied into the files. If not, paths refer to them.
     """
 
     write: Callable[[Records, Target], None]
@@ -68,19 +68,21 @@ WRITERS: Final[Mapping[Written, Writer]] = {
 """The formats by name."""
 
 _COPIES: Final = ("[0-9]" * 8 + ".*",)
-"""Names of the copies of images that are no files of their own."""
+"""Names of the copies of images that are not files of their own."""
 
 
 @final
 @dataclass(frozen=True)
 class ConversionPlan:
-    """What a conversion is going to do, before anything is written.
+    """What a conversion will do, before anything is written.
 
     Args:
-        records: What will be written: in the order and with the parts that the format has.
-        out: The file or folder to be.
+        records: What will be written. The order fits the format, and parts that it cannot hold
+            are removed.
+        out: The file or folder that will be written.
         writer: The format.
-        notes: What is left out or changed, and where copies of images go, a sentence each.
+        notes: What is left out or changed, and where copies of images are written, one sentence
+            each.
     """
 
     records: Records
@@ -92,53 +94,60 @@ class ConversionPlan:
 def plan(
     records: Records, out: Path, *, to: Written | None = None, overwrite: bool = False
 ) -> ConversionPlan:
-    """What converting `records` to `out` is going to do; nothing is written yet.
+    """Plan a conversion of `records` to `out`. Nothing is written yet.
 
     Args:
         records: The data set.
-        out: The file or folder to be.
-        to: The format; by the ending of `out` if None.
-        overwrite: What lies at `out` may be replaced, if it is a data set of this format.
+        out: The file or folder that will be written.
+        to: The format. If None, the ending of `out` decides.
+        overwrite: Whether `out` may be replaced, if it is a data set of this format.
 
     Raises:
-        ConfigError: The ending says nothing, or something else than `to`; or `out` is there.
+        ConfigError: The ending of `out` belongs to no format, or does not fit `to`; or `out` exists
+            and may not be replaced.
     """
     writer = WRITERS[_format(out, to)]
-    _require_free(records, out, writer, overwrite)
+    _require_unused(records, out, writer, overwrite)
     notes = []
     boxes = sum(map(len, records.boxes or ()))
     masks = sum(mask is not None for mask in records.masks or ())
     if boxes and not writer.boxes:
-        notes.append(f"Boxes, which the format has no place for, are left out: {boxes:,}")
+        notes.append(f"Boxes that are left out because the format cannot hold them: {boxes:,}")
         records = replace(records, boxes=None)
     if masks and not writer.masks:
-        notes.append(f"Masks, which the format has no place for, are left out: {masks:,}")
+        notes.append(f"Masks that are left out because the format cannot hold them: {masks:,}")
         records = replace(records, masks=None)
     ranks = np.where(records.splits == NO_SPLIT, len(SPLITS), records.splits)
     if not _is_file(out, writer) and (np.diff(ranks) < 0).any():
-        notes.append("Images are ordered by their split: it decides which file they come into")
+        notes.append("Images are sorted by split, because each split has files of its own")
         records = records.select(np.argsort(ranks, kind="stable"))
     copies = sum(map(extracted, records.images))
     if copies and not writer.copies:
-        folder = _images(out, writer)
-        notes.append(f"Images that are no files of their own are copied into {folder}: {copies:,}")
+        folder = _copies_folder(out, writer)
+        notes.append(f"Images that are not files of their own, copied into {folder}: {copies:,}")
     return ConversionPlan(records, out, writer, tuple(notes))
 
 
-def _none(count: int) -> None:
-    """Progress that nobody looks at."""
+def _ignore_progress(count: int) -> None:
+    """Report no progress."""
 
 
-def convert(plan: ConversionPlan, *, on_progress: Callable[[int], None] = _none) -> Records:
-    """Carry out a plan; gives the written data set as it was read back.
+def convert(
+    plan: ConversionPlan, *, on_progress: Callable[[int], None] = _ignore_progress
+) -> Records:
+    """Carry out a plan and return the written data set, as it was read back.
 
-    What was written is compared with what was to be: label names in order, and each image's key,
-    targets, split, group, boxes and mask. If anything differs, or anything fails, nothing is left
-    behind, and what lay there before is put back.
+    The written data set is compared with the planned one: the label names in order, and the key,
+    targets, split, group, boxes and mask of each image. If anything differs or fails, all new files
+    are removed, and what was there before is put back.
+
+    Args:
+        plan: The plan.
+        on_progress: Called with the number of images done so far.
 
     Raises:
-        ImageError: An image that has to be opened or copied cannot be read.
-        DataError: The format cannot hold a name, or something was lost.
+        ImageError: An image that must be opened or copied cannot be read.
+        DataError: The format cannot hold a name, or the data set that was read back differs.
         MissingExtraError: A package that the format needs is not installed.
         RunError: The files cannot be written.
     """
@@ -149,30 +158,33 @@ def convert(plan: ConversionPlan, *, on_progress: Callable[[int], None] = _none)
         staging_folder(out.parent) as staging,
     ):
         built = staging if home == out.parent else staging / out.name
-        images = _images(out, writer).relative_to(home).as_posix()
+        images = _copies_folder(out, writer).relative_to(home).as_posix()
         writer.write(plan.records, Target(home, built, out.name, images, on_progress))
         with placed(staging, out.parent):
-            return _proved(plan)
+            return _read_back(plan)
 
 
 def _format(out: Path, to: Written | None) -> Written:
     by_ending: dict[str, Written] = {
         ending: name for name, writer in WRITERS.items() for ending in writer.endings
     }
-    said = by_ending.get(out.suffix.lower())
-    if to is None and said is None:
+    by_name = by_ending.get(out.suffix.lower())
+    if to is None and by_name is None:
         raise ConfigError(
-            f"The ending {out.suffix!r} says no format.",
+            f"The ending {out.suffix!r} belongs to no format.",
             where=str(out),
-            fix=f"Give one of {', '.join(by_ending)}, or for a folder --to coco or webdataset.",
+            fix=f"Use one of {', '.join(by_ending)}; for a folder, give --to coco or "
+            "--to webdataset.",
         )
-    name = to or said
+    name = to or by_name
     assert name is not None
     writer = WRITERS[name]
-    if (said is not None and said != name) or (said is None and not writer.folder):
+    if (by_name is not None and by_name != name) or (by_name is None and not writer.folder):
         wanted = " or ".join([*writer.endings, *(["a folder"] if writer.folder else [])])
         raise ConfigError(
-            f"The name does not fit the format {name}.", where=str(out), fix=f"Name it {wanted}."
+            f"The name does not fit the format {name}.",
+            where=str(out),
+            fix=f"This format is written as {wanted}.",
         )
     return name
 
@@ -181,71 +193,72 @@ def _is_file(out: Path, writer: Writer) -> bool:
     return out.suffix.lower() in writer.endings
 
 
-def _images(out: Path, writer: Writer) -> Path:
+def _copies_folder(out: Path, writer: Writer) -> Path:
     """The folder for copies of images."""
     return out.with_name(f"{out.stem}-images") if _is_file(out, writer) else out / "images"
 
 
-def _require_free(records: Records, out: Path, writer: Writer, overwrite: bool) -> None:
-    """Nothing lies where something will, or only what manylabel wrote there itself."""
+def _require_unused(records: Records, out: Path, writer: Writer, overwrite: bool) -> None:
+    """Refuse a path that exists, unless `overwrite` is set and a conversion made what is there."""
     file = _is_file(out, writer)
     places = {out: (None if file else writer.folder)}
     if file and any(map(extracted, records.images)):
-        places[_images(out, writer)] = _COPIES
+        places[_copies_folder(out, writer)] = _COPIES
     for place, patterns in places.items():
         if not os.path.lexists(place):
             continue
         if not overwrite:
             raise ConfigError(
-                "There is something already.",
+                "The file or folder exists already.",
                 where=str(place),
-                fix="Name another place, or replace it with --overwrite.",
+                fix="Give another path, or replace it with --overwrite.",
             )
-        if not _replaceable(place, patterns):
+        if not _is_replaceable(place, patterns):
             raise ConfigError(
-                "What lies there was not written by a conversion to this format alone.",
+                "The path holds something that a conversion to this format did not write.",
                 where=str(place),
-                fix="Name another place, or move away what is there.",
+                fix="Give another path, or move what is there to another place.",
             )
         _require_outside(records, place)
 
 
-def _replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
-    """Whether `place` is a file, or with `patterns` a folder of nothing else than these."""
+def _is_replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
+    """Whether `place` is a file; with `patterns`, whether it is a folder of such names only."""
     if patterns is None or not place.is_dir():
         return patterns is None and not place.is_dir()
     for entry in place.iterdir():
         if not any(entry.match(pattern) for pattern in patterns):
             return False
-        if entry.is_dir() and not _replaceable(entry, _COPIES):
+        if entry.is_dir() and not _is_replaceable(entry, _COPIES):
             return False
     return True
 
 
 def _require_outside(records: Records, place: Path) -> None:
-    """No image would be thrown away with what is replaced."""
+    """Refuse to replace a file or folder that has an image or mask of the data set in it."""
     folder = os.path.abspath(place)
     for file in (*records.images, *(records.masks or ())):
         if isinstance(file, Path) and Path(os.path.abspath(file)).is_relative_to(folder):
             raise ConfigError(
-                "An image of the data set lies in what would be replaced.",
+                "An image of the data set is in the folder that would be replaced.",
                 where=str(file),
-                fix="Name another place.",
+                fix="Give another path.",
             )
 
 
-def _proved(plan: ConversionPlan) -> Records:
-    """The written data set, read back and equal to what was to be written.
+def _read_back(plan: ConversionPlan) -> Records:
+    """The written data set, read back and compared with the planned one.
 
     Raises:
-        DataError: It differs.
+        DataError: The two differ.
     """
     written = plan.writer.read(plan.out)
     difference = first_difference(plan.records, written)
     if difference is not None:
         raise DataError(
-            f"What was written is not read back as it was: {difference}. It was removed again.",
+            "The written data set differs when it is read back: "
+            f"{difference}. It was removed again.",
             where=str(plan.out),
-            fix="Rename what is named there, or convert to Parquet, which any name fits.",
+            fix="Rename what the message names, or convert to Parquet, which can hold any name.",
         )
     return written

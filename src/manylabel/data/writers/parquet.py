@@ -1,4 +1,4 @@
-"""A Parquet file with lists of labels, which any name fits."""
+"""A Parquet file with lists of labels. It can hold any name."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from manylabel.labels import PRESENT, UNKNOWN
 
 
 def write_parquet(records: Records, target: Target) -> None:
-    """Write the columns image and labels, and those of the others that are needed.
+    """Write the columns image and labels, and those of the other columns that have values.
 
-    All labels, in order, are in the file's metadata.
+    The metadata of the file lists all labels in order.
 
     Raises:
-        ImageError: An image that has to be copied cannot be read.
+        ImageError: An image that must be copied cannot be read.
         MissingExtraError: pyarrow is not installed.
         OSError: The file cannot be written.
     """
@@ -52,7 +52,7 @@ def write_parquet(records: Records, target: Target) -> None:
 
 
 def _lists(records: Records, target: int, pyarrow: Any) -> Any:
-    """A list a record of the labels with this target."""
+    """For each record, the list of the labels with this target."""
     rows, columns = np.nonzero(records.targets == target)
     ends = np.cumsum(np.bincount(rows, minlength=len(records)))
     offsets = np.concatenate([[0], ends]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Whether two data sets say the same."""
+"""Compares two data sets: the planned one and the one that was read back."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from manylabel.data.records import Box, Record, Records
 
 _ROUNDING: Final = 1e-9
-"""Boxes become pixels and fractions again: so much, in fractions, is not a difference."""
+"""The tolerance for the sides of boxes, in fractions. Writing as pixels and reading rounds them."""
 
 
 def first_difference(wanted: Records, found: Records) -> str | None:
-    """What differs first, in words, in labels, order, truth or place; None if nothing does.
+    """The first difference in labels, order, truth or place, in words; None if there is none.
 
-    Images that are files have to be the same files; what was copied is not looked at.
+    Images that are files must be the same files. Copied images are not compared.
     """
     if wanted.labels != found.labels:
         return "the labels differ"

@@ -1,4 +1,4 @@
-"""Where a written data set lies, and how it names its images."""
+"""Where a data set is written, and how its files refer to its images."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from manylabel.images import (
     usual_ending,
 )
 
-_LYING: Final = range(5, 9)
-"""EXIF orientations of images that are stored on their side."""
+_ROTATED: Final = range(5, 9)
+"""EXIF orientations for which the upright image has width and height exchanged."""
 
 
 @final
 @dataclass(frozen=True)
 class Target:
-    """A data set that is being written: built at one place, then moved to another as a whole.
+    """A data set that is being written: first in a temporary folder, which is then moved.
 
     Args:
-        home: The folder that its paths are relative to, once it has been moved.
-        built: The folder that stands for `home` meanwhile.
-        name: Its file's name in that folder; that of the folder itself where it is several files.
-        images: The folder in `home` for images that are no files of their own.
-        on_progress: Called with the number of images that are done.
+        home: The final folder. The paths in the data set are relative to it.
+        built: The temporary folder that takes the place of `home` while files are written.
+        name: The name of the file in that folder. If the format has several files, the name of the
+            folder itself.
+        images: The folder in `home` for images that are not files of their own.
+        on_progress: Called with the number of images done so far.
     """
 
     home: Path
@@ -48,12 +49,14 @@ class Target:
 
 
 def extracted(place: Place) -> bool:
-    """Whether an image is no file of its own, so that only a copy of it can be named by a path."""
+    """Whether an image is not a file of its own. A path can then refer only to a copy of it."""
     return isinstance(place, Stored | Crop)
 
 
 def references(records: Records, target: Target) -> list[str]:
-    """The path [N] of each image for the written file; what is no file is written as one first.
+    """The path of each image for the written file, [N].
+
+    An image that is not a file of its own is first copied to a file.
 
     Raises:
         ImageError: An image cannot be read.
@@ -75,22 +78,22 @@ def references(records: Records, target: Target) -> list[str]:
 
 
 def reference(path: Path, home: Path) -> str:
-    """A file's path: relative to `home` where it lies below, so that both can be moved together."""
+    """The path of a file: relative if the file is in `home`, so that both can be moved together."""
     whole = Path(os.path.abspath(path))
     base = Path(os.path.abspath(home))
     return (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
 
 
 def mask_references(records: Records, target: Target) -> list[str | None]:
-    """The path [N] of each mask for the written file; empty where the data set has no masks."""
+    """The path of each mask for the written file, [N]. Empty if the data set has no masks."""
     return [mask and reference(mask, target.home) for mask in records.masks or ()]
 
 
 def unpadded(text: str, records: Records) -> str:
-    """The text as it is, for a format whose readers strip it.
+    """The same text, for a format whose readers strip blanks at both ends.
 
     Raises:
-        DataError: It would be read back changed.
+        DataError: The text begins or ends with a blank, so it would change when it is read back.
     """
     if text != text.strip():
         raise DataError(
@@ -102,10 +105,10 @@ def unpadded(text: str, records: Records) -> str:
 
 
 def image_file(place: Place) -> tuple[bytes, str]:
-    """An image's file as it is stored, with its ending; a crop as a PNG file of its pixels.
+    """The bytes of an image file as it is stored, and its ending. A crop becomes a PNG file.
 
     Raises:
-        ImageError: It cannot be read, or is no image.
+        ImageError: The file cannot be read, or is not an image.
     """
     if isinstance(place, Crop):
         png = io.BytesIO()
@@ -120,33 +123,33 @@ def image_file(place: Place) -> tuple[bytes, str]:
 
 def _ending(content: bytes, place: Place) -> str:
     try:
-        with _quiet(), Image.open(io.BytesIO(content)) as image:
+        with _ignore_size_warnings(), Image.open(io.BytesIO(content)) as image:
             ending = usual_ending(image.format)
-    except Exception:  # whatever a decoder raises
+    except Exception:  # A decoder may raise anything.
         ending = None
     if ending is None:
         raise ImageError(
-            "What kind of image this is cannot be told.",
+            "The format of the image is not known.",
             where=str(place),
-            fix="Fetch or export it again; manylabel data check finds all such images.",
+            fix="Download or export it again. manylabel data check finds all such images.",
         )
     return ending
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels of an image that is set upright, from its header.
+    """Width and height in pixels of the upright image, from the header of its file.
 
     Raises:
-        ImageError: It cannot be read.
+        ImageError: The image cannot be read.
     """
     try:
-        with _quiet(), Image.open(path) as image:
+        with _ignore_size_warnings(), Image.open(path) as image:
             width, height = image.size
-            lying = image.getexif().get(ExifTags.Base.Orientation) in _LYING
-    except Exception:  # whatever a decoder raises: the careful way says what is wrong
+            rotated = image.getexif().get(ExifTags.Base.Orientation) in _ROTATED
+    except Exception:  # A decoder may raise anything. `open_image` raises an error that explains.
         return open_image(path).size
-    return (height, width) if lying else (width, height)
+    return (height, width) if rotated else (width, height)
 
 
-def _quiet() -> warnings.catch_warnings[None]:
+def _ignore_size_warnings() -> warnings.catch_warnings[None]:
     return warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)

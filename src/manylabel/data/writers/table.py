@@ -16,11 +16,14 @@ _RESERVED: Final = frozenset({"image", KEY_NAME, "split", "group", "mask", *LABE
 
 
 def write_table(records: Records, target: Target) -> None:
-    """Write the image column, the needed ones of image_key, split, group and mask, and the labels.
+    """Write the column of images and the columns of labels.
+
+    Of the columns image_key, split, group and mask, those that have values are written too.
 
     Raises:
-        DataError: A label cannot be the header of a column, or a text would be read back changed.
-        ImageError: An image that has to be copied cannot be read.
+        DataError: A label cannot be the header of a column, or a text would change when it is read
+            back.
+        ImageError: An image that must be copied cannot be read.
         OSError: The file cannot be written.
     """
     _require_headers(records)
@@ -29,7 +32,7 @@ def write_table(records: Records, target: Target) -> None:
     used = [name for name, cells in columns.items() if name == "image" or any(cells)]
     delimiter = "\t" if Path(target.name).suffix.lower() == ".tsv" else ","
     with (target.built / target.name).open("w", encoding="utf-8", newline="") as file:
-        # Lines end as RFC 4180 has it: csv leaves a carriage return in a cell unquoted otherwise.
+        # Lines end with CR LF, as in RFC 4180. Otherwise csv does not quote a CR in a cell.
         csv.writer(file, delimiter=delimiter, quoting=_header_quoting(records)).writerow(
             [*used, *records.labels]
         )
@@ -39,13 +42,16 @@ def write_table(records: Records, target: Target) -> None:
 
 
 def _header_quoting(records: Records) -> Literal[0, 1]:
-    """Readers guess the separator by counting each in the header, outside of quotes."""
+    """How cells of the header are quoted. All are quoted if a label contains a separator.
+
+    Readers find the separator by counting: they count each mark in the header outside of quotes.
+    """
     separators = any(mark in label for label in records.labels for mark in ",;\t")
     return csv.QUOTE_ALL if separators else csv.QUOTE_MINIMAL
 
 
 def _columns(records: Records, paths: list[str], target: Target) -> dict[str, list[str]]:
-    """Cells by header; where every key is its image's path no column of keys is needed."""
+    """The cells of each column by its header. Keys are empty if each is the path of its image."""
     keys = records.keys
     masks = mask_references(records, target)
     return {
@@ -61,9 +67,9 @@ def _require_headers(records: Records) -> None:
     for label in records.labels:
         unpadded(label, records)
         if label.lower() in _RESERVED:
-            why = "has a meaning of its own there"
+            why = "has a special meaning there"
         elif has_image_ending(label):
-            why = "would be taken for an image's name"
+            why = "looks like the name of an image"
         else:
             continue
         raise DataError(

@@ -1,4 +1,4 @@
-"""WebDataset shards, some a split: `train-000000.tar`, with an image and a JSON a sample."""
+"""WebDataset shards such as `train-000000.tar`. Each sample is an image and a JSON member."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from manylabel.data.writers.references import Target, image_file
 
 _SAMPLES: Final = 10_000
 _BYTES: Final = 2**30
-"""A shard is closed with the sample that reaches one of these."""
+"""The limits of a shard. It ends with the sample that reaches one of them."""
 
 
 def write_webdataset(records: Records, target: Target) -> None:
-    """Write the shards of each split, in the records' order, and all labels into `labels.json`.
+    """Write the shards of each split, in the order of the records, and the labels.
 
-    Images are copied as they are stored; crops become PNG files. The bytes of the shards depend on
-    the records alone.
+    All labels are written into `labels.json`. Images are copied as they are stored. Crops become
+    PNG files. The bytes of the shards depend only on the records.
 
     Raises:
         ImageError: An image cannot be read.
@@ -48,13 +48,14 @@ def write_webdataset(records: Records, target: Target) -> None:
 
 
 def _write_shard(shard: Path, records: Records, pending: NDArray[np.intp], done: int) -> int:
-    """Write as many of the records at these positions as a shard holds; gives how many."""
+    """Write as many of the records at these positions as fit into a shard. Returns how many."""
     with tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as archive:
         for count, position in enumerate(pending.tolist(), start=1):
             record = records[position]
             image, ending = image_file(record.image)
             truth = json.dumps(truth_of(record, records.labels), ensure_ascii=False)
-            # Numbered, since a key may hold dots, and the format ends a sample's name at the first.
+            # Samples are numbered, because a key may contain dots. In this format, the name of a
+            # sample ends at its first dot.
             name = f"{done + count - 1:08d}"
             _add(archive, f"{name}{ending}", image)
             _add(archive, f"{name}.json", truth.encode())

@@ -38,7 +38,7 @@ def test_says_what_was_written(table: Path, tmp_path: Path) -> None:
         f"Wrote {written.summary()}\nsha256 of list and targets: {written.fingerprint()}\n"
     )
     assert written.fingerprint() == read(DataSource(path=table)).fingerprint()
-    with pytest.raises(ConfigError, match="something already"):
+    with pytest.raises(ConfigError, match="exists already"):
         run(table, out)
     assert run(table, out, "--overwrite") == shown
 
@@ -52,13 +52,13 @@ def test_says_beforehand_what_changes(table: Path, tmp_path: Path) -> None:
     )
     with_boxes.write_text(document)
     first, *_ = run(with_boxes, tmp_path / "x.csv").splitlines()
-    assert first == "Boxes, which the format has no place for, are left out: 1."
+    assert first == "Boxes that are left out because the format cannot hold them: 1."
 
 
 def test_options_of_the_data_set_hold(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not apply"):
         run(table, tmp_path / "x.json", "--option", "difficult=absent")
-    with pytest.raises(ConfigError, match="says no format"):
+    with pytest.raises(ConfigError, match="belongs to no format"):
         run(table, tmp_path / "x")
     run(table, tmp_path / "c", "--to", "coco")
     assert (tmp_path / "c" / "instances_train.json").is_file()

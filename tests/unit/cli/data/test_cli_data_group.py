@@ -49,7 +49,7 @@ def test_show_says_what_was_understood(tmp_path: Path) -> None:
     table = tmp_path / "photos.csv"
     table.write_text("image,cat,dog,split\na.jpg,1,,train\nb.jpg,0,1,test\n")
     shown = CliRunner().invoke(data, ["show", str(table)], catch_exceptions=False).stdout
-    assert "2 images, 2 labels, 1.00 positives an image; 25.0% of targets unknown" in shown
+    assert "2 images, 2 labels, 1.00 positives per image; 25.0% of targets unknown" in shown
     records = read(DataSource(path=table))
     assert shown.splitlines()[-1] == f"sha256 of list and targets: {records.fingerprint()}"
     told = CliRunner().invoke(data, ["show", str(table), "--json"], catch_exceptions=False).stdout

@@ -138,7 +138,7 @@ def test_what_is_there_is_replaced_only_when_asked(photos, tmp_path):
     out = tmp_path / "split.csv"
     run(photos, "--out", out)
     first = out.read_bytes()
-    with pytest.raises(ConfigError, match="something already"):
+    with pytest.raises(ConfigError, match="exists already"):
         CliRunner().invoke(split, [str(photos), "--out", str(out)], catch_exceptions=False)
     run(photos, "--out", out, "--seed", 1, "--overwrite")
     assert out.read_bytes() != first

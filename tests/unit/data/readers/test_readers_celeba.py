@@ -47,8 +47,8 @@ def test_the_makers_files(official):
     assert [record.split for record in records] == ["train", "val", "test"]
     assert [record.group for record in records] == ["7", "9", "7"]
     assert records[0].image == official / "Img/img_align_celeba/000001.jpg"
-    assert "Persons, a group each: 2" in records.notes
-    assert "Images from img_align_celeba" in records.notes
+    assert "Persons, each a group: 2" in records.notes
+    assert "Images are from img_align_celeba" in records.notes
 
 
 def test_the_list_itself_stands_for_its_folder(official):
@@ -94,23 +94,35 @@ def test_found_by_names(official, tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("Anno/list_attr_celeba.txt", attributes(count=4), "says 4 images, and 3 are listed"),
+        ("Anno/list_attr_celeba.txt", attributes(count=4), "says 4 images, but the file lists 3"),
         ("Anno/list_attr_celeba.txt", attributes()[:-3], "has 3 entries, not 4"),
         ("Anno/list_attr_celeba.txt", attributes().split("\n", 1)[1], "not the number of images"),
-        ("Anno/list_attr_celeba.txt", "3\n", "names no images"),
-        ("Anno/list_attr_celeba.txt", "0\nBald Young\n", "names no images"),
+        ("Anno/list_attr_celeba.txt", "3\n", "contains no images"),
+        ("Anno/list_attr_celeba.txt", "0\nBald Young\n", "contains no images"),
         ("Anno/list_attr_celeba.txt", attributes().replace("-1", "0", 1), "'Bald' is '0'"),
-        ("Anno/list_attr_celeba.txt", attributes().replace("000002", "000001"), "here and in line"),
+        (
+            "Anno/list_attr_celeba.txt",
+            attributes().replace("000002", "000001"),
+            "in this line and in line",
+        ),
         ("Anno/list_attr_celeba.txt", attributes().replace("Young", "Bald"), "more than once"),
         ("Eval/list_eval_partition.txt", words(PARTS)[:-13], "they have 3 and 2 images"),
-        ("Eval/list_eval_partition.txt", words(PARTS).replace(" 2", " 3"), "'3' means nothing"),
+        (
+            "Eval/list_eval_partition.txt",
+            words(PARTS).replace(" 2", " 3"),
+            "The value '3' is not valid",
+        ),
         (
             "Eval/list_eval_partition.txt",
             words(PARTS).replace("3.jpg", "4.jpg"),
             "not in list_attr",
         ),
         ("Anno/identity_CelebA.txt", words(PEOPLE)[:-13], "they have 3 and 2 images"),
-        ("Anno/identity_CelebA.txt", words(PEOPLE).replace(" 9", " x"), "'x' means nothing"),
+        (
+            "Anno/identity_CelebA.txt",
+            words(PEOPLE).replace(" 9", " x"),
+            "The value 'x' is not valid",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(official, name, content, said):

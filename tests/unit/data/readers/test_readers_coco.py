@@ -47,8 +47,8 @@ def test_a_file(write, tmp_path):
     assert first.split == "train"
     boxes = [(b.label, b.left, b.top, b.right, b.bottom) for b in first.boxes]
     assert boxes == [("dog", 0.1, 0.1, 0.6, 0.6), ("dog", 0.75, 0.5, 1.0, 1.0)]
-    assert "Crowds, which make their label present but give no box: 1" in records.notes
-    assert "Images without an object, all labels absent: 1" in records.notes
+    assert "Crowds, whose label is present but which have no box: 1" in records.notes
+    assert "Images without an object, kept with all labels absent: 1" in records.notes
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_box_outside_of_its_image_is_counted(write):
     records = read_coco(write(content))
     assert records.targets[0].tolist() == [0, 1]
     assert records[0].boxes == ()
-    assert "Objects outside of their image or without area, which give no box: 1" in records.notes
+    assert "Objects outside their image or without area, which have no box: 1" in records.notes
 
 
 def change(key, i, field, value):
@@ -199,7 +199,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_folder_without_instances(tmp_path):
-    with pytest.raises(DataError, match="no COCO instances"):
+    with pytest.raises(DataError, match="no files of COCO instances"):
         read_coco(tmp_path)
 
 
@@ -213,7 +213,7 @@ def test_an_image_in_two_splits(write, tmp_path):
 def test_two_files_of_one_split(write, tmp_path):
     write(document(), "instances_val2014.json")
     write(document(prefix="x"), "instances_val2017.json")
-    with pytest.raises(DataError, match="Two files are of the split val"):
+    with pytest.raises(DataError, match="Two files belong to the split val"):
         read_coco(tmp_path)
 
 

@@ -65,23 +65,23 @@ def test_hidden_files_are_skipped_and_others_counted(tree):
         tree("cat/1.jpg", "dog/1.jpg", "dog/.2.jpg", ".git/x.jpg", "dog/notes.txt", "loose.jpg")
     )
     assert list(records.keys) == ["cat/1.jpg", "dog/1.jpg"]
-    assert "Files in label folders that are no images, left out: 1" in records.notes
-    assert "Files outside of the label folders, left out: 1" in records.notes
+    assert "Files in label folders that are not images, left out: 1" in records.notes
+    assert "Files outside the label folders, left out: 1" in records.notes
 
 
 def test_files_beside_the_folders_of_a_split_are_counted(tree):
     root = tree("train/a/1.jpg", "test/b/2.jpg", "test/loose.jpg", "readme.md")
-    assert "Files outside of the label folders, left out: 2" in read_folder(root).notes
+    assert "Files outside the label folders, left out: 2" in read_folder(root).notes
 
 
 @pytest.mark.parametrize(
     ("paths", "what"),
     [
-        ((), "found: none"),
-        (("1.jpg",), "found: none"),
-        (("images/1.jpg",), "found: images"),
-        (("a/notes.txt", "b/notes.txt"), "hold no images"),
-        (("train/cat/1.jpg", "extra/1.jpg"), "holds a folder, 'cat'"),
+        ((), "Found: none"),
+        (("1.jpg",), "Found: none"),
+        (("images/1.jpg",), "Found: images"),
+        (("a/notes.txt", "b/notes.txt"), "contain no images"),
+        (("train/cat/1.jpg", "extra/1.jpg"), "contains a folder, 'cat'"),
     ],
 )
 def test_what_is_no_folder_of_labels(tree, paths, what):
@@ -91,7 +91,7 @@ def test_what_is_no_folder_of_labels(tree, paths, what):
 
 def test_one_image_in_two_splits(tree):
     root = tree("train/a/x.jpg", "test/a/x.jpg", "train/b/y.jpg", x="same")
-    with pytest.raises(DataError, match="lies in two splits, test and train"):
+    with pytest.raises(DataError, match="is in two splits, test and train"):
         read_folder(root)
 
 

@@ -152,7 +152,7 @@ def test_paths_are_files_below_the_data_set(tmp_path, make_image):
     assert list(records.keys) == ["sub/a.png", "b.png"]
     assert records[0].image == tmp_path / "d/sub/a.png"
     (tmp_path / "d/sub/a.png").unlink()
-    with pytest.raises(DataError, match="None of the first 2 images is found"):
+    with pytest.raises(DataError, match="None of the first 2 images was found"):
         read_huggingface(tmp_path / "d")
     datasets.Dataset.from_dict(content).to_parquet(tmp_path / "d.parquet")
     make_image(tmp_path / "b.png")

@@ -87,7 +87,7 @@ def test_what_annotators_disagree_about_is_unknown(write):
     # Of the first annotation, and only where the label is present.
     assert sides(records) == [[("cat", 0.0, 0.0, 0.5, 0.5)]]
     assert "Tasks with several annotations: 1" in records.notes
-    assert "Labels that annotators disagree about, unknown: 2" in records.notes
+    assert "Targets unknown because annotators disagree: 2" in records.notes
 
 
 def test_a_choice_of_two_controls_is_told_apart(write):
@@ -102,7 +102,7 @@ def test_one_control(write):
     marks = [choices("cat"), choices("day", control="time"), region("cat", 0, 0, 9, 9)]
     path = write([task("a.jpg", marks)])
     assert read_label_studio(path, label_column="time").labels.names == ("day",)
-    with pytest.raises(DataError, match="No annotation is of a control 'tim'") as caught:
+    with pytest.raises(DataError, match="No annotation belongs to a control 'tim'") as caught:
         read_label_studio(path, label_column="tim")
     assert "animal, box, time" in caught.value.fix
 
@@ -130,7 +130,7 @@ def test_regions_of_other_shapes_give_labels_and_no_boxes(write):
     assert records.targets.tolist() == [[1, 1, 1, 1, 1]]
     assert sides(records) == [[("pig", 0.9, 0.9, 1.0, 1.0)]]
     for note in (
-        "Regions that are no upright rectangles of the image, no boxes: 4",
+        "Regions that are not upright rectangles, read without boxes: 4",
         "Regions without a label, not read: 1",
         "Results of the kind 'rating', not read: 1",
         "Results of the kind 'relation', not read: 1",
@@ -173,7 +173,7 @@ def test_the_longest_path_wins(write, tmp_path):
 
 def test_two_images_are_never_one_file(write):
     document = [task("x/1.jpg", [choices("cat")]), task("y/1.jpg", [choices("dog")])]
-    with pytest.raises(DataError, match="Two images are one file: 'x/1.jpg' and 'y/1.jpg'"):
+    with pytest.raises(DataError, match="Two images have the same file: 'x/1.jpg' and 'y/1.jpg'"):
         read_label_studio(write(document, "images/1.jpg"))
 
 
@@ -195,7 +195,7 @@ def test_tasks_of_one_image(write):
     same = task("a.jpg", [choices("cat")])
     records = read_label_studio(write([same, same]))
     assert len(records) == 1
-    assert "Tasks that repeat another, merged with it: 1" in records.notes
+    assert "Tasks that repeat another task, merged with it: 1" in records.notes
     with pytest.raises(DataError, match="has two tasks that differ") as caught:
         read_label_studio(write([same, task("a.jpg", [choices("dog")])]))
     assert "task[0]" in caught.value.where
@@ -247,24 +247,27 @@ def test_found_by_its_first_bytes(write, tmp_path):
 
 
 WRONG = [
-    ({}, "does not hold a list"),
-    ([], "does not hold a list"),
+    ({}, "does not contain a list"),
+    ([], "does not contain a list"),
     ([1], "not a JSON object"),
     ([{"id": 1, "annotations": []}], "'data' is missing"),
     ([{"id": 1, "data": {"image": "a.jpg"}}], "'annotations' is missing"),
     ([{**task("a.jpg"), "annotations": [{"id": 1}]}], "'result' is missing"),
     ([{**task("a.jpg"), "annotations": [12]}], "not a JSON object"),
-    ([{**task("a.jpg"), "data": {"text": "words"}}], "None of 'text' seems to be an image"),
+    (
+        [{**task("a.jpg"), "data": {"text": "words"}}],
+        "No key has the path or URL of an image; the keys are: 'text'",
+    ),
     ([task("a.jpg", [{"from_name": "a", "value": {}}])], "'type' is missing"),
     ([task("a.jpg", [choices("")])], "not a list of labels"),
     ([task("a.jpg", [{**choices(), "value": {}}])], "'choices' is missing"),
     ([task("a.jpg", [region("cat", "left", 1, 2, 3)])], "'x' is 'left'"),
     ([task("a.jpg", [])], "No annotator gave a label"),
-    ([task("data:image/png;base64,xyz", [choices("cat")])], "names no file"),
-    ([task("https://e.org", [choices("cat")])], "names no file"),
-    ([task("http://[a.jpg", [choices("cat")])], "names no file"),
-    ([task("z.jpg", [choices("cat")])], "None of the first 1 images is found"),
-    ([flat(1, "a.jpg", choice="x"), flat(1, "b.jpg", choice="x")], "'id' is 1, not an id of its"),
+    ([task("data:image/png;base64,xyz", [choices("cat")])], "is not the path or URL of a file"),
+    ([task("https://e.org", [choices("cat")])], "is not the path or URL of a file"),
+    ([task("http://[a.jpg", [choices("cat")])], "is not the path or URL of a file"),
+    ([task("z.jpg", [choices("cat")])], "None of the first 1 images was found"),
+    ([flat(1, "a.jpg", choice="x"), flat(1, "b.jpg", choice="x")], "'id' is 1, not a unique id"),
 ]
 
 

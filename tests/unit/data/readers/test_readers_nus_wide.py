@@ -79,8 +79,8 @@ def test_the_release(release):
     assert list(records.keys) == list(EXPECTED)
     assert records[0].image == root / "Flickr" / "actor" / "0001_11.jpg"
     assert records[1].group == records[4].group == "12"
-    assert "Images without any of the labels, kept, all labels absent: 1" in records.notes
-    assert "Photographs under several paths, one group each: 1" in records.notes
+    assert "Images without any of the labels, kept with all labels absent: 1" in records.notes
+    assert "Photographs under several paths, each one group: 1" in records.notes
 
 
 def test_with_the_files_of_all_images_only(release):
@@ -101,7 +101,7 @@ def test_an_image_on_no_list_of_a_split_is_counted(release):
     write_lines(root / "ImageList" / "TestImagelist.txt", list(TEST)[:1])
     records = read_nus_wide(root)
     assert told(records)["water/0005_12.jpg"] == (None, 0, 0, 1)
-    assert "Images on neither the train list nor the test list: 1" in records.notes
+    assert "Images in neither the train list nor the test list: 1" in records.notes
 
 
 @pytest.mark.parametrize("by_split", [True, False])
@@ -152,15 +152,19 @@ LISTS, SPLIT = "ImageList", "Groundtruth/TrainTestLabels"
 @pytest.mark.parametrize(
     ("spoil", "what", "where"),
     [
-        (remove("Concepts81.txt"), "no Concepts81.txt", "NUS"),
+        (remove("Concepts81.txt"), "Concepts81.txt, does not exist", "NUS"),
         (rewrite("Concepts81.txt", CONCEPTS[:2]), "has files for water", "Groundtruth"),
         (remove(f"{SPLIT}/Labels_sky_Test.txt"), "has no file for sky", "Concepts81.txt"),
         (rewrite(f"{SPLIT}/Labels_sky_Test.txt", [1]), "2 and 1 images", "Labels_sky_Test.txt"),
-        (rewrite(f"{SPLIT}/Labels_sky_Test.txt", [1, "", "-1"]), "holds -1", "Test.txt, line 3"),
+        (rewrite(f"{SPLIT}/Labels_sky_Test.txt", [1, "", "-1"]), "contains -1", "Test.txt, line 3"),
         (rewrite(f"{SPLIT}/Labels_sky_Test.txt", [1, 2]), "'2', not", "Test.txt, line 2"),
         (rewrite(f"{SPLIT}/Labels_sky_Test.txt", ["1 0", "1 0"]), "2 numbers", "Test.txt"),
         (rewrite(f"{LISTS}/TestImagelist.txt", ["a"]), "1 and 2 images", "TestImagelist.txt"),
-        (rewrite(f"{LISTS}/Imagelist.txt", ["a"]), "has 1 and the others 3 + 2", "Imagelist"),
+        (
+            rewrite(f"{LISTS}/Imagelist.txt", ["a"]),
+            "has 1 images, but the other lists have 3 + 2",
+            "Imagelist",
+        ),
         (
             rewrite(f"{LISTS}/TestImagelist.txt", ["sky/0002_12.jpg", "b"]),
             "two splits, train and test",
@@ -185,7 +189,7 @@ def test_a_faulty_release(release, spoil, what, where):
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
-        (rewrite("NUS_WID_Tags/Test_Tags81.txt", ["1 0", "0 1"]), "2 numbers, and there are 3"),
+        (rewrite("NUS_WID_Tags/Test_Tags81.txt", ["1 0", "0 1"]), "2 numbers, but there are 3"),
         (rewrite("NUS_WID_Tags/Test_Tags81.txt", ["1 0 1"]), "2 and 1 images"),
     ],
 )
@@ -201,7 +205,7 @@ def test_lists_of_splits_that_name_other_images(release):
     write_lines(root / "ImageList" / "TestImagelist.txt", ["sky/0099_1.jpg"])
     with pytest.raises(DataError) as caught:
         read_nus_wide(root)
-    assert "1 images are on the list of a split" in caught.value.what
+    assert "1 images are in the list of a split" in caught.value.what
     assert "TestImagelist.txt, line 1" in caught.value.where
     write_lines(root / "ImageList" / "TestImagelist.txt", ["sky/0002_12.jpg"])
     with pytest.raises(DataError, match="two splits, train and test"):

@@ -68,7 +68,7 @@ def test_a_label_verified_both_ways_is_unknown(root):
     records = read_openimages(root)
     assert told(records)["0000a.jpg"] == {"Dog": 0}
     assert told(records)["0000b.jpg"] == {"Dog": 1}
-    note = "Labels verified as present and as absent in one image, unknown: 2"
+    note = "Targets verified both as present and as absent, unknown: 2"
     assert note in records.notes
 
 
@@ -111,7 +111,7 @@ def test_names_with_and_without_a_header(root, header):
     (root / "class-descriptions.csv").write_text(header + '/m/cat,"Cat, small"\n/m/dog,Dog\n')
     records = read_openimages(root)
     assert records.labels.names == ("/m/bat1", "/m/bat2", "Cat, small", "Dog")
-    assert "Labels without a name, called by their LabelName: 2" in records.notes
+    assert "Labels without a name, named by their LabelName: 2" in records.notes
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_labels_of_machines_are_not_read(root):
     (root / "test-annotations-machine-imagelabels.csv").write_text(HEADER + "0000d,m,/m/cat,0.7\n")
     records = read_openimages(root)
     assert records.fingerprint() == before.fingerprint()
-    assert "Files of labels that a machine gave, not read: 1" in records.notes
+    assert "Files of labels from a machine, not read: 1" in records.notes
 
 
 def test_what_is_not_claimed(tmp_path):
@@ -154,12 +154,12 @@ def test_what_is_not_claimed(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "lacks ImageID, LabelName, Confidence"),
-        ("ImageID,Source,LabelName\n", "lacks Confidence"),
+        ("", "does not have ImageID, LabelName, Confidence"),
+        ("ImageID,Source,LabelName\n", "does not have Confidence"),
         (HEADER, "has no rows"),
-        (TRAIN.replace("dog,1.0", "dog,0.8"), "'0.8', neither 1 nor 0"),
-        (TRAIN[:-4], "'', neither 1 nor 0"),
-        (TRAIN[:-10], "has 3 cells and the header 4"),
+        (TRAIN.replace("dog,1.0", "dog,0.8"), "'0.8', not 1 or 0"),
+        (TRAIN[:-4], "'', not 1 or 0"),
+        (TRAIN[:-10], "has 3 cells, but the header has 4"),
         (TRAIN.replace("0000b", "../b"), "'../b'"),
         (TRAIN.replace("/m/cat", ""), "LabelName ''"),
         (TRAIN.replace("0000b", "0000c"), "is there twice"),
@@ -184,9 +184,9 @@ def test_a_file_that_is_not_text(root):
     ("name", "content", "said"),
     [
         ("class-descriptions.csv", "/m/cat\n", "not a LabelName and a DisplayName"),
-        ("classes-trainable.txt", "/m/cat\n/m/dog\n/m/cat\n", "stands in two lines"),
+        ("classes-trainable.txt", "/m/cat\n/m/dog\n/m/cat\n", "is in two lines"),
         ("classes-trainable.txt", "/m/ant\n", "No image has a verified label"),
-        ("train-annotations-human-imagelabels-boxable.csv", TRAIN, "Two files are of the split"),
+        ("train-annotations-human-imagelabels-boxable.csv", TRAIN, "Two files belong to the split"),
     ],
 )
 def test_what_is_wrong_with_other_files_is_said(root, name, content, said):

@@ -64,7 +64,7 @@ def test_every_column(write, tmp_path):
     assert first.boxes == (Box("dog", 0.0, 0.5, 0.25, 1.0),)
     assert (second.split, second.group, second.mask, second.boxes) == ("val", "7", None, ())
     assert (third.split, third.group) == (None, None)
-    assert "Columns that are ignored: 'year'" in records.summary()
+    assert "Ignored columns: 'year'" in records.summary()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_pandas_writes_what_is_read(tmp_path):
 def test_rows_of_one_image(write):
     records = read_parquet(write({"image": ["a", "b", "./a"], "labels": [["x"], [], ["x"]]}))
     assert list(records.keys) == ["a", "b"]
-    assert "Rows that repeat another, merged with it: 1" in records.summary()
+    assert "Rows that repeat another row, merged with it: 1" in records.summary()
     with pytest.raises(DataError, match="different labels") as raised:
         read_parquet(write({"image": ["a", "b", "a"], "labels": [["x"], [], []]}))
     assert raised.value.where.endswith("rows 1 and 3")
@@ -169,7 +169,7 @@ STRUCT = [{"bytes": b"1", "path": None}]
         ({"image": ["a"], "labels": [[]]}, "not strings|no labels"),
         ({"image": ["a"], "labels": [["x"]], "split": ["dev"]}, "'dev' is not a split"),
         ({"image": ["a"], "labels": [["x"]], "group": [1.5]}, "not strings"),
-        ({"image": ["a", None], "labels": [["x"], []]}, "names no image"),
+        ({"image": ["a", None], "labels": [["x"], []]}, "has no image"),
         ({"image": ["a", "b", "c"], "x": [1, 0, 2]}, "2 is not a target"),
         ({"image": ["a"], "year": [1999]}, "No labels were found"),
         ({"labels": [["x"]]}, "No column of image paths"),

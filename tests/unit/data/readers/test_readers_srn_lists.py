@@ -83,7 +83,7 @@ def test_minus_one_makes_zero_unknown_in_its_file_only(lists, tmp_path, counts):
     assert records.targets.tolist()[:3] == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert records.targets.tolist()[3:] == [[1, 0, -1], [0, 0, -1]]
     (said,) = [note for note in records.notes if "-1" in note]
-    assert said.startswith("wider_att_test_label.txt holds -1")
+    assert said.startswith("wider_att_test_label.txt contains -1")
     assert said.endswith("2 of 6 targets")
 
 
@@ -102,21 +102,21 @@ def test_the_mask_leaves_test_images_out(lists, tmp_path, value, kind):
     records = read_srn_lists(tmp_path)
     assert list(records.keys) == ["actor/1.jpg", "actor/2.jpg", "sky/3.jpg", "sky/5.jpg"]
     assert records[3].targets.tolist() == [1, 1, 1]
-    said = f"nus_test_accessible.mat, {kind}, keeps 1 of 2 test images"
+    said = f"nus_test_accessible.mat ({kind}) keeps 1 of 2 test images"
     assert said in records.notes
 
 
 @pytest.mark.parametrize(
     ("variables", "what"),
     [
-        ({"idx_final_test": [0, 0]}, "leaves no image"),
+        ({"idx_final_test": [0, 0]}, "keeps no image"),
         ({"idx_final_test": [1, 0, 1]}, "3 and 2 images"),
         ({"idx_final_test": np.array([True, False, True])}, "3 and 2 images"),
         ({"idx_final_test": [3]}, "neither"),
         ({"idx_final_test": [1.5]}, "neither"),
         ({"idx_final_test": [2, 2]}, "neither"),
-        ({"idx_final_test": "text"}, "holds no numbers"),
-        ({"idx_final_test": []}, "holds no numbers"),
+        ({"idx_final_test": "text"}, "does not contain numbers"),
+        ({"idx_final_test": []}, "does not contain numbers"),
         ({"idx": [1]}, "is not in the file"),
     ],
 )
@@ -153,7 +153,7 @@ def test_an_image_that_is_listed_again(lists, tmp_path):
     lists(test_imglist=TEST + "sky/4.jpg 1\n", test_label=TEST_LABELS + "0 0 1\n")
     records = read_srn_lists(tmp_path)
     assert len(records) == 5
-    assert "Images that are listed again with equal labels, left out: 1" in records.notes
+    assert "Images that are listed again with the same labels, left out: 1" in records.notes
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,13 @@ def test_an_image_that_is_listed_again(lists, tmp_path):
         ({"test_label": "0 0 1\n\n1 2 1\n"}, "'2', not 0", "nus_wide_test_label.txt, line 3"),
         (
             {"test_label": "0 1\n1 1\n", "test_imglist": "a 1\nb 2\n"},
-            "3 and 2 labels",
+            "numbers of labels, 3 and 2",
             "test_label",
         ),
         ({"test_label": ""}, "is empty", "nus_wide_test_label.txt"),
         (
             {"test_label": "0 0 1\n\n1 1 0\n"},
-            "has 3 labels by its list, and 2 by its label file",
+            "has 3 labels in the image list, but 2 in the label file",
             "imglist.txt, line 2, and",
         ),
         ({"train_imglist": "a.jpg\n"}, "'a.jpg', not a path and", "train_imglist.txt, line 1"),

@@ -97,14 +97,14 @@ def test_columns_can_be_named_and_the_rest_is_told(write, tmp_path):
     assert names(records) == {"a.jpg": ["x", "y"]}
     assert records[0].image == tmp_path / "jpg" / "a.jpg"
     assert records[0].split == "test"
-    assert "ignored: 'id', 'labels'" in records.summary()
+    assert "Ignored columns: 'id', 'labels'" in records.summary()
 
 
 def test_the_first_column_is_the_image_if_none_is_named_so(write):
     records = read_table(write("photo,car,year\na.jpg,1,1999\nb.jpg,0,2003\n"))
     assert list(records.keys) == ["a.jpg", "b.jpg"]
     assert records.labels.names == ("car",)
-    assert "ignored: 'year'" in records.summary()
+    assert "Ignored columns: 'year'" in records.summary()
 
 
 def test_paths_of_windows_and_dots_are_the_same_image(write):
@@ -130,14 +130,14 @@ def test_equal_rows_are_merged_and_counted(write):
         ("image,labels\n\na.jpg,x\nb.jpg\n", "1 cells and the header 2", "line 4"),
         ("image,labels\na.jpg,x\nb.jpg,x,y\n", "3 cells and the header 2", "line 3"),
         ('image,labels\na.jpg,x\nb.jpg,"y\nc.jpg,x\n', "cannot be read", "line 3"),
-        ("image,labels\n,x\n", "names no image", "line 2, column 'image'"),
+        ("image,labels\n,x\n", "has no image", "line 2, column 'image'"),
         (
             "image,labels,split\na.jpg,x,holiday\n",
             "'holiday' is not a split",
             "line 2, column 'split'",
         ),
-        ("image,a,b\n1.jpg,1,0\n2.jpg,0,2\n", "'2' is no target", "line 3, column 'b'"),
-        ("image,a\n1.jpg,true\n2.jpg,false\n", "'true' is no target", "line 2, column 'a'"),
+        ("image,a,b\n1.jpg,1,0\n2.jpg,0,2\n", "'2' is not a target", "line 3, column 'b'"),
+        ("image,a\n1.jpg,true\n2.jpg,false\n", "'true' is not a target", "line 2, column 'a'"),
         ("image,year\n1.jpg,1999\n", "No labels were found", "photos.csv"),
         ("image,labels\na.jpg,\n", "no labels", "column 'labels'"),
         ("labels,photo\nx,a.jpg\n", "No column of image paths", "photos.csv"),

@@ -41,8 +41,8 @@ def test_the_lists(genome, below):
     assert [record.split for record in records] == ["train", "train", "train", "test"]
     folders = [record.image.parent.name for record in records]
     assert folders == ["VG_100K", "VG_100K", "VG_100K_2", "VG_100K"]
-    assert f"Images of {INDEX} that no list names, left out: 1" in records.notes
-    assert "Images without a label, kept, all labels absent: 1" in records.notes
+    assert f"Images of {INDEX} that are in no list, left out: 1" in records.notes
+    assert "Images without a label, kept with all labels absent: 1" in records.notes
 
 
 @pytest.mark.parametrize("given", ["far", "far/VG_100K"])

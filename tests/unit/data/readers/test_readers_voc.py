@@ -75,7 +75,9 @@ def test_a_label_with_difficult_objects_only(voc, difficult, cat, boxes):
     records = read_voc(voc(), difficult=difficult)
     assert records.targets.tolist() == [[cat, 1], [1, 0], [0, 0], [0, 1]]
     assert len(records[0].boxes) == boxes
-    assert f"Labels with difficult objects only, taken as {difficult}: 1" in records.notes
+    assert (
+        f"Labels of an image with only difficult objects, read as {difficult}: 1" in records.notes
+    )
 
 
 def test_lists_give_the_splits_and_trainval_is_passed_over(voc):
@@ -83,7 +85,7 @@ def test_lists_give_the_splits_and_trainval_is_passed_over(voc):
     records = read_voc(voc(lists=lists))
     splits = {record.key: record.split for record in records}
     assert splits == {"001.jpg": "train", "000.jpg": "val", "003.jpg": "test"}
-    assert "Annotated images that no list names, left out: 1" in records.notes
+    assert "Annotated images that are in no list, left out: 1" in records.notes
 
 
 def test_trainval_trains_where_it_is_all_there_is(voc):
@@ -114,14 +116,18 @@ def test_an_image_of_another_kind_and_one_that_is_missing(voc):
 def test_two_images_for_one_annotation(voc):
     root = voc()
     (root / "JPEGImages" / "000.png").touch()
-    with pytest.raises(DataError, match="share the name '000'"):
+    with pytest.raises(DataError, match="have the name '000'"):
         read_voc(root)
 
 
 @pytest.mark.parametrize(
     ("lists", "what", "where"),
     [
-        ({"train": ["000", "007"]}, "'007' is listed and has no annotation", "train.txt, line 2"),
+        (
+            {"train": ["000", "007"]},
+            "'007' is in the list but has no annotation",
+            "train.txt, line 2",
+        ),
         ({"train": ["000"], "test": ["001", "000"]}, "two splits, train and test", "line 2"),
         ({"train": []}, "no annotated image", ""),
     ],
@@ -141,7 +147,7 @@ def test_faulty_lists(voc, lists, what, where):
         ('<?xml version="1.0" encoding="martian"?><annotation/>', "not valid XML|encoding"),
         ('<?xml version="1.0" encoding="utf-7"?><annotation/>', "not valid XML|encoding"),
         (annotation(thing("", WHOLE)), "'name' of 'object' is missing"),
-        (annotation(thing("cat", WHOLE), size=(0, 5)), "not a number over 0"),
+        (annotation(thing("cat", WHOLE), size=(0, 5)), "not a number above 0"),
         (annotation(thing("cat", WHOLE), size=("", 5)), "'size/width' of 'annotation' is missing"),
         (annotation(thing("cat", ("nan", 1, 2, 3))), "'bndbox/xmin' of 'object' is 'nan'"),
         (annotation(thing("cat", ("x", 1, 2, 3))), "'bndbox/xmin' of 'object' is 'x'"),

@@ -98,7 +98,7 @@ def test_indexes_and_lines(tmp_path):
     (tmp_path / "labels.txt").write_text("\n".join("abcdefghijk"))
     assert names(read_webdataset(shard))["s.tar/b.png"] == ["a", "k"]
     (tmp_path / "labels.txt").write_text("a\nb\nc")
-    with pytest.raises(DataError, match="10 is not among the 3"):
+    with pytest.raises(DataError, match="10 is not one of the 3"):
         read_webdataset(shard)
     (tmp_path / "labels.txt").unlink()
     pack(shard, {"a.png": b"1", "a.txt": b"dog\n\n traffic light \n"})
@@ -139,8 +139,8 @@ def test_members_that_are_passed_over_are_counted(tmp_path):
     }
     records = read_webdataset(pack(tmp_path / "s.tar", files))
     assert list(records.keys) == ["s.tar/in/a.jpg"]
-    assert "Members whose names are no sample's, left out: 3" in records.summary()
-    assert "Members that are neither image nor truth, left out: 2" in records.summary()
+    assert "Members whose names do not fit the format, left out: 3" in records.summary()
+    assert "Members that are neither images nor labels, left out: 2" in records.summary()
 
 
 def test_samples_need_not_lie_together(tmp_path):
@@ -178,7 +178,7 @@ def test_samples_need_not_lie_together(tmp_path):
         ({"a.jpg": b"", "a.cls": b"cat"}, "indexes"),
         ({"a.jpg": b"", "a.cls": b"-1"}, "indexes"),
         ({"a.jpg": b"", "a.txt": b"\xff"}, "UTF-8"),
-        ({"a.jpg": b"", "a.cls": b"1", "b.jpg": b"", "b.txt": b"x"}, "others names"),
+        ({"a.jpg": b"", "a.cls": b"1", "b.jpg": b"", "b.txt": b"x"}, "others have names"),
         ({"a.jpg": b"", "a.cls": b""}, "no labels"),
         ({"README": b""}, "no samples"),
         ({}, "no samples"),
@@ -202,7 +202,7 @@ def test_one_name_twice(tmp_path):
     with tarfile.open(tmp_path / "s.tar", "w") as archive:
         for _ in range(2):
             archive.addfile(tarfile.TarInfo("a.jpg"), io.BytesIO())
-    with pytest.raises(DataError, match="two members of this name"):
+    with pytest.raises(DataError, match="two members with this name"):
         read_webdataset(tmp_path / "s.tar")
 
 

@@ -78,9 +78,9 @@ def test_both_files(wider, folder):
     image = root / "Image" / "train" / "0--Parade" / "a.jpg"
     assert records[0].image == Crop(image, 10, 20.5, 40, 60.5)
     assert records.notes == (
-        "Each of 4 people in 3 images is a record, cut out by its box",
+        "Each of 4 people in 3 images is a record, cropped by its box",
         "Images without people, left out: 1",
-        "People whose box has no area, who cannot be cut out: 1",
+        "People who cannot be cropped, because their box has no area: 1",
     )
 
 
@@ -152,5 +152,5 @@ def test_what_is_not_claimed(tmp_path):
     (tmp_path / "instances_train.json").touch()
     assert find_wider_attribute(tmp_path) is None
     assert find_wider_attribute(tmp_path / "instances_train.json") is None
-    with pytest.raises(DataError, match="holds neither"):
+    with pytest.raises(DataError, match="has neither"):
         read_wider_attribute(tmp_path)

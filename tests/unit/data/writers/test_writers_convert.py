@@ -168,14 +168,14 @@ def test_masks_are_kept_or_said(photos, tmp_path):
         masks = [record.mask for record in written(records, tmp_path, kind)]
         assert [os.path.abspath(mask) for mask in masks] == [str(photos / "mask.png")] * 3
     planned = plan(records, tmp_path / "new", to="webdataset")
-    assert planned.notes[0] == "Masks, which the format has no place for, are left out: 3"
+    assert planned.notes[0] == "Masks that are left out because the format cannot hold them: 3"
     assert all(record.mask is None for record in convert(planned))
 
 
 def test_boxes_that_a_table_cannot_hold_are_said(photos, tmp_path):
     records = example(photos, boxes=(Box("z", 0, 0, 0.5, 1),))
     assert plan(records, tmp_path / "t.csv").notes == (
-        "Boxes, which the format has no place for, are left out: 3",
+        "Boxes that are left out because the format cannot hold them: 3",
     )
     assert plan(records, tmp_path / "t.parquet").notes == ()
 
@@ -207,7 +207,7 @@ def test_coco_is_what_other_tools_expect(photos, tmp_path):
 
 def test_coco_folder_has_a_file_a_split(photos, tmp_path):
     planned = plan(example(photos), tmp_path / "c", to="coco")
-    assert planned.notes[0].startswith("Images are ordered by their split")
+    assert planned.notes[0].startswith("Images are sorted by split")
     result = convert(planned)
     files = sorted(file.name for file in (tmp_path / "c").iterdir())
     assert files == ["instances_all.json", "instances_test.json", "instances_train.json"]
@@ -230,14 +230,14 @@ def test_what_is_no_file_becomes_one(photos, tmp_path, kind):
         Records.of(LabelSpace(["z", "never", "a|b"]), items, "here"), tmp_path / OUTS[kind]
     )
     folder = tmp_path / "out-images"
-    assert planned.notes == (f"Images that are no files of their own are copied into {folder}: 2",)
+    assert planned.notes == (f"Images that are not files of their own, copied into {folder}: 2",)
     result = convert(planned)
     assert sorted(file.name for file in folder.iterdir()) == ["00000000.jpg", "00000001.png"]
     assert (folder / "00000000.jpg").read_bytes() == content
     assert result[1].key == "b"
     for one, other in zip(items, result, strict=True):
         assert (np.asarray(open_image(one.image)) == np.asarray(open_image(other.image))).all()
-    with pytest.raises(ConfigError, match="something already"):
+    with pytest.raises(ConfigError, match="exists already"):
         plan(planned.records, tmp_path / f"out2{Path(OUTS[kind]).suffix}".replace("out2", "out"))
     convert(plan(planned.records, planned.out, overwrite=True))
 
@@ -281,12 +281,12 @@ def test_a_shard_is_closed_when_it_is_full(photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("out", "to", "what"),
     [
-        ("x", None, "says no format"),
-        ("x.txt", None, "says no format"),
+        ("x", None, "belongs to no format"),
+        ("x.txt", None, "belongs to no format"),
         ("x.csv", "parquet", "does not fit"),
         ("x.csv", "webdataset", "does not fit"),
         ("x", "table", "does not fit"),
-        ("x.tar", None, "says no format"),
+        ("x.tar", None, "belongs to no format"),
         ("x.tar.gz", "parquet", "does not fit"),
     ],
 )
@@ -316,15 +316,15 @@ def test_labels_that_mean_something_in_a_table(photos, tmp_path, label):
 def test_only_what_was_written_is_replaced(photos, tmp_path):
     out = tmp_path / "shards"
     convert(plan(example(photos), out, to="webdataset"))
-    with pytest.raises(ConfigError, match="something already"):
+    with pytest.raises(ConfigError, match="exists already"):
         plan(example(photos), out, to="webdataset")
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="not written by a conversion"):
+    with pytest.raises(ConfigError, match="a conversion to this format did not write"):
         plan(example(photos), out, to="webdataset", overwrite=True)
     (out / "notes.txt").unlink()
     convert(plan(example(photos), out, to="webdataset", overwrite=True))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ConfigError, match="not written by a conversion"):
+    with pytest.raises(ConfigError, match="a conversion to this format did not write"):
         plan(example(photos), tmp_path / "folder.csv", overwrite=True)
 
 
@@ -332,7 +332,7 @@ def test_images_are_not_thrown_away_with_what_they_lie_in(photos, tmp_path):
     part = FilePart(photos / "0.jpg", 0, (photos / "0.jpg").stat().st_size, "0")
     records = Records.of(LabelSpace(["x"]), (Record("a", part, np.ones(1, dtype=np.int8)),), "here")
     written_set = convert(plan(records, tmp_path / "c", to="coco"))
-    with pytest.raises(ConfigError, match="lies in what would be replaced"):
+    with pytest.raises(ConfigError, match="is in the folder that would be replaced"):
         plan(written_set, tmp_path / "c", to="coco", overwrite=True)
 
 
