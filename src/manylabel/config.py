@@ -293,8 +293,8 @@ def _suggestion(place: _Place) -> str:
         table, own = parents[-1], _tag(place.kinds[0])
         belongs = " or ".join(f"'{owner}'" for owner in owners)
         return (
-            f"It belongs to the {table} {belongs}, and this {table} is '{own}': leave the key out, "
-            f"or change '{'.'.join(parents)}.name'."
+            f"It belongs to {table}.name = {belongs}, but {table}.name is '{own}': leave the key "
+            f"out, or change '{'.'.join(parents)}.name'."
         )
     known = [name for kind in place.kinds for name in kind.model_fields]
     closest = _closest(key, known, parents)
@@ -332,7 +332,9 @@ def _follow(kind: type[Config], location: tuple[int | str, ...]) -> _Place:
 
 
 def _tag(kind: type[Config]) -> str:
-    return kind.model_fields["name"].default
+    tag = kind.model_fields["name"].default
+    assert isinstance(tag, str), f"{kind.__name__}.name needs a default"
+    return tag
 
 
 def _configs(annotation: Any) -> list[type[Config]]:

@@ -18,6 +18,9 @@ PRESENT: Final = 1
 ABSENT: Final = 0
 UNKNOWN: Final = -1
 
+_SHOWN: Final = 20
+"""How many label names a message lists."""
+
 
 @final
 class LabelSpace:
@@ -97,7 +100,10 @@ class LabelSpace:
             return self._index[name]
         except KeyError:
             close = get_close_matches(name, self.names, n=3)
-            fix = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {self!r}."
+            more = ", ..." if len(self) > _SHOWN else ""
+            fix = f"Known labels: {', '.join(self.names[:_SHOWN])}{more}."
+            if close:
+                fix = f"Did you mean {' or '.join(map(repr, close))}?"
             raise DataError(f"Unknown label {name!r}.", where="label space", fix=fix) from None
 
     def encode(self, present: Iterable[str], unknown: Iterable[str] = ()) -> NDArray[np.int8]:

@@ -111,24 +111,24 @@ def test_settings_are_frozen() -> None:
         (
             {"head": {"name": "square", "radius": 1}},
             "Unknown key 'head.radius'.",
-            "It belongs to the head 'round', and this head is 'square': leave the key out, or "
+            "It belongs to head.name = 'round', but head.name is 'square': leave the key out, or "
             "change 'head.name'.",
         ),
         (  # the closest key of this kind would be 'name'
             {"head": {"name": "round", "side": 1}},
             "Unknown key 'head.side'.",
-            "It belongs to the head 'square', and this head is 'round'",
+            "It belongs to head.name = 'square', but head.name is 'round'",
         ),
         (
             {"optim": {"schedule": {"name": "still", "factor": 0.5}}},
             "Unknown key 'optim.schedule.factor'.",
-            "It belongs to the schedule 'falling' or 'stepping', and this schedule is 'still': "
+            "It belongs to schedule.name = 'falling' or 'stepping', but schedule.name is 'still': "
             "leave the key out, or change 'optim.schedule.name'.",
         ),
         (  # a table without a name is of the default's kind
             {"steps": [{"kind": "a", "schedule": {"patience": 1}}]},
             "Unknown key 'steps.0.schedule.patience'.",
-            "It belongs to the schedule 'falling', and this schedule is 'still'",
+            "It belongs to schedule.name = 'falling', but schedule.name is 'still'",
         ),
         (
             {"optim": {"schedule": {"name": "falling", "patiense": 1}}},

@@ -126,7 +126,8 @@ def _identity(config: RunConfig, records: Records) -> str:
     tables = to_tables(config)
     for key in ("data", "workers", "device", "cache", "cache_folder"):
         tables.pop(key, None)
-    text = json.dumps(tables, sort_keys=True) + records.fingerprint()
+    splits = {name: records.split(name).fingerprint() for name in records.split_names()}
+    text = json.dumps([tables, records.fingerprint(), splits], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -107,12 +107,12 @@ def test_a_key_of_another_table_is_an_error_that_names_the_table():
         resolve(tables(steps=steps), where="recipe.toml")
     assert error.value.what == "Unknown key 'steps.0.optim.schedule.patience'."
     assert error.value.fix == (
-        "It belongs to the schedule 'plateau', and this schedule is 'cosine': leave the key out, "
-        "or change 'steps.0.optim.schedule.name'."
+        "It belongs to schedule.name = 'plateau', but schedule.name is 'cosine': leave the key "
+        "out, or change 'steps.0.optim.schedule.name'."
     )
     with pytest.raises(ConfigError) as error:
         resolve(tables(mixing={"alpha": 1.0}), where="recipe.toml")
-    assert "the mixing 'mixup' or 'cutmix' or 'either', and this mixing is 'none'" in (
+    assert "mixing.name = 'mixup' or 'cutmix' or 'either', but mixing.name is 'none'" in (
         error.value.fix
     )
 

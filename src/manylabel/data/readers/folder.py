@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from manylabel.data.formats.lists import note
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError, os_errors_as
 from manylabel.images import ENDINGS, has_image_ending
@@ -68,9 +69,9 @@ def read_folder(path: Path) -> Records:
     outside = [file for folder in around for file in _files_beside_folders(folder)]
     notes = (
         "Labels are the names of the folders; all other labels of an image are absent",
-        *_note("Images with several labels", several),
-        *_note("Files in label folders that are not images, left out", len(files) - len(images)),
-        *_note("Files outside the label folders, left out", len(outside)),
+        *note("Images with several labels", several),
+        *note("Files in label folders that are not images, left out", len(files) - len(images)),
+        *note("Files outside the label folders, left out", len(outside)),
     )
     return records.with_notes(*notes)
 
@@ -161,7 +162,3 @@ def _record(copies: Sequence[_File], labels: LabelSpace, root: Path) -> Record:
             )
     targets = labels.encode(copy.label for copy in copies)
     return Record(first.path.relative_to(root).as_posix(), first.path, targets, first.split)
-
-
-def _note(what: str, count: int) -> list[str]:
-    return [f"{what}: {count:,}"] if count else []

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from manylabel.data.formats.lists import note
 from manylabel.data.records import Box, Record, Records, Split
 from manylabel.errors import DataError
 from manylabel.files import read_bytes, read_lines
@@ -76,9 +77,9 @@ def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
     empty = sum(not scene.objects for scene in scenes)
     hard = sum(len(scene.hard_labels()) for scene in scenes)
     notes = (
-        *_note("Annotated images that are in no list, left out", len(annotations) - len(splits)),
-        *_note("Images without an object, all labels absent", empty),
-        *_note(f"Labels of an image with only difficult objects, read as {difficult}", hard),
+        *note("Annotated images that are in no list, left out", len(annotations) - len(splits)),
+        *note("Images without an object, all labels absent", empty),
+        *note(f"Labels of an image with only difficult objects, read as {difficult}", hard),
     )
     items = (_record(scene, labels, difficult) for scene in scenes)
     return Records.of(labels, items, str(root), notes)
@@ -271,7 +272,3 @@ def _record(scene: _Scene, labels: LabelSpace, difficult: Difficult) -> Record:
     }[difficult]
     kept = [t.box for t in scene.objects if not t.difficult or difficult == "present"]
     return Record(scene.image.name, scene.image, targets, scene.split, tuple(kept))
-
-
-def _note(what: str, count: int) -> list[str]:
-    return [f"{what}: {count:,}"] if count else []
