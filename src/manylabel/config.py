@@ -244,6 +244,8 @@ def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigErr
     if not name:
         fix = "Change one of the settings that this names."
         return ConfigError(f"The settings do not fit: {message}.", where=where, fix=fix)
+    if place.inner and first["type"] in ("model_type", "model_attributes_type"):
+        return _no_table(place, first.get("input"), where)
     given = repr(first.get("input"))
     shown = given if len(given) <= 60 else given[:57] + "..."
     return ConfigError(
@@ -265,6 +267,15 @@ def _unknown_choice(place: _Place, context: Mapping[str, Any], where: str) -> Co
     what = f"'{name}.{key}' does not fit: there is no {place.keys[-1]} '{tag}'."
     fix = _closest(tag, known) or f"Known names: {', '.join(known)}."
     return ConfigError(what, where=where, fix=fix)
+
+
+def _no_table(place: _Place, given: object, where: str) -> ConfigError:
+    """The error for a value where a table of settings is needed."""
+    name = ".".join(place.keys)
+    fix = f"Set the keys of {name}."
+    if isinstance(given, str) and all("name" in kind.model_fields for kind in place.inner):
+        fix = f"Write {name}.name = '{given}'."
+    return ConfigError(f"'{name}' is a table of settings, not {given!r}.", where=where, fix=fix)
 
 
 @final

@@ -204,18 +204,22 @@ def placed(staging: Path, home: Path) -> Iterator[None]:
     """
     names = sorted(entry.name for entry in staging.iterdir())
     moved: list[tuple[Path, Path]] = []
-    with staging_folder(home) as old:
-        try:
-            for name in names:
-                for origin, goal in ((home / name, old / name), (staging / name, home / name)):
-                    if os.path.lexists(origin):
-                        os.rename(origin, goal)
-                        moved.append((origin, goal))
-            yield
-        except BaseException:  # Ctrl-C too
-            for origin, goal in reversed(moved):
+    old = _temporary_path(home / "folder")
+    old.mkdir()
+    try:
+        for name in names:
+            for origin, goal in ((home / name, old / name), (staging / name, home / name)):
+                if os.path.lexists(origin):
+                    moved.append((origin, goal))  # first: Ctrl-C may come right after the move
+                    os.rename(origin, goal)
+        yield
+    except BaseException:  # Ctrl-C too
+        for origin, goal in reversed(moved):
+            if os.path.lexists(goal) and not os.path.lexists(origin):
                 os.rename(goal, origin)
-            raise
+        shutil.rmtree(old, ignore_errors=True)  # not reached if something could not be moved back
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _temporary_path(path: Path) -> Path:

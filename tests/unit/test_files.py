@@ -237,6 +237,24 @@ def test_a_folder_that_fails_changes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_ctrl_c_right_after_a_move_loses_nothing(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before, rename, calls = contents(folder), os.rename, iter(range(1, 100))
+
+    def interrupted(origin: Path, goal: Path) -> None:
+        rename(origin, goal)
+        if next(calls) == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replaced_folder(folder) as new:
+        (new / "other.txt").write_text("new")
+    assert contents(folder) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
+
+
 def test_a_link_to_a_folder_stays(tmp_path: Path, folder: Path) -> None:
     link = tmp_path / "latest"
     link.symlink_to(folder, target_is_directory=True)

@@ -59,7 +59,8 @@ class TorchEngine(Engine):
     @torch.no_grad()
     def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
         """Compute the output of the classifier for N images."""
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
+        # Contiguous: the last bits of a convolution depend on the memory layout of the images.
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
         maps = self.classifier.backbone(normalise(images, self.info.input))
         output: HeadOutput = self.classifier.head(maps)
         return EngineOutput(

@@ -48,8 +48,31 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
         CheckpointError: The checkpoint is missing or damaged, was written by another version of
             manylabel, or belongs to another recipe or data set.
     """
+    state = _read(path, mmap=False)
+    if state.get("identity") != identity:
+        raise CheckpointError(
+            "The checkpoint belongs to another recipe or to other data.",
+            where=str(path),
+            fix="Resume with the recipe and data set that the run began with, or start a new run "
+            "in another folder.",
+        )
+    return state
+
+
+def require_checkpoint(path: Path) -> None:
+    """Check that there is a checkpoint at `path` and that this version of manylabel can read it.
+
+    Raises:
+        CheckpointError: The checkpoint is missing or damaged, or was written by another version of
+            manylabel.
+    """
+    _read(path, mmap=True)
+
+
+def _read(path: Path, *, mmap: bool) -> dict[str, Any]:
+    """The state in a file; with `mmap`, its tensors are not read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise CheckpointError(
             "There is no checkpoint to resume from.",
@@ -67,13 +90,6 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, Any]:
             "The checkpoint was written by another version of manylabel.",
             where=str(path),
             fix="Resume with the version that began the run, or start a new run in another folder.",
-        )
-    if state.get("identity") != identity:
-        raise CheckpointError(
-            "The checkpoint belongs to another recipe or to other data.",
-            where=str(path),
-            fix="Resume with the recipe and data set that the run began with, or start a new run "
-            "in another folder.",
         )
     return state
 

@@ -9,7 +9,7 @@ from manylabel.config import write_toml
 from manylabel.errors import CheckpointError, ConfigError
 from manylabel.files import write_errors
 from manylabel.processes import processes
-from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
+from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint, require_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.job import Job
 
@@ -29,10 +29,10 @@ def step_folder(job: Job, number: int) -> Path:
 
 
 def recipe_of(folder: Path) -> Path:
-    """The recipe of the run in `folder`.
+    """The recipe of the run in `folder`, which can be resumed.
 
     Raises:
-        CheckpointError: The folder holds no run.
+        CheckpointError: The folder holds no run, or one of another version of manylabel.
     """
     path = folder / RECIPE
     if not path.exists():
@@ -41,6 +41,7 @@ def recipe_of(folder: Path) -> Path:
             where=str(folder),
             fix="Give the folder of a run that was stopped; it holds a recipe and a checkpoint.",
         )
+    require_checkpoint(folder / CHECKPOINT)  # before the recipe, which may be as old
     return path
 
 

@@ -151,3 +151,13 @@ def test_a_step_without_an_optimiser_takes_the_runs():
         )
     )
     assert [run.optim_of(step).lr for step in run.steps] == [0.5, 0.25]
+
+
+def test_a_value_where_a_table_belongs_is_an_error_that_says_what_to_write():
+    with pytest.raises(ConfigError, match="'optim' is a table of settings, not 'adamw'") as error:
+        resolve(tables(optim="adamw"), where="recipe.toml")
+    assert error.value.fix == "Write optim.name = 'adamw'."
+    with pytest.raises(ConfigError, match="'input' is a table of settings, not 224"):
+        resolve(tables(input=224), where="recipe.toml")
+    with pytest.raises(ConfigError, match="'steps.0' is a table of settings, not 3"):
+        resolve(tables(steps=[3]), where="recipe.toml")
