@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from manylabel.decide import sigmoid
 from manylabel.feed.loaders import Batch
 from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.ranking import Scores
@@ -101,7 +100,7 @@ def _score_batches(
             output: HeadOutput = module(encode(batch))
             loss = float(loss_of(output, batch.targets.to(output.logits.device)))
         scores = {
-            name: sigmoid(output.select(name).float().cpu().numpy())
+            name: torch.sigmoid(output.select(name).float()).cpu().numpy()
             for name in ("final", *output.branches)
         }
         yield _ScoredBatch(batch.records.tolist(), scores, batch.targets.numpy(), loss)
