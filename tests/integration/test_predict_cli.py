@@ -59,7 +59,10 @@ def test_evaluate_prints_one_object(tiny_bundle: Path, folder: Path) -> None:
         (["predict", "BUNDLE", "photos/*.gif"], "No image matches the pattern."),
         (["predict", "BUNDLE", "photos", "--device", "tpu9"], "The device 'tpu9' cannot be used"),
         (["evaluate", "BUNDLE", "--data", "nothing.csv"], "The data set does not exist."),
-        (["evaluate", "BUNDLE", "--data", "photos/cat"], "The folder holds no data set"),
+        (
+            ["evaluate", "BUNDLE", "--data", "photos/cat"],
+            "The folder is not a data set of a known kind",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

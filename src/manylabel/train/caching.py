@@ -36,7 +36,7 @@ def find_unusable(
             return []
         if config.cache:
             return _fill_all(config, records, reporter)
-    reporter.begin("opening every image once", len(records))
+    reporter.begin("checking images", len(records))
     bad = find_bad_images(records, workers=processors(), on_progress=lambda _: reporter.advance(1))
     reporter.end()
     return bad
@@ -93,15 +93,15 @@ def _fill(plan: CachePlan, name: Split, reporter: Reporter) -> list[ImageError]:
         return []
     images, spec = len(plan.records), plan.spec
     reporter.say(
-        f"Keeping the {images:,} images of {name} at {spec.width}x{spec.height} pixels: "
+        f"Caching the {images:,} images of {name} at {spec.width}x{spec.height} pixels: "
         f"{plan.planned_bytes / 1e9:,.2f} GB in {plan.folder}."
     )
-    reporter.begin(f"images of {name}, once", images)
+    reporter.begin(f"caching images of {name}", images)
     bad = fill_cache(
         plan,
         workers=processors(),
         on_progress=reporter.advance,
-        on_wait=lambda: reporter.say("Another process is building it; waiting for that."),
+        on_wait=lambda: reporter.say("Waiting for another process that builds this cache."),
     )
     reporter.end()
     return bad
