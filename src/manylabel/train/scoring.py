@@ -100,6 +100,8 @@ def _score_batches(
             output: HeadOutput = module(encode(batch))
             loss = float(loss_of(output, batch.targets.to(output.logits.device)))
         scores = {
+            # torch's sigmoid, not `decide.sigmoid`: where scores saturate, ties differ in the last
+            # digits of AP, and the figures of a run are to stay what they were.
             name: torch.sigmoid(output.select(name).float()).cpu().numpy()
             for name in ("final", *output.branches)
         }
