@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from manylabel.atomic import placing
+from manylabel.atomic.exchange import exchange
+from manylabel.atomic.placing import placed
 from manylabel.errors import RunError, os_errors_as
 from manylabel.files import (
-    placed,
     read_bytes,
     replaced_file,
     replaced_folder,
@@ -212,47 +215,87 @@ def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"runs/first/weights": b"x"}
 
 
+def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems that can only rename."""
+    monkeypatch.setattr(placing, "exchange", lambda first, second: False)
+
+
 @pytest.mark.parametrize("failure", [FULL, KeyboardInterrupt()])
-@pytest.mark.parametrize(("call", "number"), [("fsync", 1), ("rename", 1), ("rename", 2)])
+@pytest.mark.parametrize(
+    ("home", "call", "number"),
+    [(os, "fsync", 1), (placing, "exchange", 1), (os, "rename", 1), (os, "rename", 2)],
+)
 def test_a_folder_that_fails_changes_nothing(
     tmp_path: Path,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    home: ModuleType,
     call: str,
     number: int,
     failure: Failure,
 ) -> None:
+    if call == "rename":
+        without_exchange(monkeypatch)
     before = contents(tmp_path)
-    real, calls = getattr(os, call), iter(range(1, 100))
+    real, calls = getattr(home, call), iter(range(1, 100))
 
     def fails_once(*arguments: object) -> object:
         if next(calls) == number:
             raise failure
         return real(*arguments)
 
-    monkeypatch.setattr(os, call, fails_once)
+    monkeypatch.setattr(home, call, fails_once)
     with pytest.raises(type(failure)), replaced_folder(folder) as new:
         (new / "weights").write_bytes(b"after")
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    ("home", "call", "number"), [(placing, "exchange", 1), (os, "rename", 1), (os, "rename", 2)]
+)
 def test_ctrl_c_right_after_a_move_loses_nothing(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    home: ModuleType,
+    call: str,
+    number: int,
 ) -> None:
-    before, rename, calls = contents(folder), os.rename, iter(range(1, 100))
+    if call == "rename":
+        without_exchange(monkeypatch)
+    before, real, calls = contents(folder), getattr(home, call), iter(range(1, 100))
 
-    def interrupted(origin: Path, goal: Path) -> None:
-        rename(origin, goal)
+    def interrupted(origin: Path, goal: Path) -> object:
+        result = real(origin, goal)
         if next(calls) == number:
             raise KeyboardInterrupt
+        return result
 
-    monkeypatch.setattr(os, "rename", interrupted)
+    monkeypatch.setattr(home, call, interrupted)
     with pytest.raises(KeyboardInterrupt), replaced_folder(folder) as new:
         (new / "other.txt").write_text("new")
     assert contents(folder) == before
     assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_folder_is_there_at_every_moment(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    if not exchange(folder, tmp_path / "other") or not exchange(folder, tmp_path / "other"):
+        pytest.skip("the system or the file system cannot exchange")
+    rename, seen = os.rename, []
+
+    def watched(origin: Path, goal: Path) -> None:
+        rename(origin, goal)
+        seen.append(folder.exists())
+
+    monkeypatch.setattr(os, "rename", watched)
+    with replaced_folder(folder) as new:
+        (new / "weights").write_bytes(b"after")
+    assert all(seen)
+    assert contents(folder) == {"weights": b"after"}
 
 
 def test_a_link_to_a_folder_stays(tmp_path: Path, folder: Path) -> None:
