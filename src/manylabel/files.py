@@ -9,9 +9,10 @@ removed by the next writer in the same folder. `manylabel.atomic` has the parts 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -121,6 +122,33 @@ def write_bytes(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as unfinished:
         unfinished.write_bytes(data)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a text file, completely or not at all. The file is made if it is missing.
+
+    Raises:
+        OSError: The line cannot be written. The file is as it was before.
+    """
+    data = f"{line}\n".encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def mend_last_line(path: Path) -> None:
+    """Remove the end of a text file after its last line break: a line that was not completed.
+
+    Raises:
+        OSError: The file cannot be read or changed.
+    """
+    with suppress(FileNotFoundError), path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 @contextmanager

@@ -7,18 +7,20 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from full_disk import limited_files
 
 from manylabel.atomic import placing
 from manylabel.atomic.exchange import exchange
 from manylabel.atomic.placing import placed
 from manylabel.errors import RunError, os_errors_as
 from manylabel.files import (
+    append_line,
+    mend_last_line,
     read_bytes,
     replaced_file,
     replaced_folder,
@@ -47,22 +49,6 @@ def failing(failure: Failure) -> Callable[..., None]:
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@contextmanager
-def limited_files(size: int) -> Iterator[None]:
-    """No file of this process grows beyond `size` bytes: what a full disk does to a writer."""
-    resource = pytest.importorskip("resource")
-    import signal
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 # Files
@@ -95,6 +81,29 @@ def test_a_disk_that_fills_up_changes_nothing(tmp_path: Path) -> None:
     with limited_files(1000), pytest.raises(OSError, match="too large"):
         write_bytes(path, bytes(10_000))
     assert contents(tmp_path) == {"figures.json": b"before"}
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append_line(path, "first")
+    append_line(path, "zweité")
+    for size in range(len("first\nzweité\n") + 1, 30):
+        with limited_files(size), pytest.raises(OSError, match=r"too large|No space"):
+            append_line(path, "x" * 30)
+        assert path.read_text() == "first\nzweité\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("", ""), ("a\nb\n", "a\nb\n"), ("a\nb", "a\n"), ("a", ""), ("é\n\n", "é\n\n")],
+)
+def test_a_line_that_was_cut_short_is_removed(tmp_path: Path, text: str, kept: str) -> None:
+    path = tmp_path / "log.jsonl"
+    mend_last_line(path)
+    assert not path.exists()
+    path.write_text(text)
+    mend_last_line(path)
+    assert path.read_text() == kept
 
 
 def test_what_a_block_wrote_is_removed_when_it_raises(tmp_path: Path) -> None:
