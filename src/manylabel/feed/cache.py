@@ -6,7 +6,7 @@ on. If a file, the list of images or the size changes, another cache is used.
 
     FOLDER/8c1f.../pixels    uint8 [N, H, W, 3], one image after another
                    done      uint8 [N], 1 where the image is written
-                   about.json, lock
+                   about.json, .lock
 
 An image is marked as done only when its pixels are on the disk. So the work of a process that was
 killed can be continued. A cache is used only when all images are done. One process builds a cache
@@ -20,9 +20,8 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +29,6 @@ from typing import Final, final
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,6 +36,7 @@ from manylabel.data.records import Records
 from manylabel.errors import ImageError, RunError
 from manylabel.files import write_errors
 from manylabel.images import Place, identity, load_rgb
+from manylabel.locks import LOCK, held
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
@@ -144,7 +143,7 @@ def fill_cache(
     fix = "Set cache_folder to another folder, or set cache = false."
     with write_errors(plan.folder, "The cache of images", fix=fix):
         plan.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(plan.folder, on_wait):
+        with held(plan.folder / LOCK, on_wait=on_wait):
             return _write_missing(plan, workers, on_progress)
 
 
@@ -181,21 +180,6 @@ class ImageCache:
 
     def __setstate__(self, state: tuple[Path, tuple[int, ...]]) -> None:
         self._open(*state)
-
-
-@contextmanager
-def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of a cache, so that no other process writes to it."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        on_wait()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _write_missing(

@@ -29,6 +29,7 @@ from manylabel.feed import cache
 from manylabel.feed.cache import CachePlan, ImageCache, default_folder, fill_cache, plan_cache
 from manylabel.images import Crop, open_image
 from manylabel.labels import LabelSpace
+from manylabel.locks import LOCK
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
@@ -314,7 +315,7 @@ def test_a_second_builder_waits_and_finds_it_whole(plan: CachePlan, records: Rec
     """The first one is played by a lock."""
     plan.folder.mkdir(parents=True)
     waiting = threading.Event()
-    lock = FileLock(plan.folder / "lock")
+    lock = FileLock(plan.folder / LOCK)
     with lock:
         second = threading.Thread(
             target=fill_cache, args=(plan,), kwargs={"workers": 1, "on_wait": waiting.set}
