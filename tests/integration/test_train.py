@@ -302,7 +302,7 @@ def test_a_killed_command_can_be_resumed(scenes, tmp_path):
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=120)
-    assert first.returncode == 1, said
+    assert first.returncode == 130, said
     assert "stopped by SIGINT" in said
     assert "Traceback" not in said
     second = subprocess.run(

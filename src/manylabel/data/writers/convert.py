@@ -10,6 +10,7 @@ from typing import Final, Literal, final
 
 import numpy as np
 
+from manylabel.atomic.placing import placed
 from manylabel.data.readers.coco import read_coco
 from manylabel.data.readers.parquet import read_parquet
 from manylabel.data.readers.table import read_table
@@ -22,7 +23,7 @@ from manylabel.data.writers.references import Target, extracted
 from manylabel.data.writers.table import write_table
 from manylabel.data.writers.webdataset import write_webdataset
 from manylabel.errors import ConfigError, DataError
-from manylabel.files import placed, staging_folder, write_errors
+from manylabel.files import staging_folder, write_errors
 
 Written = Literal["table", "coco", "parquet", "webdataset"]
 
