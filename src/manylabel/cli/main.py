@@ -13,6 +13,7 @@ import click
 
 from manylabel.cli.lazy import CommandEntry, LazyGroup
 from manylabel.errors import ManylabelError
+from manylabel.text import visible
 from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(f"Error: {error}", err=True)
         code = error.exit_code
     except click.ClickException as error:
+        error.message = visible(error.message)  # it may quote an argument
         error.show()
         code = error.exit_code
     except click.Abort as abort:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from manylabel.cli.shared import (
     terminal,
 )
 from manylabel.errors import DataError, ImageError
+from manylabel.text import json_line
 
 if TYPE_CHECKING:
     from manylabel.labels import LabelSpace
@@ -164,7 +164,7 @@ def _write_jsonl(
     for prediction in results:
         listed = [name for name, _ in choice.of(prediction)]
         row = {**prediction.as_dict(), "labels": listed}
-        click.echo(json.dumps(row, ensure_ascii=False), file=stream)
+        click.echo(json_line(row), file=stream)
 
 
 def _write_csv(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source, progress
+from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
 
 if TYPE_CHECKING:
     from manylabel.data.writers.convert import Written
@@ -51,8 +51,8 @@ def convert(
     kind = cast("Written | None", to)
     planned = plan(records, out, to=kind, overwrite=overwrite, allow_outside=allow_outside)
     for note in planned.notes:
-        click.echo(f"{note}.")
+        say(f"{note}.")
     with progress("Writing", len(records)) as reporter:
         written = write(planned, on_progress=reporter.done)
-    click.echo(f"Wrote {written.summary()}")
-    click.echo(f"sha256 of list and targets: {written.fingerprint()}")
+    say(f"Wrote {written.summary()}")
+    say(f"sha256 of list and targets: {written.fingerprint()}")

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source
+from manylabel.cli.shared import DataOptions, data_options, data_source, say
 
 
 @click.command()
@@ -31,5 +31,5 @@ def show(data: DataOptions, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(records.as_dict(), indent=2))
         return
-    click.echo(records.summary())
-    click.echo(f"sha256 of list and targets: {records.fingerprint()}")
+    say(records.summary())
+    say(f"sha256 of list and targets: {records.fingerprint()}")
