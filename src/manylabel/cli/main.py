@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import click
 
 from manylabel.cli.lazy import CommandEntry, LazyGroup
+from manylabel.cli.warned import counted_warnings
 from manylabel.errors import ManylabelError
 from manylabel.text import visible
 from manylabel.version import __version__
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     requested. 130: interrupted.
     """
     try:
-        code = cli.main(arguments, prog_name="manylabel", standalone_mode=False)
+        with counted_warnings():
+            code = cli.main(arguments, prog_name="manylabel", standalone_mode=False)
     except ManylabelError as error:
         click.echo(f"Error: {error}", err=True)
         code = error.exit_code
