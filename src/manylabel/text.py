@@ -19,6 +19,10 @@ _HIDDEN: Final = re.compile(
 )
 
 
+_FORMULA: Final = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a formula begins in a spreadsheet, perhaps after our marks. The last four are full-width."""
+
+
 def visible(text: str) -> str:
     r"""The text with an escape in place of each character that a terminal would obey.
 
@@ -30,6 +34,29 @@ def visible(text: str) -> str:
         ('cat\\x1b[2J\\n', '雪 é')
     """
     return _HIDDEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def for_spreadsheet(cell: str) -> str:
+    """The text as a cell of a table that a spreadsheet shows and does not run as a formula.
+
+    It gets a `'` before it if it begins like a formula. A text that would be read back changed,
+    because it begins with `'` and goes on like a formula, gets another one.
+
+    Example:
+        >>> for_spreadsheet("=1+1"), for_spreadsheet("'=1"), for_spreadsheet("cat")
+        ("'=1+1", "''=1", 'cat')
+    """
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def from_spreadsheet(cell: str) -> str:
+    """The text of a cell that `for_spreadsheet` gave.
+
+    Example:
+        >>> from_spreadsheet("'=1+1"), from_spreadsheet("''=1"), from_spreadsheet("'cat'")
+        ('=1+1', "'=1", "'cat'")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def json_line(value: Any) -> str:

@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manylabel.text import json_line, visible
+from manylabel.text import for_spreadsheet, from_spreadsheet, json_line, visible
 
 quick = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 
@@ -34,3 +34,11 @@ def test_json_is_one_visible_line_with_the_same_value(text: str) -> None:
     line = json_line({text: [text, 0.5]})
     assert visible(line) == line
     assert json.loads(line) == {text: [text, 0.5]}
+
+
+@quick
+@given(st.text(st.sampled_from("'=+-@\t\r\n\uff1da")))
+def test_a_cell_for_spreadsheets_is_read_back_and_never_runs(text: str) -> None:
+    cell = for_spreadsheet(text)
+    assert from_spreadsheet(cell) == text
+    assert not cell.startswith(tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))

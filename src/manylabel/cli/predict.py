@@ -23,7 +23,7 @@ from manylabel.cli.shared import (
     terminal,
 )
 from manylabel.errors import DataError, ImageError
-from manylabel.text import json_line
+from manylabel.text import for_spreadsheet, json_line
 
 if TYPE_CHECKING:
     from manylabel.labels import LabelSpace
@@ -171,9 +171,10 @@ def _write_csv(
     results: Iterable[Prediction], labels: LabelSpace, choice: Choice, stream: TextIO
 ) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["image", *labels])
+    writer.writerow(["image", *map(for_spreadsheet, labels)])
     for prediction in results:
-        writer.writerow([prediction.key, *(f"{score:.6f}" for score in prediction.scores)])
+        scores = (f"{score:.6f}" for score in prediction.scores)
+        writer.writerow([for_spreadsheet(prediction.key), *scores])
 
 
 Writer = Callable[[Iterable["Prediction"], "LabelSpace", Choice, TextIO], None]
