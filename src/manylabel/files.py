@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import TextIO
 
@@ -46,6 +48,33 @@ def read_bytes(path: Path) -> bytes:
     """
     with read_errors(path):
         return path.read_bytes()
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open an ordinary file for reading bytes.
+
+    Pipes and devices are refused without reading from them: they may have no end, or may wait.
+
+    Raises:
+        OSError: The file does not exist, cannot be read, or is a folder, a pipe or a device.
+    """
+    _require_regular(os.stat(path))
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    try:
+        _require_regular(os.fstat(file.fileno()))  # it may have been replaced meanwhile
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _require_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "It is not an ordinary file")
 
 
 def open_text(path: Path) -> TextIO:

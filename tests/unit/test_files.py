@@ -21,6 +21,7 @@ from manylabel.errors import RunError, os_errors_as
 from manylabel.files import (
     append_line,
     mend_last_line,
+    open_regular,
     read_bytes,
     replaced_file,
     replaced_folder,
@@ -371,3 +372,20 @@ def test_a_file_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
         read_bytes(tmp_path / "none")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_bytes(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_only_ordinary_files_are_opened_as_such(tmp_path: Path) -> None:
+    """A pipe without a writer would wait for ever, and a device may have no end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path):
+        with pytest.raises(OSError, match="not an ordinary file"):
+            open_regular(path)
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "other").symlink_to(tmp_path / "file")
+    for name in ("file", "other"):
+        with open_regular(tmp_path / name) as file:
+            assert file.read() == b"abc"
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "missing")

@@ -14,7 +14,9 @@ import click
 
 from manylabel.cli.lazy import CommandEntry, LazyGroup
 from manylabel.cli.streams import guard_streams
+from manylabel.cli.warned import counted_warnings
 from manylabel.errors import ManylabelError
+from manylabel.text import visible
 from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
@@ -77,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     guard_streams()
     try:
-        code = _run(arguments)
+        with counted_warnings():
+            code = _run(arguments)
         sys.stdout.flush()
     except ManylabelError as error:
         code = error.exit_code
@@ -90,6 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         return cli.main(arguments, prog_name="manylabel", standalone_mode=False)
     except click.ClickException as error:
+        error.message = visible(error.message)  # it may quote an argument
         with suppress(ManylabelError):
             error.show()
         return error.exit_code

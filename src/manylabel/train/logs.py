@@ -20,6 +20,7 @@ from rich.progress import (
 
 from manylabel.files import append_line, mend_last_line, write_errors
 from manylabel.processes import processes
+from manylabel.text import visible
 
 _FIX: Final = "Make room on the disk, then continue the run with --resume."
 
@@ -65,9 +66,9 @@ class Reporter:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """Print a line for people."""
+        """Print a line for people. Characters that a terminal would obey are escaped."""
         if self._leads:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, title: str, images: int) -> None:
         """Begin a task that counts images. Tasks may be nested."""

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from manylabel.data.records import Records
 from manylabel.errors import DataError, ImageError, os_errors_as
 from manylabel.images import (
+    FORMATS,
     Crop,
     Place,
     Stored,
@@ -25,6 +26,9 @@ from manylabel.images import (
 
 _ROTATED: Final = range(5, 9)
 """EXIF orientations for which the upright image has width and height exchanged."""
+
+
+_PILLOW_FORMATS: Final = tuple(name.upper() for name in FORMATS)
 
 
 @final
@@ -116,22 +120,25 @@ def image_file(place: Place) -> tuple[bytes, str]:
         return png.getvalue(), ".png"
     with os_errors_as(ImageError, "The image cannot be read", where=place, fix="Check the path."):
         content = place.read() if isinstance(place, Stored) else place.read_bytes()
+    ending = _ending(content, place)
     if isinstance(place, Path) and has_image_ending(place):
         return content, place.suffix.lower()
-    return content, _ending(content, place)
+    return content, ending
 
 
 def _ending(content: bytes, place: Place) -> str:
+    """The usual ending of an image's format, by the header. Only known formats are tried."""
     try:
-        with _ignore_size_warnings(), Image.open(io.BytesIO(content)) as image:
+        file = io.BytesIO(content)
+        with _ignore_size_warnings(), Image.open(file, formats=_PILLOW_FORMATS) as image:
             ending = usual_ending(image.format)
     except Exception:  # A decoder may raise anything.
         ending = None
     if ending is None:
         raise ImageError(
-            "The format of the image is not known.",
+            "The file is not an image of a known format, so it is not copied.",
             where=str(place),
-            fix="Download or export it again. manylabel data check finds all such images.",
+            fix=f"Give one of {', '.join(FORMATS)}. manylabel data check finds all such images.",
         )
     return ending
 
