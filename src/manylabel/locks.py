@@ -93,6 +93,15 @@ def held(
                 folder.rmdir()
 
 
+def remove_forgotten(path: Path) -> None:
+    """Remove a lock file that nobody holds: what a kill at the very end of the work left."""
+    with suppress(OSError):
+        descriptor = lock(path)
+        if descriptor is not None:
+            path.unlink()
+            unlock(descriptor)
+
+
 def lock(path: Path, *, flags: int = os.O_RDONLY, wait: bool = False) -> int | None:
     """Lock a file or folder, and return the descriptor that holds the lock, for `unlock`.
 

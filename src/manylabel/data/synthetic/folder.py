@@ -19,7 +19,7 @@ from manylabel.data.synthetic.picture import render_scene
 from manylabel.data.synthetic.rules import LABELS, RULES, VERSION, prior
 from manylabel.errors import ConfigError, DataError
 from manylabel.files import write_errors, write_text
-from manylabel.locks import LOCK, held
+from manylabel.locks import LOCK, held, remove_forgotten
 
 COUNTS: Final[Mapping[str, int]] = {"train": 3000, "val": 300, "test": 1000}
 """The default number of images of each split."""
@@ -63,6 +63,7 @@ def draw_scenes(
     """
     plan = _plan(seed, counts, size)
     if _is_drawn(folder, plan):
+        remove_forgotten(folder / LOCK)
         return folder
     with held(folder / LOCK):
         if not _is_drawn(folder, plan):  # another process may have drawn it meanwhile
