@@ -209,13 +209,11 @@ def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) ->
 
 
 def _require_text(records: Records) -> None:
-    """Refuse keys and labels that are not valid Unicode: they are written to text files later."""
+    """Refuse keys and labels that no text file or path can hold."""
     for name in (*records.labels, *records.keys):
         try:
-            name.encode()
+            fault = "holds a NUL character" if b"\0" in name.encode() else None
         except UnicodeEncodeError:
-            raise DataError(
-                f"The name {name!r} is not valid Unicode.",
-                where=records.source,
-                fix="Rename it.",
-            ) from None
+            fault = "is not valid Unicode"
+        if fault:
+            raise DataError(f"The name {name!r} {fault}.", where=records.source, fix="Rename it.")

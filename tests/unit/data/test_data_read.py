@@ -102,3 +102,11 @@ def test_names_that_no_file_can_hold(tmp_path):
     with pytest.raises(DataError, match="not valid Unicode") as caught:
         read(DataSource(path=tmp_path))
     str(caught.value).encode()
+
+
+def test_names_with_a_nul_character_are_refused(tmp_path):
+    path = tmp_path / "photos.csv"
+    for text in ("image,a\0b\nx.jpg,1\ny.jpg,0\n", "image,a\nx\0.jpg,1\ny.jpg,0\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="holds a NUL character"):
+            read(DataSource(path=path))
