@@ -8,6 +8,7 @@
     ├── CheckpointError     a checkpoint that is missing or of another run   exit 2
     ├── MissingExtraError   an optional dependency that is not installed     exit 2
     └── RunError            work that started and could not continue         exit 1
+        └── StoppedError    work that the user stopped by Ctrl-C             exit 130
 
 Exit 2 means that the work cannot start. Exit 1 means that the work started and an error ended it.
 These errors are raised where the mistake is found, and only the command line catches them. A fault
@@ -97,6 +98,12 @@ class RunError(ManylabelError):
     """Work that started could not continue, for example because of a NaN loss or a full disk."""
 
     exit_code = 1
+
+
+class StoppedError(RunError):
+    """Work that the user stopped by Ctrl-C, after it was saved."""
+
+    exit_code = 130
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Final, Literal, final
 
 import numpy as np
 
+from manylabel.atomic.placing import placed
 from manylabel.data.outside import files_outside, note_of_outside
 from manylabel.data.readers.coco import read_coco
 from manylabel.data.readers.parquet import read_parquet
@@ -23,7 +24,7 @@ from manylabel.data.writers.references import Target, extracted
 from manylabel.data.writers.table import write_table
 from manylabel.data.writers.webdataset import write_webdataset
 from manylabel.errors import ConfigError, DataError
-from manylabel.files import placed, staging_folder, write_errors
+from manylabel.files import staging_folder, write_errors
 
 Written = Literal["table", "coco", "parquet", "webdataset"]
 
