@@ -22,7 +22,7 @@ from manylabel.decide import Decision
 from manylabel.engines.engine import Engine
 from manylabel.engines.load import load_engine
 from manylabel.errors import ConfigError, ImageError
-from manylabel.images import ImageSource, load_rgb
+from manylabel.images import ImageSource, Memory, free_memory_share, prepared
 from manylabel.labels import LabelSpace
 from manylabel.metrics.f1 import Decided
 from manylabel.preprocess import InputSpec
@@ -108,6 +108,8 @@ class Predictor:
         engine: Computes the logits.
         decision: Turns logits into labels; the model's own decision if not given.
         batch_size: The number of images that are scored at once.
+        memory: The memory for images that are decoded at the same time. If not given, most of what
+            is free.
 
     Raises:
         ConfigError: The batch size is below 1.
@@ -117,7 +119,12 @@ class Predictor:
     """
 
     def __init__(
-        self, engine: Engine, decision: Decision | None = None, *, batch_size: int = 32
+        self,
+        engine: Engine,
+        decision: Decision | None = None,
+        *,
+        batch_size: int = 32,
+        memory: Memory | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(
@@ -128,6 +135,7 @@ class Predictor:
         self.labels = LabelSpace(engine.info.labels)
         self.spec: InputSpec = engine.info.input
         self.batch_size = batch_size
+        self.memory = memory or free_memory_share()
         assert self.decision.num_labels == len(self.labels)
 
     @classmethod
@@ -147,7 +155,7 @@ class Predictor:
 
     def deciding(self, decision: Decision) -> Predictor:
         """A predictor of the same model with another decision."""
-        return Predictor(self.engine, decision, batch_size=self.batch_size)
+        return Predictor(self.engine, decision, batch_size=self.batch_size, memory=self.memory)
 
     def predict(self, source: ImageSource) -> Prediction:
         """The prediction for one image.
@@ -223,7 +231,8 @@ class Predictor:
         return self.decision.scores(self.engine.run(np.stack(pixels)).logits)
 
     def _prepare(self, source: ImageSource) -> NDArray[np.uint8]:
-        return self.engine.prepare(load_rgb(source))
+        size = (self.spec.height, self.spec.width)
+        return prepared(source, self.engine.prepare, size=size, memory=self.memory)
 
     def _prepare_ahead(
         self, sources: Iterable[tuple[str, ImageSource]]

@@ -37,7 +37,7 @@ from torch import Tensor
 from manylabel.data.records import Records
 from manylabel.errors import ImageError, RunError
 from manylabel.files import write_errors
-from manylabel.images import Place, identity, load_rgb
+from manylabel.images import Memory, Place, free_memory_share, identity, prepared
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
@@ -209,12 +209,12 @@ def _write_missing(
     on_progress(int(written.sum()))
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     bad: list[ImageError] = []
+    memory = free_memory_share()
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
         with plan.done_path.open("r+b") as marks:
-            for chunk, errors in zip(
-                chunks, pool.map(lambda chunk: _write_images(plan, chunk), chunks), strict=True
-            ):
+            results = pool.map(lambda chunk: _write_images(plan, chunk, memory), chunks)
+            for chunk, errors in zip(chunks, results, strict=True):
                 for index in chunk.tolist():
                     if index not in errors:
                         marks.seek(index)
@@ -248,13 +248,20 @@ def _create_files(plan: CachePlan) -> None:
     plan.done_path.write_bytes(bytes(count))
 
 
-def _write_images(plan: CachePlan, chunk: NDArray[np.int64]) -> dict[int, ImageError]:
+def _write_images(
+    plan: CachePlan, chunk: NDArray[np.int64], memory: Memory
+) -> dict[int, ImageError]:
     """Write the images at these positions to the disk. Returns the errors of unusable images."""
     errors: dict[int, ImageError] = {}
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
             try:
-                pixels = to_pixels(load_rgb(plan.records.images[index]), plan.spec)
+                pixels = prepared(
+                    plan.records.images[index],
+                    lambda image: to_pixels(image, plan.spec),
+                    size=(plan.spec.height, plan.spec.width),
+                    memory=memory,
+                )
             except ImageError as error:
                 errors[index] = error
                 continue
