@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from manylabel.errors import ImageError, ManylabelError, os_errors_as, reason
+from manylabel.errors import ImageError, ManylabelError, reason
 from manylabel.images.formats import FORMATS
 from manylabel.images.jpeg import decode_jpeg, is_ordinary, reduced_size, reduction
 from manylabel.images.limits import (
@@ -111,14 +111,16 @@ def prepared(
     Raises:
         ImageError: As for `open_image`; or `prepare` failed.
     """
-    where = name_of(source)
-    with image_errors(where), QUIET:
-        if isinstance(source, Image.Image):
-            _require_usable(source)
-            return _use(_to_rgb(source), _orientation(source), None, prepare)
-        with file_content(source, memory) as data:
+    try:
+        with QUIET:
+            if isinstance(source, Image.Image):
+                _require_usable(source)
+                return _use(_to_rgb(source), _orientation(source), None, prepare)
             crop = source if isinstance(source, Crop) else None
-            return _prepare_file(data, crop, prepare, size, memory)
+            with reading(source, memory):
+                return _prepare_file(file_bytes(source), crop, prepare, size, memory)
+    except Exception as error:
+        raise _of_image(error, name_of(source)) from None
 
 
 @final
@@ -142,12 +144,10 @@ def read_header(source: str | bytes | Path | Stored) -> Header:
         ImageError: The image cannot be read, is of no format in `FORMATS`, or is too large.
     """
     with image_errors(name_of(source)), QUIET, ExitStack() as opened:
-        with _read_errors():
-            if isinstance(source, str | Path):
-                file = opened.enter_context(open_file(Path(source)))
-            else:
-                file = io.BytesIO(file_bytes(source))
-        image = open_header(file)
+        if isinstance(source, str | Path):
+            image = open_header(opened.enter_context(open_file(source)))
+        else:
+            image = open_header(io.BytesIO(file_bytes(source)))
         width, height = image.size
         require_size(width, height)
         # Pillow gives the upright size of a TIFF.
@@ -155,19 +155,23 @@ def read_header(source: str | bytes | Path | Stored) -> Header:
         return Header(image.format or "", (height, width) if turned else (width, height))
 
 
-@contextmanager
-def file_content(source: str | bytes | Place, memory: Memory | None = None) -> Iterator[bytes]:
-    """The bytes of the file that an image is in. With `memory`, one large file at a time.
+def reading(source: str | bytes | Place, memory: Memory | None) -> AbstractContextManager[object]:
+    """With `memory`: hold the right to read the file that an image is in, one large file at a time.
 
     Raises:
-        ImageError: They are more than `MAX_FILE`, there are none, or they cannot be read.
+        ImageError: The file does not exist.
     """
-    with _read_errors():
-        reading = memory.reading(file_size(source)) if memory else nullcontext()
-    with reading:
-        with _read_errors():
-            data = file_bytes(source.image if isinstance(source, Crop) else source)
-        yield data
+    return memory.reading(file_size(source)) if memory else nullcontext()
+
+
+def room(memory: Memory | None, needed: int) -> AbstractContextManager[object]:
+    """With `memory`: hold room for so many bytes.
+
+    Raises:
+        ImageError: It is more than any image may need.
+    """
+    require_memory(needed)
+    return memory.room(needed) if memory else nullcontext()
 
 
 @contextmanager
@@ -179,34 +183,8 @@ def image_errors(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except ImageError as error:
-        raise ImageError(error.what, where=where, fix=error.fix) from None
-    except ManylabelError:
-        raise
-    except UnidentifiedImageError:
-        raise ImageError(
-            "The file is not an image that can be read.",
-            where=where,
-            fix=f"Give {', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}.",
-        ) from None
-    except Image.DecompressionBombError:
-        raise ImageError(
-            f"The image has more than {MAX_PIXELS:,} pixels.",
-            where=where,
-            fix="Make it smaller first: decoding it would need too much memory.",
-        ) from None
-    except MemoryError:
-        raise ImageError(
-            "There is not enough memory to decode the image.",
-            where=where,
-            fix="Make it smaller first, or free memory.",
-        ) from None
-    except Exception as error:  # Pillow's decoders raise anything on damaged files
-        raise ImageError(
-            f"The image is damaged: {reason(error)}.",
-            where=where,
-            fix="Download or export it again.",
-        ) from None
+    except Exception as error:
+        raise _of_image(error, where) from None
 
 
 def rgb_pixels(image: Image.Image) -> Pixels:
@@ -238,18 +216,6 @@ def _prepare_file(
         orientation, pixels = _orientation(image), _to_rgb(image)
         del image  # its memory is needed for the next steps
         return _use(pixels, orientation, crop, prepare)
-
-
-def _read_errors() -> AbstractContextManager[None]:
-    return os_errors_as(ImageError, "The image cannot be read", where="", fix="Check the path.")
-
-
-@contextmanager
-def room(memory: Memory | None, needed: int) -> Iterator[None]:
-    """Hold room for so many bytes; refuse what is more than any image may need."""
-    require_memory(needed)
-    with memory.room(needed) if memory else nullcontext():
-        yield
 
 
 def _use(pixels: Pixels, orientation: int, crop: Crop | None, prepare: Callable[[Pixels], T]) -> T:
@@ -343,3 +309,23 @@ def _values(strip: Image.Image) -> NDArray[np.float64]:
 def _to_8_bits(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Rounds values to 0..255. What is not a number becomes 0."""
     return np.nan_to_num(values.clip(0, 255)).round().astype(np.uint8)
+
+
+def _of_image(error: Exception, where: str) -> ManylabelError:
+    """The `ImageError` for whatever an image raised; other mistakes of the user stay the same."""
+    if isinstance(error, ImageError):
+        return ImageError(error.what, where=where, fix=error.fix)
+    if isinstance(error, ManylabelError):
+        return error
+    what, fix = f"The image is damaged: {reason(error)}.", "Download or export it again."
+    if isinstance(error, UnidentifiedImageError):
+        *names, last = FORMATS
+        what = "The file is not an image that can be read."
+        fix = f"Give {', '.join(names)} or {last}."
+    elif isinstance(error, Image.DecompressionBombError):
+        what = f"The image has more than {MAX_PIXELS:,} pixels."
+        fix = "Make it smaller first: decoding it would need too much memory."
+    elif isinstance(error, MemoryError):
+        what = "There is not enough memory to decode the image."
+        fix = "Make it smaller first, or free memory."
+    return ImageError(what, where=where, fix=fix)

@@ -153,7 +153,7 @@ def _require_fast(image: Image.Image, pixels: int) -> None:
 def _coefficients(image: JpegImageFile, data: bytes) -> int:
     """The coefficients that libjpeg keeps of a JPEG of several scans, 2 bytes each."""
     pixels = image.width * image.height
-    scans = _scans(data)
+    scans = 1 if _has_one_scan(image, data) else _count_scans(data)
     if scans > MAX_SCANS or (scans > 1 and scans * pixels > _MAX_SCANNED):
         raise refused(
             f"The JPEG has {scans if scans <= MAX_SCANS else f'more than {MAX_SCANS}'} scans of "
@@ -169,10 +169,18 @@ def _coefficients(image: JpegImageFile, data: bytes) -> int:
     return 2 * pixels * sum(across * down for across, down in sampling) // max(1, whole)
 
 
-def _scans(data: bytes) -> int:
+def _has_one_scan(image: JpegImageFile, data: bytes) -> bool:
+    """Whether the first scan has all colours of an image that is not progressive."""
+    if not data or image.fp is None:
+        return True  # a caller has opened the image
+    colours = len(image.layer)
+    start = image.fp.tell() - 2 * colours - 8  # Pillow has read to the end of the scan's header
+    whole = data[start : start + 2] == b"\xff\xda" and data[start + 4] == colours
+    return whole and "progressive" not in image.info
+
+
+def _count_scans(data: bytes) -> int:
     """How often a JPEG says that a scan begins, up to one more than `MAX_SCANS`."""
-    if data.count(b"\xff\xda") < 2:  # also counts thumbnails, and what follows the image
-        return 1
     scans, position = 0, 2
     while scans <= MAX_SCANS and (found := _MARKER.search(data, position)):
         if found[1] == b"\xd9":

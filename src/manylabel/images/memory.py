@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, final
 
@@ -46,14 +46,9 @@ class Memory:
         self._changed = threading.Condition()
         self._large_file = threading.Lock()
 
-    @contextmanager
-    def reading(self, size: int) -> Iterator[None]:
+    def reading(self, size: int) -> AbstractContextManager[object]:
         """Hold the right to read a file of so many bytes and to keep it while it is decoded."""
-        if size <= _LARGE_FILE:
-            yield
-            return
-        with self._large_file:
-            yield
+        return self._large_file if size > _LARGE_FILE else nullcontext()
 
     @contextmanager
     def room(self, needed: int) -> Iterator[None]:

@@ -58,7 +58,6 @@ class _Quiet:
                 self._caught = warnings.catch_warnings()
                 self._caught.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL\.")
-                warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
             self._threads += 1
 
     def __exit__(self, *error: object) -> None:

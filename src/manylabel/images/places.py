@@ -14,7 +14,7 @@ from typing import BinaryIO, final
 
 from PIL import Image
 
-from manylabel.errors import ImageError
+from manylabel.errors import ImageError, reason
 from manylabel.images.limits import MAX_FILE, MIN_SIDE, refused
 
 
@@ -151,33 +151,39 @@ def file_size(source: str | bytes | Place) -> int:
     """The bytes that reading the file of an image takes; 0 if that is not known before.
 
     Raises:
-        OSError: There is no such file.
+        ImageError: There is no such file.
     """
     if isinstance(source, Crop):
         return file_size(source.image)
     if isinstance(source, FilePart):
         return source.size
-    return os.stat(source).st_size if isinstance(source, str | Path) else 0
+    try:
+        return os.stat(source).st_size if isinstance(source, str | Path) else 0
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from None
 
 
-def file_bytes(source: str | bytes | Path | Stored) -> bytes:
-    """The bytes of an image file.
+def file_bytes(source: str | bytes | Place) -> bytes:
+    """The bytes of the file that an image is in.
 
     Raises:
-        ImageError: They are more than `MAX_FILE`, or there are none.
-        OSError: They cannot be read.
+        ImageError: They cannot be read, are more than `MAX_FILE`, or there are none.
     """
-    if isinstance(source, str | Path):
-        data = read_file(Path(source))
-    else:
-        data = source.read() if isinstance(source, Stored) else source
+    place = source.image if isinstance(source, Crop) else source
+    try:
+        if isinstance(place, bytes):
+            data = place
+        else:
+            data = place.read() if isinstance(place, Stored) else read_file(place)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from None
     _require_file_size(len(data))
     if not data:
         raise refused("The image file is empty (0 bytes).", fix="Download or export it again.")
     return data
 
 
-def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
+def read_file(path: str | Path, offset: int = 0, size: int | None = None) -> bytes:
     """The bytes of a regular file, or of a part of it.
 
     Args:
@@ -189,7 +195,7 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
         ImageError: They are more than `MAX_FILE`.
         OSError: The file cannot be read, or is not a regular file.
     """
-    with open_file(path) as file:
+    with _open_regular(path) as file:
         length = os.fstat(file.fileno()).st_size - offset if size is None else size
         _require_file_size(length)
         file.seek(offset)
@@ -197,22 +203,38 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
+def open_file(path: str | Path) -> Iterator[BinaryIO]:
     """A regular file, opened to be read.
 
-    Nothing else is opened: a pipe could block for ever, and a device could have no end.
-
     Raises:
-        OSError: The file cannot be opened, or is not a regular file.
+        ImageError: The file cannot be opened, or is not a regular file.
     """
-    _require_regular(os.stat(path))  # opening some devices has an effect, so this comes first
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        _require_regular(os.fstat(file.fileno()))
+    try:
+        file = _open_regular(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from None
+    with file:
         yield file
+
+
+def _open_regular(path: str | Path) -> BinaryIO:
+    """Opens nothing else: a pipe could block for ever, and a device could have no end."""
+    _require_regular(os.stat(path))  # opening some devices has an effect, so this comes first
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (the caller closes it)
+    try:
+        _require_regular(os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _unreadable(error: Exception) -> ImageError:
+    return refused(f"The image cannot be read: {reason(error)}.", fix="Check the path.")
 
 
 def _require_regular(status: os.stat_result) -> None:

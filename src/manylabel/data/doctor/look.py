@@ -22,9 +22,10 @@ from manylabel.data.places import Places
 from manylabel.data.records import Records
 from manylabel.errors import ImageError
 from manylabel.images import Crop, Memory, Place, free_memory_share, open_image, prepared
-from manylabel.images.decoding import file_content, image_errors, room
+from manylabel.images.decoding import image_errors, reading, room
 from manylabel.images.limits import PIXEL_BYTES, decoded_bytes, require_size
 from manylabel.images.opening import QUIET, open_header
+from manylabel.images.places import file_bytes
 
 SIDE: Final = 16
 """The side, in pixels, of the thumbnails that are used to compare images."""
@@ -126,7 +127,8 @@ def look(place: Place, memory: Memory | None = None) -> Look:
     """
     if isinstance(place, Crop):
         return prepared(place, lambda pixels: _whole(pixels, pixels.tobytes()), memory=memory)
-    with image_errors(str(place)), QUIET, file_content(place, memory) as data:
+    with image_errors(str(place)), QUIET, reading(place, memory):
+        data = file_bytes(place)
         reduced = _reduced(data, memory)
         if reduced is not None:
             return _kept(*reduced, data)

@@ -20,7 +20,8 @@ from manylabel.images import (
     read_header,
     usual_ending,
 )
-from manylabel.images.decoding import file_content, image_errors
+from manylabel.images.decoding import image_errors
+from manylabel.images.places import file_bytes
 
 
 @final
@@ -110,7 +111,8 @@ def image_file(place: Place) -> tuple[bytes, str]:
         png = io.BytesIO()
         open_image(place).save(png, "PNG")
         return png.getvalue(), ".png"
-    with image_errors(str(place)), file_content(place) as content:
+    with image_errors(str(place)):
+        content = file_bytes(place)
         if isinstance(place, Path) and has_image_ending(place):
             return content, place.suffix.lower()
         return content, _ending(content, place)
