@@ -96,11 +96,24 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"The recipe cannot be read: {error}.", where=str(path), fix="Give a TOML text file."
         ) from None
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise ConfigError(
             f"The recipe is not valid TOML: {error}.", where=str(path), fix="Correct that line."
         ) from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: The text is not TOML, is nested too deeply, or has a number with thousands of
+            digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def override(
@@ -201,8 +214,8 @@ def _without_none(value: Any) -> Any:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()
 
 
@@ -233,7 +246,7 @@ def _enter(table: Any, key: str, path: str) -> Any:
 def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigError:
     first = error.errors()[0]
     place = _follow(kind, first["loc"])
-    name = ".".join(place.keys)
+    name = _short(".".join(place.keys))
     if first["type"] == "extra_forbidden":
         return ConfigError(f"Unknown key '{name}'.", where=where, fix=_suggestion(place))
     if first["type"] == "missing":
@@ -246,13 +259,23 @@ def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigErr
         return ConfigError(f"The settings do not fit: {message}.", where=where, fix=fix)
     if place.inner and first["type"] in ("model_type", "model_attributes_type"):
         return _no_table(place, first.get("input"), where)
-    given = repr(first.get("input"))
-    shown = given if len(given) <= 60 else given[:57] + "..."
     return ConfigError(
         f"'{name}' does not fit: {message}.",
         where=where,
-        fix=f"It was given as {shown}; correct it.",
+        fix=f"It was given as {_shown(first.get('input'))}; correct it.",
     )
+
+
+def _shown(value: object) -> str:
+    """A value in a message."""
+    try:
+        return _short(repr(value))
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number that is too long"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _unknown_choice(place: _Place, context: Mapping[str, Any], where: str) -> ConfigError:
@@ -263,7 +286,7 @@ def _unknown_choice(place: _Place, context: Mapping[str, Any], where: str) -> Co
         known = ", ".join(_tag(kind) for kind in place.inner if "name" in kind.model_fields)
         fix = f"Add it; known names: {known}." if known else "Add it."
         return ConfigError(f"The key '{name}.{key}' is missing.", where=where, fix=fix)
-    tag, known = str(context["tag"]), re.findall(r"'([^']*)'", context["expected_tags"])
+    tag, known = _short(str(context["tag"])), re.findall(r"'([^']*)'", context["expected_tags"])
     what = f"'{name}.{key}' does not fit: there is no {place.keys[-1]} '{tag}'."
     fix = _closest(tag, known) or f"Known names: {', '.join(known)}."
     return ConfigError(what, where=where, fix=fix)
@@ -274,8 +297,9 @@ def _no_table(place: _Place, given: object, where: str) -> ConfigError:
     name = ".".join(place.keys)
     fix = f"Set the keys of {name}."
     if isinstance(given, str) and all("name" in kind.model_fields for kind in place.inner):
-        fix = f"Write {name}.name = '{given}'."
-    return ConfigError(f"'{name}' is a table of settings, not {given!r}.", where=where, fix=fix)
+        fix = f"Write {name}.name = '{_short(given)}'."
+    what = f"'{name}' is a table of settings, not {_shown(given)}."
+    return ConfigError(what, where=where, fix=fix)
 
 
 @final
@@ -314,7 +338,7 @@ def _suggestion(place: _Place) -> str:
 
 def _closest(given: str, known: list[str], parents: list[str] | None = None) -> str | None:
     """The question whether the closest of the known names was meant; None if none is close."""
-    close = get_close_matches(given, known, n=1, cutoff=0.5)
+    close = get_close_matches(_short(given), known, n=1, cutoff=0.5)
     return f"Did you mean '{'.'.join([*(parents or []), *close])}'?" if close else None
 
 

@@ -5,6 +5,7 @@ Everywhere in manylabel, targets are `int8`: 1 present, 0 absent, -1 unknown.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, final
@@ -20,6 +21,11 @@ UNKNOWN: Final = -1
 
 _SHOWN: Final = 20
 """How many label names a message lists."""
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 @final
@@ -51,7 +57,7 @@ class LabelSpace:
         if any(not name.strip() for name in self.names):
             raise DataError("A label name is empty.", where=where, fix="Give every label a name.")
         if len(self._index) < len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            twice = repeated(self.names)
             raise DataError(
                 f"Label names are given more than once: {', '.join(twice[:5])}.",
                 where=where,

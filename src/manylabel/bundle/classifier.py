@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import final
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from manylabel.bundle.folder import INFO_FILE, WEIGHTS_FILE, damaged, read_bundle, write_bundle
 from manylabel.bundle.info import BundleInfo
-from manylabel.config import parse
+from manylabel.config import Config, parse
 from manylabel.devices import choose_device
 from manylabel.errors import BundleError, ConfigError
 from manylabel.labels import LabelSpace
@@ -61,6 +62,27 @@ def architecture(model: ModelConfig, classifier: Classifier) -> dict[str, object
     return self_contained(model, classifier).model_dump(mode="json")
 
 
+def require_self_contained(model: ModelConfig, *, where: str) -> None:
+    """Check that a model can be built without a download and without another file.
+
+    Args:
+        model: The settings of the model.
+        where: The file that they come from or go to.
+
+    Raises:
+        BundleError: A setting names a file or asks for a download.
+    """
+    reaching = ["backbone.pretrained"] if model.backbone.pretrained else []
+    reaching += [key for key, value in _settings(model) if isinstance(value, PurePath)]
+    if reaching:
+        raise BundleError(
+            f"The bundle's model reaches for something outside of the bundle: {reaching[0]}.",
+            where=f"{where}, model",
+            fix="Do not use this bundle: a bundle names no file and downloads nothing. Ask for one "
+            "that manylabel saved.",
+        )
+
+
 def save_bundle(folder: Path, classifier: Classifier, info: BundleInfo) -> Path:
     """Save a bundle and return its folder; see `write_bundle`.
 
@@ -70,11 +92,12 @@ def save_bundle(folder: Path, classifier: Classifier, info: BundleInfo) -> Path:
         info: The content of `bundle.json`; its `model` must be the classifier's `architecture`.
 
     Raises:
-        BundleError: `folder` exists and is not a bundle.
+        BundleError: `folder` exists and is not a bundle, or the model needs a file or a download.
         RunError: The bundle cannot be written, for instance because the disk is full.
     """
     model = parse(ModelConfig, info.model, where="the bundle's model")
     assert info.model == architecture(model, classifier), "info.model must be the architecture"
+    require_self_contained(model, where=str(folder / INFO_FILE))
     weights = tensors_to_bytes({key: _portable(t) for key, t in classifier.state_dict().items()})
     return write_bundle(folder, weights, info)
 
@@ -96,6 +119,15 @@ def load_bundle(folder: str | Path, *, device: str | torch.device = "cpu") -> Bu
     return Bundle(found.info, classifier.eval().to(chosen), found.weights_sha256)
 
 
+def _settings(config: Config, table: str = "") -> Iterator[tuple[str, object]]:
+    """Each setting with its full key, also of the tables within."""
+    for key, value in config:
+        if isinstance(value, Config):
+            yield from _settings(value, f"{table}{key}.")
+        else:
+            yield f"{table}{key}", value
+
+
 def _portable(tensor: Tensor) -> Tensor:
     """A contiguous copy on the CPU: safetensors accepts neither views nor channels_last."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -107,6 +139,7 @@ def _build(info: BundleInfo, folder: Path) -> Classifier:
         model = parse(ModelConfig, info.model, where=where)
     except ConfigError as error:
         raise damaged(f"model: {error.what.rstrip('.')}", folder / INFO_FILE) from None
+    require_self_contained(model, where=str(folder / INFO_FILE))
     try:
         # Building draws initial weights, which are replaced. The caller's random state is kept.
         with torch.random.fork_rng(devices=[]):

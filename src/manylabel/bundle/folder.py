@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, final
 
 from safetensors import SafetensorError, deserialize
 
+from manylabel.atomic.reading import read_whole
 from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
 from manylabel.config import parse
 from manylabel.decide import Decision
@@ -38,9 +39,15 @@ class BundleFiles(NamedTuple):
 def read_bundle(folder: Path) -> BundleFiles:
     """Read the bundle in `folder`, without building the network.
 
+    If another process replaces the bundle meanwhile, the old or the new one is read, never a mix.
+
     Raises:
         BundleError: There is no bundle, it was saved by a newer version, or it is damaged.
     """
+    return read_whole(folder, lambda: _read_once(folder))
+
+
+def _read_once(folder: Path) -> BundleFiles:
     tables = _read_tables(folder / INFO_FILE)
     digest = tables.pop("weights_sha256", None)
     info = _parse(tables, folder / INFO_FILE)
@@ -53,8 +60,8 @@ def read_bundle(folder: Path) -> BundleFiles:
 def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
     """Save a bundle and return its folder.
 
-    The new bundle is written beside `folder` and then renamed. So an existing bundle is kept until
-    the new one is complete, whatever happens.
+    The new bundle is written beside `folder` and then takes its place in one step. So an existing
+    bundle is kept until the new one is complete, whatever happens.
 
     Args:
         folder: The folder of the bundle. If it is a link, the folder that it points to is replaced.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar, final
 import click
 
 from manylabel.files import replaced_file, write_errors
+from manylabel.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,18 +173,16 @@ def load_predictor(options: ModelOptions) -> Predictor:
     return Predictor.load(options.bundle, device=options.device, batch_size=options.batch_size)
 
 
+def say(line: str) -> None:
+    """Print a line for people on stdout. Characters that a terminal would obey are escaped."""
+    click.echo(visible(line))
+
+
 def terminal(stream: TextIO | None = None) -> Console:
-    """A rich console on `stream`, stdout by default, that prints names without markup.
+    """A rich console on `stream`, stdout by default, that shows names as they are."""
+    from manylabel.cli.console import PlainConsole
 
-    If `stream` is not a terminal, lines are not wrapped.
-    """
-    from rich.console import Console
-
-    file = stream or sys.stdout
-    width = None if file.isatty() else 10_000
-    return Console(
-        file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False
-    )
+    return PlainConsole(stream)
 
 
 @final

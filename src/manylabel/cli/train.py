@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options
+from manylabel.cli.shared import DataOptions, data_options, say
 
 if TYPE_CHECKING:
     from manylabel.train.config import RunConfig
@@ -103,7 +103,8 @@ def train(
         reporter.say(_describe(path, config))
         outcome = run(config, records, folder, reporter, resume=resume is not None)
         page = build_run_page(outcome, config)
-    click.echo(f"Bundle: {outcome.bundle}\nPage: {page}")
+    say(f"Bundle: {outcome.bundle}")
+    say(f"Page: {page}")
 
 
 def _recipe(

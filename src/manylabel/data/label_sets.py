@@ -7,7 +7,6 @@ The parts are applied in this order. Each part uses the names that the parts bef
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from manylabel.config import Config, parse
+from manylabel.config import Config, parse, parse_toml
 from manylabel.data.records import Box, Records
 from manylabel.errors import ConfigError, DataError
 from manylabel.files import read_text
@@ -73,8 +72,8 @@ def read_label_set(path: Path) -> LabelSet:
         ConfigError: It is not TOML, or a key or value is not valid.
     """
     try:
-        tables = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+        tables = parse_toml(read_text(path))
+    except ValueError as error:
         raise ConfigError(
             f"The label set is not valid TOML: {error}.", where=str(path), fix="Correct that line."
         ) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
@@ -90,26 +92,33 @@ class Reader:
         find: Takes a path. Returns the path to give to `read` if a data set of this kind seems to
             be there, else None. It decides by names alone, unless the kind says otherwise.
         settings: The names of the settings of `DataSource` that `read` takes.
+        lists: Patterns of the names of folders that hold lists only. The images are then beside
+            such a folder.
     """
 
     read: Callable[..., Records]
     find: Callable[[Path], Path | None]
     settings: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
 
 READERS: Final[Mapping[Format, Reader]] = {
     "nus-wide": Reader(read_nus_wide, find_nus_wide, ("images", "truth", "unlabelled")),
-    "srn-lists": Reader(read_srn_lists, find_srn_lists, ("images", "label_names")),
-    "wider-attribute": Reader(read_wider_attribute, find_wider_attribute, ("images",)),
-    "visual-genome-500": Reader(read_visual_genome, find_visual_genome, ("images", "label_names")),
+    "srn-lists": Reader(read_srn_lists, find_srn_lists, ("images", "label_names"), lists=("*",)),
+    "wider-attribute": Reader(
+        read_wider_attribute, find_wider_attribute, ("images",), lists=("*",)
+    ),
+    "visual-genome-500": Reader(
+        read_visual_genome, find_visual_genome, ("images", "label_names"), lists=("*",)
+    ),
     "openimages": Reader(read_openimages, find_openimages, ("images",)),
-    "celeba": Reader(read_celeba, find_celeba, ("images",)),
-    "pa100k": Reader(read_pa100k, find_pa100k, ("images",)),
+    "celeba": Reader(read_celeba, find_celeba, ("images",), lists=("Anno", "Eval")),
+    "pa100k": Reader(read_pa100k, find_pa100k, ("images",), lists=("annotation",)),
     "label-studio": Reader(
         read_label_studio, find_label_studio, ("images", "image_column", "label_column")
     ),
     "voc": Reader(read_voc, find_voc, ("difficult",)),
-    "coco": Reader(read_coco, find_coco, ("images", "unlabelled")),
+    "coco": Reader(read_coco, find_coco, ("images", "unlabelled"), lists=("annotations",)),
     "table": Reader(
         read_table,
         find_table,
@@ -150,6 +159,7 @@ def read(source: DataSource) -> Records:
     settings: dict[str, Any] = {name: getattr(source, name) for name in reader.settings}
     records = reader.read(path, **settings)
     _require_text(records)
+    records = replace(records, folders=_folders(source, reader))
     if source.label_set is None:
         return records
     return apply(read_label_set(source.label_set), records, where=str(source.label_set))
@@ -174,6 +184,15 @@ def recognise(path: Path) -> tuple[Format, Path]:
         fix=f"Set format to one of {', '.join(READERS)}. Images alone are not enough: training "
         "needs labels.",
     )
+
+
+def _folders(source: DataSource, reader: Reader) -> tuple[Path, ...]:
+    """The folders that the user named: that of the data set and that of the images."""
+    folder = source.path if source.path.is_dir() else source.path.parent
+    whole = Path(os.path.abspath(folder))
+    beside = any(fnmatch(whole.name, pattern) for pattern in reader.lists)
+    images = () if source.images is None else (source.images,)
+    return (whole.parent if beside else whole, *images)
 
 
 def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) -> None:

@@ -43,10 +43,12 @@ def find_bad_images(
 
 def refusal(records: Records, bad: Sequence[ImageError]) -> DataError:
     """The error that counts the `bad` images and lists the first few of them."""
-    shown = [f"\n    {error.where}: {error.what}" for error in bad[:_SHOWN]]
-    rest = f"\n    and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+    shown = [f"{error.where}: {error.what}" for error in bad[:_SHOWN]]
+    if len(bad) > _SHOWN:
+        shown.append(f"and {len(bad) - _SHOWN:,} more")
     return DataError(
-        f"{len(bad):,} of {len(records):,} images cannot be used:{''.join(shown)}{rest}",
+        f"{len(bad):,} of {len(records):,} images cannot be used:",
+        details=shown,
         where=records.source,
         fix="Repair or remove them, or skip them with --skip-bad-images.",
     )

@@ -21,14 +21,28 @@ from torch import Tensor, nn
 
 from manylabel.config import Config
 from manylabel.errors import ConfigError, reason
+from manylabel.models.backbone_options import BackboneOptions
 from manylabel.models.weights import ignore_warnings, load_weights
 
 MID_STRIDE: Final = 16
 """The stride of SRN's map: 14x14 positions at 224x224."""
 
+MAX_NAME: Final = 100
+"""The largest length of a model's name. timm's longest names have about 60 characters."""
+
 _UNMATCHED: Final = "?"
 """A name that no parameter has. timm's matcher puts it after all layers, together with parameters
 that it does not recognise, such as a last normalisation. Here, those belong to the last layer."""
+
+_MISFITS: Final = (
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What timm raises where a size or an option does not fit."""
 
 _OTHERS: Final = "Use another one; `manylabel models` lists some of each family."
 
@@ -59,14 +73,14 @@ class MapShapes:
 class BackboneConfig(Config):
     """The backbone, and the source of its weights."""
 
-    name: str = "resnet101"
+    name: str = Field(default="resnet101", max_length=MAX_NAME)
     """A model of timm, for instance `resnet101` (as in the paper) or `resnet50.a1_in1k`."""
     pretrained: bool = True
     """Start from timm's pre-trained weights, which are downloaded once and then cached. False:
     start from scratch."""
     weights: Path | None = None
     """Start from this file instead: safetensors, or a PyTorch state dict that contains no code."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: BackboneOptions = BackboneOptions()
     """Further arguments of the timm model, for instance `channels = [32, 64, 128, 256]`."""
 
 
@@ -119,7 +133,7 @@ class Backbone(nn.Module):
         try:
             with ignore_warnings():
                 self.model.set_input_size(img_size=(height, width))
-        except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        except _MISFITS as error:
             raise self._refused(height, width, error) from None
 
     def shapes(self, height: int, width: int) -> MapShapes:
@@ -133,7 +147,7 @@ class Backbone(nn.Module):
         try:
             with torch.no_grad():
                 maps = self(torch.zeros(1, 3, height, width, device=self._device()))
-        except (AssertionError, RuntimeError, ValueError) as error:
+        except _MISFITS as error:
             raise self._refused(height, width, error) from None
         finally:
             self.train(training)
@@ -283,24 +297,15 @@ def pretrained_input(name: str) -> dict[str, Any]:
 def _create(config: BackboneConfig) -> nn.Module:
     _require_model(config.name)
     download = config.pretrained and config.weights is None
-    options = {key: _tuples(value) for key, value in config.options.items()}
+    options = config.options.arguments()
     try:
         model = timm.create_model(config.name, pretrained=download, num_classes=0, **options)
-    except (TypeError, AssertionError, KeyError) as error:
-        raise ConfigError(
-            f"timm cannot build '{config.name}' with these options: {reason(error)}.",
-            where="backbone.options",
-            fix="Give only arguments that this model accepts.",
-        ) from None
-    except (OSError, RuntimeError, ValueError) as error:
-        if not download:
-            raise
-        raise ConfigError(
-            f"The pre-trained weights of '{config.name}' cannot be loaded: {reason(error)}.",
-            where="backbone.pretrained",
-            fix="Give a local file with --backbone-weights FILE, or start from scratch with "
-            "--set backbone.pretrained=false.",
-        ) from None
+    except Exception as error:  # timm computes with options before it checks them, if it does
+        if download and isinstance(error, OSError | RuntimeError | ValueError):
+            raise _not_loaded(config.name, error) from None
+        if options or isinstance(error, TypeError | AssertionError | KeyError):
+            raise _not_built(config.name, error) from None
+        raise
     if not hasattr(model, "forward_intermediates"):
         raise ConfigError(
             f"The backbone '{config.name}' has no feature maps.",
@@ -310,16 +315,28 @@ def _create(config: BackboneConfig) -> nn.Module:
     return model
 
 
+def _not_loaded(name: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"The pre-trained weights of '{name}' cannot be loaded: {reason(error)}.",
+        where="backbone.pretrained",
+        fix="Give a local file with --backbone-weights FILE, or start from scratch with "
+        "--set backbone.pretrained=false.",
+    )
+
+
+def _not_built(name: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"timm cannot build '{name}' with these options: {reason(error)}.",
+        where="backbone.options",
+        fix="Give only arguments that this model accepts.",
+    )
+
+
 def _mid_stage(strides: Sequence[int]) -> int:
     """The deepest stage with the largest stride up to `MID_STRIDE`, or else the smallest stride."""
     fine = [stride for stride in strides if stride <= MID_STRIDE]
     wanted = max(fine) if fine else min(strides)
     return max(stage for stage, stride in enumerate(strides) if stride == wanted)
-
-
-def _tuples(value: Any) -> Any:
-    """Converts lists of a recipe to the tuples that timm expects."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _require_model(name: str) -> None:

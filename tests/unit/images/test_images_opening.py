@@ -40,7 +40,7 @@ def test_postscript_is_never_run(called: Path, tmp_path: Path, name: str) -> Non
     for read in (load_rgb, open_image, look, read_header, upright_size):
         with pytest.raises(ImageError, match="not an image that can be read"):
             read(path)
-    with pytest.raises(ImageError, match="not known"):
+    with pytest.raises(ImageError, match="not an image of a known format"):
         image_file(path.rename(tmp_path / "no-ending"))
     assert not called.exists()
 

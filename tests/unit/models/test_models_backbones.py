@@ -176,16 +176,14 @@ def test_names_that_do_not_fit(name, fix):
 @pytest.mark.parametrize(
     "options",
     [
-        {"nonsense": 1},
-        {"num_classes": 5},
-        {"output_stride": 7},
+        {"depth": 12},
         {"act_layer": "nonsense"},
-        {"global_pool": "nonsense"},
+        {"norm_layer": "nonsense"},
     ],
     ids=lambda options: next(iter(options)),
 )
 def test_options_that_do_not_fit(options):
-    with pytest.raises(ConfigError, match=r"'test_resnet' with these options: \w|: '") as caught:
+    with pytest.raises(ConfigError, match=r"'test_resnet' with these options: \S") as caught:
         build(options=options)
     assert caught.value.where == "backbone.options"
 

@@ -1,12 +1,17 @@
 import errno
+import hashlib
+import io
 import os
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from cases import case
 
 from manylabel.errors import CheckpointError, RunError
 from manylabel.train import checkpoint
-from manylabel.train.checkpoint import load_checkpoint, save_checkpoint
+from manylabel.train.checkpoint import load_checkpoint, require_checkpoint, save_checkpoint
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -77,26 +82,102 @@ def test_a_foreign_checkpoint_is_an_error(tmp_path):
         load_checkpoint(path, identity="b")
 
 
-def test_a_checkpoint_of_an_older_version_is_an_error(tmp_path):
-    """The first format had no number, and other keys."""
+def test_a_checkpoint_of_another_version_is_an_error(tmp_path):
+    """The first two formats were torch's files as they are; a later one has another number."""
     path = tmp_path / "checkpoint.pt"
-    torch.save({"identity": "a", "position": [0, 1, 0], "tools": None}, path)
-    with pytest.raises(CheckpointError, match="another version of manylabel") as error:
-        load_checkpoint(path, identity="a")
-    assert error.value.where == str(path)
+    save_checkpoint(path, {"identity": "a"})
+    later = path.read_bytes().replace(b"checkpoint 3", b"checkpoint 4", 1)
+    for old in ({"identity": "a", "tools": None}, {"format": 2, "identity": "a"}):
+        torch.save(old, path)
+        refused(path, "another version of manylabel")
+    path.write_bytes(later)
+    refused(path, "another version of manylabel")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "code"])
-def test_a_damaged_checkpoint_is_an_error(tmp_path, damage):
+def refused(path, fault):
+    """Neither the check before a run nor the resume takes the file."""
+    for take in (require_checkpoint, partial(load_checkpoint, identity="a")):
+        with pytest.raises(CheckpointError) as error:
+            take(path)
+        assert fault in error.value.what
+        assert error.value.where == str(path)
+        assert error.value.fix
+
+
+def digested(payload):
+    return b"manylabel checkpoint 3 sha256 %s\n" % hashlib.sha256(payload).hexdigest().encode()
+
+
+def test_the_first_line_is_the_digest_of_what_torch_saves(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"identity": "a", "w": torch.zeros(1000)})
-    if damage == "truncated":
-        path.write_bytes(path.read_bytes()[:1500])
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "text":
-        path.write_text("not a checkpoint")
-    else:
-        torch.save({"identity": "a", "code": test_a_foreign_checkpoint_is_an_error}, path)
-    with pytest.raises(CheckpointError, match="damaged"):
+    save_checkpoint(path, {"identity": "a", "w": torch.arange(5)})
+    header, newline, payload = path.read_bytes().partition(b"\n")
+    assert header + newline == digested(payload)
+    assert torch.equal(torch.load(io.BytesIO(payload), weights_only=True)["w"], torch.arange(5))
+
+
+def test_any_damage_is_an_error(tmp_path):
+    """One bit, a block of zeros, a lost or repeated end: no damaged file is resumed from."""
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"identity": "a", "losses": [0.5, 3], "w": torch.rand(3000)})
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    damages = [b"", b"manylabel", whole[:50], whole[:-1], whole + b"x", whole[:1500], whole[1:]]
+    for place in rng.integers(0, 8 * len(whole), 200):
+        damages.append(bytearray(whole))
+        damages[-1][place // 8] ^= 1 << place % 8
+    for place in rng.integers(200, len(whole) - 600, 50):
+        damages.append(whole[:place] + bytes(512) + whole[place + 512 :])
+    for number, damage in enumerate(damages):
+        if damage == whole:
+            continue  # a block that was zero
+        path.write_bytes(damage)
+        with case(number=number), pytest.raises(CheckpointError) as error:
+            load_checkpoint(path, identity="a")
+        assert "damaged" in error.value.what or "another version" in error.value.what
+    path.write_bytes(whole)
+    assert load_checkpoint(path, identity="a")["losses"] == [0.5, 3]
+
+
+def test_a_damaged_checkpoint_is_refused_before_a_run_begins(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"identity": "a", "w": torch.rand(3000)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    refused(path, "damaged: it is incomplete, or bytes of it have changed")
+    path.write_text("not a checkpoint")
+    refused(path, "damaged: it does not begin as a checkpoint does")
+
+
+class _Trap:
+    """What an attacker would put into a checkpoint."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return type(self.marker).touch, (self.marker,)
+
+
+@pytest.mark.parametrize("damage", ["code", "a list", "no file of torch", "half a file of torch"])
+def test_a_foreign_file_with_a_right_digest_is_an_error(tmp_path, damage):
+    path, file, marker = tmp_path / "checkpoint.pt", io.BytesIO(), tmp_path / "ran"
+    torch.save([1] if damage == "a list" else {"identity": "a", "code": _Trap(marker)}, file)
+    payload = file.getvalue()
+    if damage.endswith("of torch"):
+        payload = b"text" if damage.startswith("no") else payload[: len(payload) // 2]
+    path.write_bytes(digested(payload) + payload)
+    with pytest.raises(CheckpointError) as error:
         load_checkpoint(path, identity="a")
+    assert "damaged" in error.value.what
+    assert "weights_only" not in str(error.value)  # torch's advice is to run the file's code
+    assert not marker.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_what_is_no_ordinary_file_is_an_error_at_once(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero")):
+        make()
+        refused(path, "cannot be read: It is not an ordinary file")
+        path.rmdir() if path.is_dir() else path.unlink()

@@ -10,6 +10,8 @@ from typing import Final, Literal, final
 
 import numpy as np
 
+from manylabel.atomic.placing import placed
+from manylabel.data.outside import files_outside, note_of_outside
 from manylabel.data.readers.coco import read_coco
 from manylabel.data.readers.parquet import read_parquet
 from manylabel.data.readers.table import read_table
@@ -22,7 +24,7 @@ from manylabel.data.writers.references import Target, extracted
 from manylabel.data.writers.table import write_table
 from manylabel.data.writers.webdataset import write_webdataset
 from manylabel.errors import ConfigError, DataError
-from manylabel.files import placed, staging_folder, write_errors
+from manylabel.files import staging_folder, write_errors
 
 Written = Literal["table", "coco", "parquet", "webdataset"]
 
@@ -92,7 +94,12 @@ class ConversionPlan:
 
 
 def plan(
-    records: Records, out: Path, *, to: Written | None = None, overwrite: bool = False
+    records: Records,
+    out: Path,
+    *,
+    to: Written | None = None,
+    overwrite: bool = False,
+    allow_outside: bool = False,
 ) -> ConversionPlan:
     """Plan a conversion of `records` to `out`. Nothing is written yet.
 
@@ -101,10 +108,12 @@ def plan(
         out: The file or folder that will be written.
         to: The format. If None, the ending of `out` decides.
         overwrite: Whether `out` may be replaced, if it is a data set of this format.
+        allow_outside: Whether files outside of the records' folders may be copied.
 
     Raises:
         ConfigError: The ending of `out` belongs to no format, or does not fit `to`; or `out` exists
             and may not be replaced.
+        DataError: A file outside would be copied, and this is not allowed.
     """
     writer = WRITERS[_format(out, to)]
     _require_unused(records, out, writer, overwrite)
@@ -125,7 +134,28 @@ def plan(
     if copies and not writer.copies:
         folder = _copies_folder(out, writer)
         notes.append(f"Images that are not files of their own, copied into {folder}: {copies:,}")
+    if outside := files_outside(records):
+        _require_allowed(records, writer, allow_outside)
+        notes.append(note_of_outside(outside))
     return ConversionPlan(records, out, writer, tuple(notes))
+
+
+def _require_allowed(records: Records, writer: Writer, allowed: bool) -> None:
+    """Refuse to copy files outside of the records' folders, unless it is allowed.
+
+    The copies may be given away, and the one who made the data set chose the files.
+    """
+    places = enumerate(records.images)
+    copied = [row for row, place in places if writer.copies or extracted(place)]
+    outside = files_outside(replace(records.select(copied), masks=None))
+    if outside and not allowed:
+        raise DataError(
+            "Images would be copied from outside the folder of the data set: "
+            f"{len(outside):,}, for example {outside[0]}.",
+            where=records.source,
+            fix="Check them. If they belong to the data set, name their folder with --images, or "
+            "give manylabel data convert the option --allow-outside.",
+        )
 
 
 def _ignore_progress(count: int) -> None:

@@ -12,6 +12,7 @@ from typing import final
 from manylabel.data.records import Records
 from manylabel.errors import DataError, ImageError
 from manylabel.images import (
+    FORMATS,
     Crop,
     Place,
     Stored,
@@ -113,21 +114,23 @@ def image_file(place: Place) -> tuple[bytes, str]:
         return png.getvalue(), ".png"
     with image_errors(str(place)):
         content = file_bytes(place)
-        if isinstance(place, Path) and has_image_ending(place):
-            return content, place.suffix.lower()
-        return content, _ending(content, place)
+    ending = _ending(content, place)
+    if isinstance(place, Path) and has_image_ending(place):
+        return content, place.suffix.lower()
+    return content, ending
 
 
 def _ending(content: bytes, place: Place) -> str:
+    """The usual ending of an image's format, by the header. Only known formats are tried."""
     try:
         ending = usual_ending(read_header(content).format)
     except ImageError:
         ending = None
     if ending is None:
         raise ImageError(
-            "The format of the image is not known.",
+            "The file is not an image of a known format, so it is not copied.",
             where=str(place),
-            fix="Download or export it again. manylabel data check finds all such images.",
+            fix=f"Give one of {', '.join(FORMATS)}. manylabel data check finds all such images.",
         )
     return ending
 
