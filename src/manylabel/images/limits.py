@@ -90,7 +90,9 @@ def require_size(width: int, height: int) -> None:
         )
 
 
-def require_memory(needed: int, most: int = MAX_MEMORY) -> None:
+def require_memory(
+    needed: int, most: int = MAX_MEMORY, *, fix: str = "Make it smaller first."
+) -> None:
     """Refuse an image that needs more bytes of memory than `most`.
 
     Raises:
@@ -100,9 +102,7 @@ def require_memory(needed: int, most: int = MAX_MEMORY) -> None:
         raise refused(
             f"Decoding the image needs about {needed / 1e6:,.0f} MB of memory, and "
             f"{most / 1e6:,.0f} MB are allowed.",
-            fix="Make it smaller first."
-            if most >= MAX_MEMORY
-            else "Make it smaller first, or allow more: --max-memory.",
+            fix=fix,
         )
 
 

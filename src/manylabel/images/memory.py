@@ -16,6 +16,9 @@ from manylabel.images.limits import require_memory
 SHARE: Final = 0.8
 """The share of the free memory that is used if no limit is given."""
 
+LEAST: Final = 256_000_000
+"""The bytes that images share in any case: enough for one photograph of 30 megapixels."""
+
 _UNITS: Final = {
     **{"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
     **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40},
@@ -38,10 +41,11 @@ class Memory:
 
     Args:
         limit: The bytes for all images that are decoded at the same time.
+        fix: What to do if one image needs more.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, *, fix: str = "Make it smaller first, or free memory.") -> None:
+        self.limit, self.fix = limit, fix
         self._used = 0
         self._changed = threading.Condition()
         self._large_file = threading.Lock()
@@ -60,7 +64,7 @@ class Memory:
         Raises:
             ImageError: It is more than the whole limit.
         """
-        require_memory(needed, self.limit)
+        require_memory(needed, self.limit, fix=self.fix)
         with self._changed:
             self._changed.wait_for(lambda: self._used + needed <= self.limit)
             self._used += needed
@@ -73,8 +77,11 @@ class Memory:
 
 
 def free_memory_share() -> Memory:
-    """A limit of `SHARE` of the memory that is free now, on the machine or in the container."""
-    return Memory(int(SHARE * free_bytes()))
+    """A limit of `SHARE` of the memory that is free now, on the machine or in the container.
+
+    It is at least `LEAST`: the system may still find that much.
+    """
+    return Memory(max(LEAST, int(SHARE * free_bytes())))
 
 
 def parse_size(text: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from manylabel.errors import ConfigError, ImageError
-from manylabel.images import Memory, load_rgb, parse_size, prepared
+from manylabel.images import Memory, free_memory_share, load_rgb, parse_size, prepared
 from manylabel.images import memory as module
 
 
@@ -41,7 +41,7 @@ def test_more_than_the_limit_is_the_error_of_the_image(tmp_path: Path) -> None:
     ) as told:
         prepared(path, len, memory=Memory(100_000))
     assert told.value.where == str(path)
-    assert "--max-memory" in told.value.fix
+    assert told.value.fix == "Make it smaller first, or free memory."
     assert prepared(path, len, memory=Memory(1_000_000)) == 300
 
 
@@ -111,6 +111,12 @@ def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "_control_groups", lambda: [tmp_path, inner])
     assert module.total_bytes() == 600_000_000
     assert module.free_bytes() == 400_000_000  # the cache of files can be taken
+
+
+def test_images_share_most_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, limit in [(10 * 10**9, 8 * 10**9), (10**6, module.LEAST)]:
+        monkeypatch.setattr(module, "free_bytes", lambda free=free: free)
+        assert free_memory_share().limit == limit
 
 
 def test_this_machine_has_memory() -> None:
