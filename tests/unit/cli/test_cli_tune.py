@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from manylabel.bundle.classifier import load_bundle
+from manylabel.bundle.folder import sealed
 from manylabel.cli.tune import KINDS, RULES, tune
 from manylabel.data.read import DataSource, read
 from manylabel.errors import ConfigError, DataError
@@ -49,7 +50,7 @@ def trained_on(bundle: Path, photos: Path, out: Path) -> Path:
     path = copy / "bundle.json"
     tables = json.loads(path.read_text())
     tables["provenance"]["trained_on"] = read(DataSource(path=photos)).split("train").fingerprint()
-    path.write_text(json.dumps(tables))
+    path.write_text(json.dumps(sealed(tables)))
     return copy
 
 
