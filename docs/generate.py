@@ -74,7 +74,8 @@ def _exit_codes() -> str:
         assert kind.__doc__ is not None
         rows.append(f"| {kind.exit_code} | `{kind.__name__}`: {_cell(kind.__doc__)} |")
     rows.append("| 1 | `manylabel data check` found errors, or warnings under `--strict` |")
-    rows.append("| 130 | interrupted |\n")
+    rows.append("| 130 | interrupted |")
+    rows.append("| 141 | the reader of the output has left, as `head` does |\n")
     return "\n".join(rows)
 
 

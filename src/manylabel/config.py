@@ -96,11 +96,24 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"The recipe cannot be read: {error}.", where=str(path), fix="Give a TOML text file."
         ) from None
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise ConfigError(
             f"The recipe is not valid TOML: {error}.", where=str(path), fix="Correct that line."
         ) from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: The text is not TOML, is nested too deeply, or has a number with thousands of
+            digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def override(
@@ -201,8 +214,8 @@ def _without_none(value: Any) -> Any:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()
 
 

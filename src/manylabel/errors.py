@@ -8,6 +8,7 @@
     ├── CheckpointError     a checkpoint that is missing or of another run   exit 2
     ├── MissingExtraError   an optional dependency that is not installed     exit 2
     └── RunError            work that started and could not continue         exit 1
+        └── StoppedError    work that the user stopped by Ctrl-C             exit 130
 
 Exit 2 means that the work cannot start. Exit 1 means that the work started and an error ended it.
 These errors are raised where the mistake is found, and only the command line catches them. A fault
@@ -16,9 +17,11 @@ of manylabel itself is an `assert` or an ordinary exception with a traceback, ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
+
+from manylabel.text import visible
 
 
 class ManylabelError(Exception):
@@ -28,25 +31,33 @@ class ManylabelError(Exception):
         what: What is wrong, in one sentence.
         where: The file, key, line or label where it was found.
         fix: What the user can do.
+        details: More about what is wrong, one line each, for instance one for each image.
+
+    `str()` gives all of it for people: characters that a terminal would obey are escaped.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, where: str, fix: str) -> None:
+    def __init__(self, what: str, *, where: str, fix: str, details: Sequence[str] = ()) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.fix = fix
+        self.details = tuple(details)
 
     def __str__(self) -> str:
-        return f"{self.what}\n  where: {self.where}\n  fix:   {self.fix}"
+        indented = [f"    {visible(detail)}" for detail in self.details]
+        where, fix = f"  where: {visible(self.where)}", f"  fix:   {visible(self.fix)}"
+        return "\n".join([visible(self.what), *indented, where, fix])
 
     def __reduce__(self):  # pickle cannot rebuild an object with keyword-only arguments
-        return _remake, (type(self), self.what, self.where, self.fix)
+        return _remake, (type(self), self.what, self.where, self.fix, self.details)
 
 
-def _remake(kind: type[ManylabelError], what: str, where: str, fix: str) -> ManylabelError:
-    return kind(what, where=where, fix=fix)
+def _remake(
+    kind: type[ManylabelError], what: str, where: str, fix: str, details: tuple[str, ...]
+) -> ManylabelError:
+    return kind(what, where=where, fix=fix, details=details)
 
 
 class ConfigError(ManylabelError):
@@ -87,6 +98,12 @@ class RunError(ManylabelError):
     """Work that started could not continue, for example because of a NaN loss or a full disk."""
 
     exit_code = 1
+
+
+class StoppedError(RunError):
+    """Work that the user stopped by Ctrl-C, after it was saved."""
+
+    exit_code = 130
 
 
 @contextmanager

@@ -1,25 +1,25 @@
 """Reads and writes files and folders. A file is written completely or not at all.
 
 An error that is raised here names the file. A new file or folder is first written under a
-temporary name beside its final place, and is then renamed. So a reader never sees half of it, and
-the old file stays until the new one is complete. After a full disk, an error or Ctrl-C, nothing has
-changed. The temporary name is hidden and belongs to one writer (`.unfinished-` and eight random
-digits), so that two processes do not disturb each other.
+temporary name beside its final place, and then takes its place in one step. So a reader never sees
+half of it, and the old file stays until the new one is complete. After a full disk, an error,
+Ctrl-C or a kill, the old or the new one is there, whole. What a killed writer left behind is
+removed by the next writer in the same folder. `manylabel.atomic` has the parts of this.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TextIO
 
+from manylabel.atomic.placing import NEW, placed
+from manylabel.atomic.unfinished import unfinished_file, unfinished_folder
 from manylabel.errors import DataError, RunError, os_errors_as
 
 
@@ -153,6 +153,33 @@ def write_bytes(path: Path, data: bytes) -> None:
         unfinished.write_bytes(data)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a text file, completely or not at all. The file is made if it is missing.
+
+    Raises:
+        OSError: The line cannot be written. The file is as it was before.
+    """
+    data = f"{line}\n".encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def mend_last_line(path: Path) -> None:
+    """Remove the end of a text file after its last line break: a line that was not completed.
+
+    Raises:
+        OSError: The file cannot be read or changed.
+    """
+    with suppress(FileNotFoundError), path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write a file to. When the block ends, the file replaces `path`.
@@ -169,14 +196,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
         yield path
         return
     target = Path(os.path.realpath(path))
-    unfinished = _temporary_path(target)
-    try:
+    with unfinished_file(target) as unfinished:
         yield unfinished
         _sync(unfinished)
         os.replace(unfinished, target)
-    finally:
-        with suppress(OSError):  # The file exists only after an error, which is raised already.
-            unfinished.unlink()
 
 
 @contextmanager
@@ -184,7 +207,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """A new folder to write files into. When the block ends, it replaces `folder`.
 
     Everything that was in `folder` is then removed. If the block raises, `folder` stays as it was.
-    If `folder` is a link, the link stays and the folder that it points to is replaced.
+    If `folder` is a link, the link stays and the folder that it points to is replaced. Where the
+    system can exchange two folders, `folder` is there at every moment.
 
     Raises:
         OSError: The folders cannot be made or renamed.
@@ -210,51 +234,10 @@ def staging_folder(home: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder cannot be made.
     """
-    staging = _temporary_path(home / "folder")
-    staging.mkdir(parents=True)
-    try:
+    with unfinished_folder(home) as folder:
+        staging = folder / NEW
+        staging.mkdir()
         yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextmanager
-def placed(staging: Path, home: Path) -> Iterator[None]:
-    """Move everything in `staging` into `home`. If the block raises, everything is moved back.
-
-    The block can check that what was moved is correct. Old files and folders in `home` with the
-    same names are removed when the block has ended. If the block raises, they are put back.
-
-    Args:
-        staging: A folder on the same disk as `home`.
-        home: The folder that the files and folders are moved to.
-
-    Raises:
-        OSError: Something cannot be moved. Everything is then as it was before.
-    """
-    names = sorted(entry.name for entry in staging.iterdir())
-    moved: list[tuple[Path, Path]] = []
-    old = _temporary_path(home / "folder")
-    old.mkdir()
-    try:
-        for name in names:
-            for origin, goal in ((home / name, old / name), (staging / name, home / name)):
-                if os.path.lexists(origin):
-                    moved.append((origin, goal))  # first: Ctrl-C may come right after the move
-                    os.rename(origin, goal)
-        yield
-    except BaseException:  # Ctrl-C too
-        for origin, goal in reversed(moved):
-            if os.path.lexists(goal) and not os.path.lexists(origin):
-                os.rename(goal, origin)
-        shutil.rmtree(old, ignore_errors=True)  # not reached if something could not be moved back
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _temporary_path(path: Path) -> Path:
-    """A temporary path beside `path`, with the same ending, that no other writer uses."""
-    return path.with_name(f".unfinished-{uuid.uuid4().hex[:8]}{path.suffix}")
 
 
 def _is_stream(path: Path) -> bool:

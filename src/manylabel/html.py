@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from manylabel.files import write_errors, write_text
+from manylabel.text import visible
 
 _PACKAGE: Final = "manylabel"
 
@@ -21,6 +22,7 @@ def environment() -> jinja2.Environment:
     created = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -28,6 +30,13 @@ def environment() -> jinja2.Environment:
     created.filters |= {"percent": percent, "change": change, "base64": _base64}
     created.globals["asset"] = asset
     return created
+
+
+def _shown(value: object) -> object:
+    """A value that a template writes. In a text, characters that are not shown are escaped."""
+    if type(value) is not str:  # `Markup` is a str too: it is made by us
+        return value
+    return "\n".join(map(visible, value.split("\n")))
 
 
 @cache

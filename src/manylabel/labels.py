@@ -29,6 +29,11 @@ _SHOWN: Final = 20
 """How many label names a message lists."""
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
 @final
 class LabelSpace:
     """Label names in a fixed order. The index of a label is its column in targets and logits.
@@ -131,13 +136,13 @@ def _fault(names: Sequence[str]) -> tuple[str, str] | None:
     for name in names:
         if (fault := _fault_of_name(name)) is not None:
             return fault
-    if (twice := _repeated(names)) is not None:
+    if twice := repeated(names):
         return (
             f"Label names are given more than once: {', '.join(twice[:5])}.",
             "Give each label name once.",
         )
     # One name may be written with different characters: "é" is one character or two.
-    if (twice := _repeated([normalize("NFC", name) for name in names])) is not None:
+    if twice := repeated(normalize("NFC", name) for name in names):
         return (
             f"Label names look the same but differ in their characters: {', '.join(twice[:5])}.",
             "Write each name in one way (Unicode's form NFC), or merge them with a label set.",
@@ -159,10 +164,3 @@ def _fault_of_name(name: str) -> tuple[str, str] | None:
             "Write the name in UTF-8.",
         )
     return None
-
-
-def _repeated(names: Sequence[str]) -> list[str] | None:
-    """The names that are given more than once, sorted; None if there are none."""
-    if len(set(names)) == len(names):
-        return None
-    return sorted(name for name, count in Counter(names).items() if count > 1)

@@ -300,6 +300,8 @@ def test_what_is_unset_is_left_out_however_deep() -> None:
         (b"seed = ", "not valid TOML"),
         (b"seed = 1\nseed = 2\n", "line 2"),
         (b"\xff\xfe", "cannot be read"),
+        (b"seed = " + b"9" * 5_000, "not valid TOML"),
+        (b"seed = " + b"[" * 20_000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_recipe(tmp_path: Path, data: bytes | None, what: str) -> None:

@@ -32,6 +32,19 @@ def test_an_error_survives_the_way_between_processes(kind: type[ManylabelError])
         assert str(other) == str(error)
 
 
+def test_an_error_shows_no_character_that_a_terminal_obeys() -> None:
+    error = DataError("\x1b[2J.", where="a\nb", fix="\u202e", details=("\x9b1m", "\udcff"))
+    assert str(error).splitlines() == [
+        "\\x1b[2J.",
+        "    \\x9b1m",
+        "    \\udcff",
+        "  where: a\\nb",
+        "  fix:   \\u202e",
+    ]
+    assert (error.what, error.where, error.fix) == ("\x1b[2J.", "a\nb", "\u202e")
+    assert pickle.loads(pickle.dumps(error)).details == error.details
+
+
 def test_the_tree_and_its_exit_codes_are_those_of_the_docstring() -> None:
     assert issubclass(ImageError, DataError)
     drawn = [line for line in (errors.__doc__ or "").splitlines() if "── " in line]

@@ -7,16 +7,21 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from full_disk import limited_files
 
+from manylabel.atomic import placing
+from manylabel.atomic.exchange import exchange
+from manylabel.atomic.placing import placed
 from manylabel.errors import RunError, os_errors_as
 from manylabel.files import (
+    append_line,
+    mend_last_line,
     open_regular,
-    placed,
     read_bytes,
     replaced_file,
     replaced_folder,
@@ -45,22 +50,6 @@ def failing(failure: Failure) -> Callable[..., None]:
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@contextmanager
-def limited_files(size: int) -> Iterator[None]:
-    """No file of this process grows beyond `size` bytes: what a full disk does to a writer."""
-    resource = pytest.importorskip("resource")
-    import signal
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 # Files
@@ -93,6 +82,29 @@ def test_a_disk_that_fills_up_changes_nothing(tmp_path: Path) -> None:
     with limited_files(1000), pytest.raises(OSError, match="too large"):
         write_bytes(path, bytes(10_000))
     assert contents(tmp_path) == {"figures.json": b"before"}
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append_line(path, "first")
+    append_line(path, "zweité")
+    for size in range(len("first\nzweité\n") + 1, 30):
+        with limited_files(size), pytest.raises(OSError, match=r"too large|No space"):
+            append_line(path, "x" * 30)
+        assert path.read_text() == "first\nzweité\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("", ""), ("a\nb\n", "a\nb\n"), ("a\nb", "a\n"), ("a", ""), ("é\n\n", "é\n\n")],
+)
+def test_a_line_that_was_cut_short_is_removed(tmp_path: Path, text: str, kept: str) -> None:
+    path = tmp_path / "log.jsonl"
+    mend_last_line(path)
+    assert not path.exists()
+    path.write_text(text)
+    mend_last_line(path)
+    assert path.read_text() == kept
 
 
 def test_what_a_block_wrote_is_removed_when_it_raises(tmp_path: Path) -> None:
@@ -213,47 +225,87 @@ def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"runs/first/weights": b"x"}
 
 
+def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems that can only rename."""
+    monkeypatch.setattr(placing, "exchange", lambda first, second: False)
+
+
 @pytest.mark.parametrize("failure", [FULL, KeyboardInterrupt()])
-@pytest.mark.parametrize(("call", "number"), [("fsync", 1), ("rename", 1), ("rename", 2)])
+@pytest.mark.parametrize(
+    ("home", "call", "number"),
+    [(os, "fsync", 1), (placing, "exchange", 1), (os, "rename", 1), (os, "rename", 2)],
+)
 def test_a_folder_that_fails_changes_nothing(
     tmp_path: Path,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    home: ModuleType,
     call: str,
     number: int,
     failure: Failure,
 ) -> None:
+    if call == "rename":
+        without_exchange(monkeypatch)
     before = contents(tmp_path)
-    real, calls = getattr(os, call), iter(range(1, 100))
+    real, calls = getattr(home, call), iter(range(1, 100))
 
     def fails_once(*arguments: object) -> object:
         if next(calls) == number:
             raise failure
         return real(*arguments)
 
-    monkeypatch.setattr(os, call, fails_once)
+    monkeypatch.setattr(home, call, fails_once)
     with pytest.raises(type(failure)), replaced_folder(folder) as new:
         (new / "weights").write_bytes(b"after")
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    ("home", "call", "number"), [(placing, "exchange", 1), (os, "rename", 1), (os, "rename", 2)]
+)
 def test_ctrl_c_right_after_a_move_loses_nothing(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    home: ModuleType,
+    call: str,
+    number: int,
 ) -> None:
-    before, rename, calls = contents(folder), os.rename, iter(range(1, 100))
+    if call == "rename":
+        without_exchange(monkeypatch)
+    before, real, calls = contents(folder), getattr(home, call), iter(range(1, 100))
 
-    def interrupted(origin: Path, goal: Path) -> None:
-        rename(origin, goal)
+    def interrupted(origin: Path, goal: Path) -> object:
+        result = real(origin, goal)
         if next(calls) == number:
             raise KeyboardInterrupt
+        return result
 
-    monkeypatch.setattr(os, "rename", interrupted)
+    monkeypatch.setattr(home, call, interrupted)
     with pytest.raises(KeyboardInterrupt), replaced_folder(folder) as new:
         (new / "other.txt").write_text("new")
     assert contents(folder) == before
     assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_folder_is_there_at_every_moment(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    if not exchange(folder, tmp_path / "other") or not exchange(folder, tmp_path / "other"):
+        pytest.skip("the system or the file system cannot exchange")
+    rename, seen = os.rename, []
+
+    def watched(origin: Path, goal: Path) -> None:
+        rename(origin, goal)
+        seen.append(folder.exists())
+
+    monkeypatch.setattr(os, "rename", watched)
+    with replaced_folder(folder) as new:
+        (new / "weights").write_bytes(b"after")
+    assert all(seen)
+    assert contents(folder) == {"weights": b"after"}
 
 
 def test_a_link_to_a_folder_stays(tmp_path: Path, folder: Path) -> None:

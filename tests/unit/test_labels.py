@@ -70,13 +70,13 @@ def test_names_of_all_the_world_are_taken_as_they_are() -> None:
 
 
 def test_many_names_are_checked_in_no_time() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(DataError, match=r"200,001 labels, more than 200,000"):
         LabelSpace.numbered(200_001)
     with pytest.raises(DataError, match="more than once"):
         LabelSpace([str(number % 100_000) for number in range(200_000)])
     assert len(LabelSpace.numbered(200_000)) == 200_000
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,10 @@ def test_what_lies_at_the_bounds_is_read():
 
 def test_too_many_values_take_neither_time_nor_memory():
     for data in (b"[" + b"[]," * MAX_VALUES + b"1]", b"[" * (MAX_VALUES + 1), b"{" * 3_000_000):
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(ValueError, match="more than 2,000,000 values"):
             parse_json(data)
-        assert time.perf_counter() - start < 0.5
+        assert time.process_time() - start < 0.5
     assert math.isfinite(parse_json(b"[1.0]")[0])
 
 

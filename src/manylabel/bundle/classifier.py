@@ -14,6 +14,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from manylabel.atomic.reading import read_whole
 from manylabel.bundle.folder import (
     INFO_FILE,
     WEIGHTS_FILE,
@@ -140,6 +141,11 @@ def load_bundle(folder: str | Path, *, device: str | torch.device = "cpu") -> Bu
     """
     folder = Path(folder)
     chosen = choose_device(device)
+    info, classifier, digest = read_whole(folder, lambda: _load(folder))
+    return Bundle(info, classifier.eval().to(chosen), digest)
+
+
+def _load(folder: Path) -> tuple[BundleInfo, Classifier, str]:
     with open_bundle(folder) as found:
         info, model, labels = found.info, _model(found.info, folder), LabelSpace(found.info.labels)
         _require_tensors_for_blocks(model, found, folder)
@@ -150,7 +156,7 @@ def load_bundle(folder: str | Path, *, device: str | torch.device = "cpu") -> Bu
         with _building(folder):
             classifier = build_classifier(model, labels, info.input, shapes)
             classifier.load_state_dict(state)
-    return Bundle(info, classifier.eval().to(chosen), found.weights_sha256)
+    return info, classifier, found.weights_sha256
 
 
 def _settings(config: Config, table: str = "") -> Iterator[tuple[str, object]]:

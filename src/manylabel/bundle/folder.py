@@ -16,12 +16,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
-from manylabel.bundle.info import FORMAT_VERSION, MAX_WORD, BundleInfo
+from manylabel.atomic.reading import read_whole
+from manylabel.bundle.info import FORMAT_VERSION, MAX_WORD, BundleInfo, ModelInfo
 from manylabel.bundle.tensors import TensorSpec, read_tensor_specs
 from manylabel.config import parse
 from manylabel.decide import Decision
-from manylabel.errors import BundleError, ConfigError
+from manylabel.errors import BundleError, ConfigError, RunError
 from manylabel.files import open_regular, replaced_folder, write_errors
+from manylabel.locks import held, lock_beside
 from manylabel.plain_json import parse_json
 from manylabel.version import __version__
 
@@ -102,9 +104,15 @@ def open_bundle(folder: Path) -> Iterator[OpenBundle]:
 def read_bundle(folder: Path) -> BundleFiles:
     """Read the bundle in `folder`, without building the network.
 
+    If another process replaces the bundle meanwhile, the old or the new one is read, never a mix.
+
     Raises:
         BundleError: There is no bundle, it was saved by a newer version, or it is damaged.
     """
+    return read_whole(folder, lambda: _read_once(folder))
+
+
+def _read_once(folder: Path) -> BundleFiles:
     with open_bundle(folder) as found:
         return BundleFiles(found.info, found.read_weights(), found.weights_sha256)
 
@@ -112,8 +120,8 @@ def read_bundle(folder: Path) -> BundleFiles:
 def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
     """Save a bundle and return its folder.
 
-    The new bundle is written beside `folder` and then renamed. So an existing bundle is kept until
-    the new one is complete, whatever happens.
+    The new bundle is written beside `folder` and then takes its place in one step. So an existing
+    bundle is kept until the new one is complete, whatever happens.
 
     Args:
         folder: The folder of the bundle. If it is a link, the folder that it points to is replaced.
@@ -135,7 +143,12 @@ def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
 
 
 def with_decision(
-    folder: Path, out: Path, decision: Decision, *, tuned: Mapping[str, Any] | None = None
+    folder: Path,
+    out: Path,
+    decision: Decision,
+    *,
+    tuned: Mapping[str, Any] | None = None,
+    found_for: tuple[ModelInfo, str] | None = None,
 ) -> Path:
     """Save the bundle in `folder` as `out` with another decision, and return `out`.
 
@@ -146,16 +159,25 @@ def with_decision(
         out: The folder of the new bundle. It may be `folder`, which is then replaced.
         decision: The new decision.
         tuned: How the decision was found.
+        found_for: The model that it was found for, and the SHA-256 of its weights. If the bundle in
+            `folder` is another one by now, nothing is saved.
 
     Raises:
         BundleError: There is no bundle, it is damaged, or `out` exists and is not a bundle.
         ConfigError: The decision does not fit the bundle.
-        RunError: The new bundle cannot be written.
+        RunError: The new bundle cannot be written, or the bundle is not the one of `found_for`.
     """
-    found = read_bundle(folder)
-    parts = {name: getattr(decision, name) for name in _DECISION_KEYS}
-    tables = {**dict(found.info), **parts, "tuned": dict(tuned or {})}
-    return write_bundle(out, found.weights, parse(BundleInfo, tables, where="the new decision"))
+    with held(lock_beside(out)):
+        found = read_bundle(folder)
+        if found_for not in (None, (found.info, found.weights_sha256)):
+            raise RunError(
+                "The bundle was changed by another process after it was read. Nothing is saved.",
+                where=str(folder),
+                fix="Repeat the command.",
+            )
+        parts = {name: getattr(decision, name) for name in _DECISION_KEYS}
+        tables = {**dict(found.info), **parts, "tuned": dict(tuned or {})}
+        return write_bundle(out, found.weights, parse(BundleInfo, tables, where="the new decision"))
 
 
 def sealed(tables: Mapping[str, Any]) -> dict[str, Any]:

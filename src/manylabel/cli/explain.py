@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from manylabel.cli.shared import say
 from manylabel.files import write_bytes, write_errors
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ def explain(
     titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in shown]
     target = folder / f"{image.stem}-attention.png"
     _write(target, to_png(draw_overlay(photo, found.maps[shown], titles)))
-    click.echo(f"Maps: {found.kind.title}.")
+    say(f"Maps: {found.kind.title}.")
     for line in _table(predictor, found, shown, photo.size):
-        click.echo(line)
-    click.echo(f"Picture: {target}")
+        say(line)
+    say(f"Picture: {target}")
 
 
 def _shown(

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import click
 
 from manylabel.cli.lazy import CommandEntry, LazyGroup
+from manylabel.cli.streams import guard_streams
+from manylabel.cli.warned import counted_warnings
 from manylabel.errors import ManylabelError
+from manylabel.text import visible
 from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
@@ -71,20 +75,37 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process.
 
     Exit codes: 0: done. 1: the work started, but an error ended it. 2: the work cannot start as
-    requested. 130: interrupted.
+    requested. 130: interrupted. 141: the reader of the output has left.
     """
+    guard_streams()
     try:
-        code = cli.main(arguments, prog_name="manylabel", standalone_mode=False)
+        with counted_warnings():
+            code = _run(arguments)
+        sys.stdout.flush()
     except ManylabelError as error:
-        click.echo(f"Error: {error}", err=True)
         code = error.exit_code
+        _tell(f"Error: {error}")
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line, and return the exit code."""
+    try:
+        return cli.main(arguments, prog_name="manylabel", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        error.message = visible(error.message)  # it may quote an argument
+        with suppress(ManylabelError):
+            error.show()
+        return error.exit_code
     except click.Abort as abort:
         # click raises it for Ctrl-C, and also for an EOFError, which would be a fault of ours.
         if not isinstance(abort.__cause__, KeyboardInterrupt):
             raise
-        click.echo("Interrupted.", err=True)
-        code = INTERRUPTED
-    sys.exit(code)
+        _tell("Interrupted.")
+        return INTERRUPTED
+
+
+def _tell(line: str) -> None:
+    """Print a line on stderr. If that cannot be written, the exit code says enough."""
+    with suppress(ManylabelError):
+        click.echo(line, err=True)

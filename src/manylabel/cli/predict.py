@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from manylabel.cli.shared import (
     terminal,
 )
 from manylabel.errors import DataError, ImageError
+from manylabel.text import for_spreadsheet, json_line
 
 if TYPE_CHECKING:
     from manylabel.labels import LabelSpace
@@ -164,16 +164,17 @@ def _write_jsonl(
     for prediction in results:
         listed = [name for name, _ in choice.of(prediction)]
         row = {**prediction.as_dict(), "labels": listed}
-        click.echo(json.dumps(row, ensure_ascii=False), file=stream)
+        click.echo(json_line(row), file=stream)
 
 
 def _write_csv(
     results: Iterable[Prediction], labels: LabelSpace, choice: Choice, stream: TextIO
 ) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["image", *labels])
+    writer.writerow(["image", *map(for_spreadsheet, labels)])
     for prediction in results:
-        writer.writerow([prediction.key, *(f"{score:.6f}" for score in prediction.scores)])
+        scores = (f"{score:.6f}" for score in prediction.scores)
+        writer.writerow([for_spreadsheet(prediction.key), *scores])
 
 
 Writer = Callable[[Iterable["Prediction"], "LabelSpace", Choice, TextIO], None]

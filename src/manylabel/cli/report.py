@@ -16,6 +16,7 @@ from manylabel.cli.shared import (
     data_source,
     load_predictor,
     progress,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def report(
         content = _from_files(files, source, split, logits, image_list, label_names)
     from manylabel.evaluate.report.render import write_report
 
-    click.echo(f"Report: {write_report(out, content)}")
+    say(f"Report: {write_report(out, content)}")
 
 
 def _require_one_way(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar, final
 import click
 
 from manylabel.files import replaced_file, write_errors
+from manylabel.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -137,10 +138,11 @@ class ModelOptions:
     bundle: Path
     device: str
     batch_size: int
+    max_memory: str | None = None
 
 
 def model_options(command: Command) -> Command:
-    """Adds BUNDLE, --device and --batch-size; the command gets `model`, a `ModelOptions`."""
+    """Adds BUNDLE and how to run it; the command gets `model`, a `ModelOptions`."""
     options = (
         click.argument("bundle", type=click.Path(path_type=Path)),
         click.option(
@@ -156,6 +158,14 @@ def model_options(command: Command) -> Command:
             show_default=True,
             help="The number of images in a batch.",
         ),
+        click.option(
+            "--max-memory",
+            metavar="SIZE",
+            help="The most memory that the process may take, such as 4GB, 512MiB or 50%. One batch "
+            "is run first to learn what the model takes; images share the rest, and one that needs "
+            "more is an error of its own. The memory of a GPU does not count.  [default: images "
+            "share 80% of the free memory]",
+        ),
     )
     return _grouped("model", ModelOptions, options)(command)
 
@@ -165,25 +175,28 @@ def load_predictor(options: ModelOptions) -> Predictor:
 
     Raises:
         BundleError: There is no bundle, or it cannot be used.
-        ConfigError: The device cannot be used.
+        ConfigError: The device cannot be used, or the model takes more memory than is allowed.
     """
     from manylabel.predict import Predictor
 
-    return Predictor.load(options.bundle, device=options.device, batch_size=options.batch_size)
+    return Predictor.load(
+        options.bundle,
+        device=options.device,
+        batch_size=options.batch_size,
+        max_memory=options.max_memory,
+    )
+
+
+def say(line: str) -> None:
+    """Print a line for people on stdout. Characters that a terminal would obey are escaped."""
+    click.echo(visible(line))
 
 
 def terminal(stream: TextIO | None = None) -> Console:
-    """A rich console on `stream`, stdout by default, that prints names without markup.
+    """A rich console on `stream`, stdout by default, that shows names as they are."""
+    from manylabel.cli.console import PlainConsole
 
-    If `stream` is not a terminal, lines are not wrapped.
-    """
-    from rich.console import Console
-
-    file = stream or sys.stdout
-    width = None if file.isatty() else 10_000
-    return Console(
-        file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False
-    )
+    return PlainConsole(stream)
 
 
 @final

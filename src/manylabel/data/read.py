@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
@@ -27,7 +29,7 @@ from manylabel.data.readers.voc import Difficult, find_voc, read_voc
 from manylabel.data.readers.webdataset import find_webdataset, read_webdataset
 from manylabel.data.readers.wider_attribute import find_wider_attribute, read_wider_attribute
 from manylabel.data.records import Records
-from manylabel.errors import ConfigError, DataError
+from manylabel.errors import ConfigError, DataError, os_errors_as
 
 Format = Literal[
     "nus-wide",
@@ -90,26 +92,33 @@ class Reader:
         find: Takes a path. Returns the path to give to `read` if a data set of this kind seems to
             be there, else None. It decides by names alone, unless the kind says otherwise.
         settings: The names of the settings of `DataSource` that `read` takes.
+        lists: Patterns of the names of folders that hold lists only. The images are then beside
+            such a folder.
     """
 
     read: Callable[..., Records]
     find: Callable[[Path], Path | None]
     settings: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
 
 READERS: Final[Mapping[Format, Reader]] = {
     "nus-wide": Reader(read_nus_wide, find_nus_wide, ("images", "truth", "unlabelled")),
-    "srn-lists": Reader(read_srn_lists, find_srn_lists, ("images", "label_names")),
-    "wider-attribute": Reader(read_wider_attribute, find_wider_attribute, ("images",)),
-    "visual-genome-500": Reader(read_visual_genome, find_visual_genome, ("images", "label_names")),
+    "srn-lists": Reader(read_srn_lists, find_srn_lists, ("images", "label_names"), lists=("*",)),
+    "wider-attribute": Reader(
+        read_wider_attribute, find_wider_attribute, ("images",), lists=("*",)
+    ),
+    "visual-genome-500": Reader(
+        read_visual_genome, find_visual_genome, ("images", "label_names"), lists=("*",)
+    ),
     "openimages": Reader(read_openimages, find_openimages, ("images",)),
-    "celeba": Reader(read_celeba, find_celeba, ("images",)),
-    "pa100k": Reader(read_pa100k, find_pa100k, ("images",)),
+    "celeba": Reader(read_celeba, find_celeba, ("images",), lists=("Anno", "Eval")),
+    "pa100k": Reader(read_pa100k, find_pa100k, ("images",), lists=("annotation",)),
     "label-studio": Reader(
         read_label_studio, find_label_studio, ("images", "image_column", "label_column")
     ),
     "voc": Reader(read_voc, find_voc, ("difficult",)),
-    "coco": Reader(read_coco, find_coco, ("images", "unlabelled")),
+    "coco": Reader(read_coco, find_coco, ("images", "unlabelled"), lists=("annotations",)),
     "table": Reader(
         read_table,
         find_table,
@@ -141,6 +150,17 @@ def read(source: DataSource) -> Records:
     Example:
         `read(DataSource(path=Path("photos.csv"))).summary()`
     """
+    fix = "Check the path and its permissions."
+    with os_errors_as(DataError, "The data set cannot be read", where=source.path, fix=fix):
+        records = _read(source)
+    _require_text(records)
+    if source.label_set is None:
+        return records
+    return apply(read_label_set(source.label_set), records, where=str(source.label_set))
+
+
+def _read(source: DataSource) -> Records:
+    """The records as the reader of their kind gives them."""
     if source.format == "auto":
         kind, path = recognise(source.path)
     else:
@@ -148,11 +168,7 @@ def read(source: DataSource) -> Records:
     reader = READERS[kind]
     _require_settings_apply(source, kind, reader)
     settings: dict[str, Any] = {name: getattr(source, name) for name in reader.settings}
-    records = reader.read(path, **settings)
-    _require_text(records)
-    if source.label_set is None:
-        return records
-    return apply(read_label_set(source.label_set), records, where=str(source.label_set))
+    return replace(reader.read(path, **settings), folders=_folders(source, reader))
 
 
 def recognise(path: Path) -> tuple[Format, Path]:
@@ -176,6 +192,15 @@ def recognise(path: Path) -> tuple[Format, Path]:
     )
 
 
+def _folders(source: DataSource, reader: Reader) -> tuple[Path, ...]:
+    """The folders that the user named: that of the data set and that of the images."""
+    folder = source.path if source.path.is_dir() else source.path.parent
+    whole = Path(os.path.abspath(folder))
+    beside = any(fnmatch(whole.name, pattern) for pattern in reader.lists)
+    images = () if source.images is None else (source.images,)
+    return (whole.parent if beside else whole, *images)
+
+
 def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) -> None:
     """Refuse a setting that the reader would ignore."""
     for name, declared in DataSource.model_fields.items():
@@ -190,13 +215,11 @@ def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) ->
 
 
 def _require_text(records: Records) -> None:
-    """Refuse keys and labels that are not valid Unicode: they are written to text files later."""
+    """Refuse keys and labels that no text file or path can hold."""
     for name in (*records.labels, *records.keys):
         try:
-            name.encode()
+            fault = "holds a NUL character" if b"\0" in name.encode() else None
         except UnicodeEncodeError:
-            raise DataError(
-                f"The name {name!r} is not valid Unicode.",
-                where=records.source,
-                fix="Rename it.",
-            ) from None
+            fault = "is not valid Unicode"
+        if fault:
+            raise DataError(f"The name {name!r} {fault}.", where=records.source, fix="Rename it.")

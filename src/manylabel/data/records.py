@@ -120,6 +120,7 @@ class Records:
         masks: N files of per-pixel classes, or None.
         source: The file or folder that was read, for messages.
         notes: What the reader decided, dropped or noticed, one sentence each. Users see them.
+        folders: The folders that the user named for the data set. Files elsewhere are outside.
     """
 
     labels: LabelSpace
@@ -132,6 +133,7 @@ class Records:
     masks: tuple[Path | None, ...] | None = None
     source: str
     notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.targets.dtype == self.splits.dtype == np.int8

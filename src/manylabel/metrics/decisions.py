@@ -18,6 +18,9 @@ from manylabel.labels import UNKNOWN
 from manylabel.metrics.f1 import Decided, Decisions, F1Rule, decisions_by
 from manylabel.metrics.ranking import Scores, Targets, check_scores
 
+_ROWS_AT_ONCE: Final = 1024
+"""So many rows of scores are copied at once."""
+
 MANYLABEL_F1: Final = F1Rule(
     unknown="left out",
     never_predicted="zero",
@@ -93,7 +96,8 @@ def decide_top3_by(
         return decide_top_k(scores, 3)
     if rule.top3 == "three known":
         # -1 is below every score, so an unknown label never replaces a known one.
-        return decide_top_k(np.where(targets == UNKNOWN, -1.0, scores), 3)
+        unknown = np.asarray(targets) == UNKNOWN
+        return decide_top_k(np.where(unknown, -1.0, scores) if unknown.any() else scores, 3)
     best = decide_top_k(scores, 3) if rule.top3 == "at most three" else decide_third_best(scores)
     return best & decide_by(rule, scores, thresholds)
 
@@ -193,13 +197,16 @@ def decide_top_k(scores: ArrayLike, k: int) -> Decided:
         DataError: The scores cannot be used.
     """
     assert k >= 1, k
-    remaining = check_scores(scores).copy()
-    decided = np.zeros(remaining.shape, dtype=np.bool_)
-    rows = np.arange(len(remaining))
-    for _ in range(min(k, remaining.shape[1])):  # for small k, sorting rows takes 10 times as long
-        best = remaining.argmax(axis=1)
-        decided[rows, best] = True
-        remaining[rows, best] = -np.inf
+    scores = check_scores(scores)
+    decided = np.zeros(scores.shape, dtype=np.bool_)
+    for start in range(0, len(scores), _ROWS_AT_ONCE):
+        remaining = scores[start : start + _ROWS_AT_ONCE].copy()
+        rows = np.arange(len(remaining))
+        # For small k, sorting rows takes 10 times as long.
+        for _ in range(min(k, remaining.shape[1])):
+            best = remaining.argmax(axis=1)
+            decided[start + rows, best] = True
+            remaining[rows, best] = -np.inf
     return decided
 
 

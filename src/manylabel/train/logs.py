@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from manylabel.files import append_line, mend_last_line, write_errors
 from manylabel.processes import processes
+from manylabel.text import visible
+
+_FIX: Final = "Make room on the disk, then continue the run with --resume."
 
 
 @final
@@ -62,9 +66,9 @@ class Reporter:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """Print a line for people."""
+        """Print a line for people. Characters that a terminal would obey are escaped."""
         if self._leads:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, title: str, images: int) -> None:
         """Begin a task that counts images. Tasks may be nested."""
@@ -92,13 +96,26 @@ class Reporter:
         self._bar.remove_task(self._tasks.pop().id)
 
     def log_to(self, path: Path) -> None:
-        """Append events to this file from now on."""
+        """Append events to this file from now on.
+
+        A last line that a full disk or a crash cut short is removed first.
+
+        Raises:
+            RunError: The file cannot be changed.
+        """
         self._log = path
+        if self._leads:
+            with write_errors(path, "The log", fix=_FIX):
+                mend_last_line(path)
 
     def record(self, event: str, **values: Any) -> None:
-        """Append an event to the log."""
+        """Append an event to the log.
+
+        Raises:
+            RunError: It cannot be written. The log is as it was before.
+        """
         if self._log is None or not self._leads:
             return
         line = json.dumps({"event": event, "time": round(time.time(), 3), **values})
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with write_errors(self._log, "The log", fix=_FIX):
+            append_line(self._log, line)

@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterator
 
-from manylabel.errors import RunError
+from manylabel.errors import RunError, StoppedError
 from manylabel.processes import processes
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
 from manylabel.train.epoch_batches import images_left, training_batches
@@ -111,7 +111,8 @@ def _stopped(job: Job, state: RunState, signal_name: str) -> RunError:
     """Save the checkpoint, and return the error that ends a run that a signal stopped."""
     _save(job, state)
     position = state.position
-    return RunError(
+    kind = StoppedError if signal_name == "SIGINT" else RunError
+    return kind(
         f"The run was stopped by {signal_name} in {job.title(position.step)}, epoch "
         f"{position.epoch + 1}, after {position.batch} batches; its checkpoint is saved.",
         where=str(job.folder),

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from manylabel import __version__
+from manylabel.atomic import placing
 from manylabel.bundle.classifier import architecture, load_bundle, save_bundle, self_contained
 from manylabel.bundle.folder import sealed
 from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
@@ -293,6 +294,7 @@ def test_a_failed_replacement_restores_the_old_bundle(
             disk_full()
         rename(origin, target)
 
+    monkeypatch.setattr(placing, "exchange", lambda first, second: False)
     monkeypatch.setattr(os, "rename", second_fails)
     with pytest.raises(RunError):
         save_bundle(bundle, loaded.classifier, loaded.info)

@@ -27,8 +27,8 @@ from manylabel.errors import BundleError
 from manylabel.metrics.calibration import StepCalibration
 
 BIG = 10**9
-SECONDS = 2.0
-"""The longest time of a refusal. Each takes far less; the machine may be busy."""
+SECONDS = 3.0
+"""The longest time of a refusal, of the processor. Most take hundredths of a second."""
 
 
 @contextmanager
@@ -55,10 +55,10 @@ def tables(tiny_bundle: Path) -> dict[str, Any]:
 
 
 def refused(folder: Path, name: str) -> BundleError:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with case(name=name), little_memory(), pytest.raises(BundleError) as caught:
         load_bundle(folder)
-    assert time.perf_counter() - begin < SECONDS, name
+    assert time.process_time() - begin < SECONDS, name
     error = caught.value
     assert len(str(error)) < 2000, name
     assert str(folder) in error.where
@@ -68,13 +68,13 @@ def refused(folder: Path, name: str) -> BundleError:
 
 
 def model(
-    name: str = "test_resnet", *, head: object = None, **options: object
+    name: str = "test_resnet", *, head: object = None, **options: Any
 ) -> dict[str, dict[str, object]]:
     backbone = {"name": name, "pretrained": False, "options": options}
     return {"model": {"backbone": backbone, "head": head or {"name": "linear"}}}
 
 
-def head(**settings: object) -> dict[str, dict[str, object]]:
+def head(**settings: Any) -> dict[str, dict[str, object]]:
     return model(head=settings)
 
 

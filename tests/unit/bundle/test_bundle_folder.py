@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from manylabel.bundle import folder
 from manylabel.bundle.classifier import load_bundle
-from manylabel.bundle.folder import sealed, with_decision
+from manylabel.bundle.folder import read_bundle, sealed, with_decision
 from manylabel.decide import Decision
 from manylabel.errors import BundleError, ConfigError
 from manylabel.metrics.calibration import SmoothCalibration, StepCalibration
@@ -140,3 +143,57 @@ def test_images_have_as_many_labels_as_the_limits_say(
     out = with_decision(tiny_bundle, tmp_path / "new", decision)
     found = Predictor.load(out, device="cpu").predict(photo)
     assert found.names == [name for name, _ in found.top(count)]
+
+
+# While it is replaced
+
+
+TUNER = """
+import sys, time
+from pathlib import Path
+from manylabel.bundle.folder import with_decision
+from manylabel.decide import Decision
+
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+end, count = time.monotonic() + 1, 0
+while time.monotonic() < end:
+    count += 1
+    with_decision(folder, folder, Decision(thresholds=(count % 2 / 2,) * 3))
+print(count)
+"""
+
+
+@pytest.mark.xdist_group("processes")
+def test_every_read_during_replacements_finds_a_whole_bundle(tiny_bundle, tmp_path: Path) -> None:
+    own = shutil.copytree(tiny_bundle, tmp_path / "own")
+    command = [sys.executable, "-c", TUNER, str(own)]
+    reads, seen = 0, set[float]()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tuner:
+        assert tuner.stdout is not None
+        assert tuner.stdout.readline() == "ready\n"
+        while tuner.poll() is None:
+            seen.add(read_bundle(own).info.thresholds[0])
+            reads += 1
+        assert int(tuner.stdout.read()) > 10
+    assert tuner.returncode == 0
+    assert reads > 100
+    assert seen == {0.0, 0.5}
+
+
+def test_two_bundles_are_never_mixed(
+    tiny_bundle, make_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process replaces the bundle after its first file was read."""
+    own = shutil.copytree(tiny_bundle, tmp_path / "own")
+    parse, calls = folder._parse, iter(range(100))
+
+    def replaced_before(*arguments) -> object:
+        if next(calls) == 0:
+            make_bundle(own, seed=1, thresholds=(0.1, 0.2, 0.3))
+        return parse(*arguments)
+
+    monkeypatch.setattr(folder, "_parse", replaced_before)
+    found = read_bundle(own)
+    assert found.info.thresholds == (0.1, 0.2, 0.3)
+    assert found.weights_sha256 != load_bundle(tiny_bundle).weights_sha256

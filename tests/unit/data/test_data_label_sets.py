@@ -189,6 +189,7 @@ def test_names_that_do_not_fit(tables, what, where, fix):
         ("[renam]\na = 'b'", "Unknown key 'renam'"),
         ("[rename]\na = ['b']", "rename.a"),
         ("[rename", "not valid TOML"),
+        ("drop = " + "[" * 20_000, "nested too deeply"),
     ],
 )
 def test_files_that_do_not_fit(tmp_path, text, what):

@@ -1,8 +1,11 @@
 import io
 import json
 
+import pytest
+from full_disk import limited_files
 from rich.console import Console
 
+from manylabel.errors import RunError
 from manylabel.processes import Processes
 from manylabel.train import logs
 from manylabel.train.logs import Reporter
@@ -57,6 +60,30 @@ def test_events_are_appended_to_the_log(tmp_path):
     reporter.record("step", value=2)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["event"], line["value"]) for line in lines] == [("epoch", 1), ("step", 2)]
+
+
+def test_a_last_line_that_was_cut_short_is_removed(tmp_path):
+    """What a resumed run finds after a crash or a full disk."""
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"event": "epoch"}\n{"event": "ep')
+    reporter = Reporter(console=terminal())
+    reporter.log_to(log)
+    reporter.record("step", value=2)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["epoch", "step"]
+
+
+def test_a_log_that_cannot_be_written_is_an_error_and_stays_whole(tmp_path):
+    log = tmp_path / "log.jsonl"
+    reporter = Reporter(console=terminal())
+    reporter.log_to(log)
+    reporter.record("epoch", value=1)
+    before = log.read_bytes()
+    with limited_files(len(before) + 10), pytest.raises(RunError) as caught:
+        reporter.record("step", value=2)
+    assert caught.value.what == "The log cannot be written: No space left on device."
+    assert "--resume" in caught.value.fix
+    assert log.read_bytes() == before
 
 
 def test_only_the_leading_process_shows_and_logs(tmp_path, monkeypatch):

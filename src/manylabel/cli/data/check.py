@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source, output, progress
+from manylabel.cli.shared import DataOptions, data_options, data_source, output, progress, say
+from manylabel.text import visible
 
 if TYPE_CHECKING:
     from manylabel.data.doctor.findings import Diagnosis, Finding
@@ -68,17 +69,17 @@ def check(
             open_images=not quick,
             on_progress=report.done,
         )
-    click.echo(found.summary)
+    say(found.summary)
     for finding in found.findings:
         _print(finding)
-    click.echo(_last_line(found))
+    click.echo(f"\n{_last_line(found)}")
     if json_path is not None:
         with output(json_path) as stream:
             stream.write(json.dumps(found.as_dict(), indent=2) + "\n")
     if html_path is not None:
         from manylabel.data.doctor.page import write_page
 
-        click.echo(f"Page: {write_page(html_path, found, records)}")
+        say(f"Page: {write_page(html_path, found, records)}")
     if found.count("error") or (strict and found.count("warning")):
         context.exit(1)
 
@@ -87,12 +88,12 @@ def _print(finding: Finding) -> None:
     from manylabel.data.doctor.findings import SHOWN
 
     name = click.style(finding.severity, fg=_COLOURS[finding.severity], bold=True)
-    click.echo(f"\n{name}  {finding.what}  [{finding.kind}]")
+    click.echo(f"\n{name}  {visible(finding.what)}  [{finding.kind}]")
     for example in finding.examples:
-        click.echo(f"    {example}")
+        say(f"    {example}")
     if finding.count > len(finding.examples) == SHOWN:
-        click.echo(f"    ... {finding.count:,} in all")
-    click.echo(f"  fix:  {finding.fix}")
+        say(f"    ... {finding.count:,} in all")
+    say(f"  fix:  {finding.fix}")
 
 
 def _last_line(found: Diagnosis) -> str:
@@ -105,4 +106,4 @@ def _last_line(found: Diagnosis) -> str:
         if rate
         else "no image opened"
     )
-    return f"\n{counts}; {how}."
+    return f"{counts}; {how}."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source, progress
+from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
 
 if TYPE_CHECKING:
     from manylabel.data.writers.convert import Written
@@ -25,11 +25,19 @@ FORMATS: Final = ("table", "coco", "parquet", "webdataset")
     help="The format.  [default: from the ending of OUT: .csv, .tsv, .json or .parquet]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the result of an earlier conversion.")
-def convert(data: DataOptions, out: Path, to: str | None, overwrite: bool) -> None:
+@click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="Also copy images from outside the folder of the data set (or of --images).",
+)
+def convert(
+    data: DataOptions, out: Path, to: str | None, overwrite: bool, allow_outside: bool
+) -> None:
     """Write DATA as OUT in another format, and read it back to check that nothing is lost.
 
     OUT is a file, or a folder for coco and webdataset. Images stay where they are, except that
-    webdataset copies them. Paths are relative to OUT for images beside or below OUT.
+    webdataset copies them. Paths are relative to OUT for images beside or below OUT. If OUT is a
+    link, what it points to is written.
 
     \b
     Example:
@@ -41,10 +49,11 @@ def convert(data: DataOptions, out: Path, to: str | None, overwrite: bool) -> No
     from manylabel.data.writers.convert import plan
 
     records = read(data_source(data))
-    planned = plan(records, out, to=cast("Written | None", to), overwrite=overwrite)
+    kind = cast("Written | None", to)
+    planned = plan(records, out, to=kind, overwrite=overwrite, allow_outside=allow_outside)
     for note in planned.notes:
-        click.echo(f"{note}.")
+        say(f"{note}.")
     with progress("Writing", len(records)) as reporter:
         written = write(planned, on_progress=reporter.done)
-    click.echo(f"Wrote {written.summary()}")
-    click.echo(f"sha256 of list and targets: {written.fingerprint()}")
+    say(f"Wrote {written.summary()}")
+    say(f"sha256 of list and targets: {written.fingerprint()}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from manylabel.cli.shared import progress
+from manylabel.cli.shared import progress, say
 
 
 @click.command()
@@ -33,9 +33,9 @@ def draw(folder: Path, seed: int, train: int, val: int, test: int, size: int) ->
 
     counts = {"train": train, "val": val, "test": test}
     if scenes_are_drawn(folder, seed=seed, counts=counts, size=size):
-        click.echo(f"Already drawn: {folder}")
+        say(f"Already drawn: {folder}")
         return
     total = sum(counts.values())
     with progress("Drawing", total) as reporter:
         draw_scenes(folder, seed=seed, counts=counts, size=size, on_progress=reporter.done)
-    click.echo(f"Drew {total:,} images with {len(LABELS)} labels into {folder}")
+    say(f"Drew {total:,} images with {len(LABELS)} labels into {folder}")

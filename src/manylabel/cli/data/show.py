@@ -6,7 +6,7 @@ import json
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source
+from manylabel.cli.shared import DataOptions, data_options, data_source, say
 
 
 @click.command()
@@ -22,11 +22,14 @@ def show(data: DataOptions, as_json: bool) -> None:
       manylabel data show photos.csv
       manylabel data show VOCdevkit/VOC2007 --option difficult=absent
     """
+    from manylabel.data.outside import files_outside, note_of_outside
     from manylabel.data.read import read
 
     records = read(data_source(data))
+    if outside := files_outside(records):
+        records = records.with_notes(note_of_outside(outside))
     if as_json:
         click.echo(json.dumps(records.as_dict(), indent=2))
         return
-    click.echo(records.summary())
-    click.echo(f"sha256 of list and targets: {records.fingerprint()}")
+    say(records.summary())
+    say(f"sha256 of list and targets: {records.fingerprint()}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source, progress
+from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
 from manylabel.errors import ConfigError
 from manylabel.images import Crop, FilePart, Stored
 
@@ -95,8 +95,9 @@ def split(
         click.echo(json.dumps({**found, "drift": drift.as_dict()}, indent=2))
         return
     for note in notes:
-        click.echo(f"{note}.")
-    click.echo(f"\n{drift.table()}\n\nWrote {out}")
+        say(f"{note}.")
+    click.echo(f"\n{drift.table()}\n")
+    say(f"Wrote {out}")
 
 
 def _shares(val: float | None, test: float | None, keep: tuple[Split, ...]) -> dict[Split, float]:

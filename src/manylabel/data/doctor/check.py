@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from manylabel.data.doctor.duplicates import duplicate_findings, find_duplicates
 from manylabel.data.doctor.findings import Diagnosis, Finding, by_severity
-from manylabel.data.doctor.images import image_findings, missing_images
+from manylabel.data.doctor.images import image_findings, missing_images, outside_files
 from manylabel.data.doctor.labels import divided_groups, label_findings, label_rows, parts_of
 from manylabel.data.doctor.look import look_at_all
 from manylabel.data.doctor.unknowns import unknown_findings
@@ -47,6 +47,7 @@ def check(
         findings=by_severity(
             [
                 *missing_images(records),
+                *outside_files(records),
                 *from_pixels,
                 *divided_groups(records),
                 *label_findings(records, parts),

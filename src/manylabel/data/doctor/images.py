@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted
 from manylabel.data.doctor.look import Looks
+from manylabel.data.outside import files_outside
 from manylabel.data.records import Records
 from manylabel.images import Crop, FilePart, Place
 
@@ -34,6 +36,26 @@ def missing_images(records: Records) -> list[Finding]:
             examples=tuple(f"{records.keys[i]}: no {records.images[i]}" for i in gone[:SHOWN]),
             fix="Give their folder with --images, download them, or drop their rows.",
             data={"images": [records.keys[i] for i in gone]},
+        )
+    ]
+
+
+def outside_files(records: Records) -> list[Finding]:
+    """A finding about files outside of the folder of the data set. No image is opened."""
+    files = [str(file) for file in files_outside(records)]
+    if not files:
+        return []
+    return [
+        Finding(
+            kind="images.outside",
+            severity="note",
+            what=f"{counted(len(files), 'file')} outside the folder of the data set, by an "
+            "absolute path, by '..' or by a link.",
+            count=len(files),
+            examples=tuple(files[:SHOWN]),
+            fix="Check that they belong to the data set. If they do, name their folder with "
+            "--images.",
+            data={"files": files},
         )
     ]
 
@@ -163,7 +185,7 @@ def _missing(place: Place) -> bool:
     if isinstance(place, Crop):
         return _missing(place.image)
     path = place.path if isinstance(place, FilePart) else place
-    return isinstance(path, Path) and not path.exists()
+    return isinstance(path, Path) and not os.path.exists(path)  # False for an impossible path
 
 
 def _images(count: int, total: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO, final
@@ -17,7 +17,11 @@ from manylabel.data.formats.tabular import Columns, choose_columns
 from manylabel.errors import DataError
 from manylabel.files import open_text, read_text
 from manylabel.images import has_image_ending
-from manylabel.labels import ABSENT, PRESENT, UNKNOWN
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, repeated
+from manylabel.text import from_spreadsheet
+
+_SHOWN: Final = 5
+"""How many names a message lists."""
 
 EMPTY: Final = -2
 _WORD: Final = 2
@@ -34,6 +38,7 @@ _CELLS: Final = {
     "0.0": ABSENT,
     "-1.0": UNKNOWN,
 }
+_DIGITS: Final = bytes.maketrans(b"01", bytes((ABSENT, PRESENT)))
 _WORDS: Final = frozenset({"true", "false", "yes", "no"})
 """Words that are not read as targets, but show that a column was written as a label."""
 
@@ -60,6 +65,7 @@ class TextTable:
         texts: The cells of each of `columns`, by its position.
         others: Positions of the K other columns; none if one column holds all labels.
         codes: int8 [N, K], the cells of `others`: a target, or one of the codes above.
+        marked: The number of texts that were read without the mark of `for_spreadsheet`.
     """
 
     path: Path
@@ -69,6 +75,7 @@ class TextTable:
     texts: Mapping[int, list[str]]
     others: list[int]
     codes: NDArray[np.int8]
+    marked: int
 
     def at(self, line: int, column: int | None = None) -> str:
         """The place of a cell, for messages."""
@@ -109,7 +116,7 @@ def load_table(
     first = next(rows, None)
     if first is None:
         raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
-    header = Row(first.line, [name.strip() for name in first.cells])
+    header = Row(first.line, [from_spreadsheet(name.strip()) for name in first.cells])
     _check_header(header, path)
     columns = choose_columns(
         header.cells, str(path), image=image_column, label=label_column, split=split_column
@@ -118,21 +125,42 @@ def load_table(
     others = [i for i in range(len(header.cells)) if i not in taken and columns.label is None]
     texts: dict[int, list[str]] = {i: [] for i in taken}
     shared: dict[str, str] = {}
-    code_of = _Codes(_CELLS).__getitem__
+    marked = sum(name != cell.strip() for name, cell in zip(header.cells, first.cells, strict=True))
+    append_codes = _coder(others)
     for line, cells in ((row.line, row.cells) for row in rows):
         _check_length(cells, header.cells, f"{path}, line {line}")
         lines.append(line)
         for i, column in texts.items():
-            cell = cells[i].strip()
+            text = cells[i].strip()
+            cell = from_spreadsheet(text)
+            marked += cell != text
             unique = i in (columns.image, columns.key)
             column.append(cell if unique else shared.setdefault(cell, cell))
-        codes.extend([code_of(cells[i]) for i in others])
+        append_codes(codes, cells)
     if not lines:
         raise DataError(
             "The table has a header and no rows.", where=str(path), fix="Add a row for each image."
         )
     matrix = np.frombuffer(codes, dtype=np.int8).reshape(len(lines), len(others))
-    return TextTable(path, header.cells, columns, lines, texts, others, matrix)
+    return TextTable(path, header.cells, columns, lines, texts, others, matrix, marked)
+
+
+def _coder(others: list[int]) -> Callable[[array[int], list[str]], None]:
+    """A function that appends the codes of the cells at these positions of a row."""
+    code_of = _Codes(_CELLS).__getitem__
+    run = range(others[0], others[-1] + 1) if others else range(0)
+    side_by_side = list(run) == others
+
+    def append(codes: array[int], cells: list[str]) -> None:
+        chosen = cells[run.start : run.stop] if side_by_side else [cells[i] for i in others]
+        joined = "".join(chosen)
+        # Most rows have only cells 0 and 1: these are converted all at once.
+        if len(joined) == len(chosen) and not joined.strip("01") and "" not in chosen:
+            codes.frombytes(joined.encode().translate(_DIGITS))
+        else:
+            codes.extend(map(code_of, chosen))
+
+    return append
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -144,8 +172,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     line = 1
     with open_text(path) as file:
         try:
-            separator = _separator(path, file)
-            file.seek(0)
+            separator = separator_of(path, file)
             # Without `strict`, a quote that is never closed takes in the rest of the file.
             reader = csv.reader(file, delimiter=separator, strict=True)
             for cells in reader:
@@ -153,27 +180,42 @@ def read_rows(path: Path) -> Iterator[Row]:
                     yield Row(line, cells)
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(
-                f"The row cannot be read: {error}.",
-                where=f"{path}, line {line}",
-                fix="Close every quote, and double a quote that belongs to a cell.",
-            ) from None
+            raise _row_error(error, f"{path}, line {line}") from None
         except UnicodeDecodeError:
             read_text(path)  # its error names the byte
             raise
 
 
-def _separator(path: Path, file: TextIO) -> str:
-    """The separator of cells: the one that occurs most often in the header, outside of quotes."""
+def _row_error(error: csv.Error, where: str) -> DataError:
+    if "field limit" in str(error):
+        return DataError(
+            f"A cell has more than {csv.field_size_limit():,} characters.",
+            where=where,
+            fix="Close every quote. If the cell is meant, convert the table to Parquet.",
+        )
+    return DataError(
+        f"The row cannot be read: {error}.",
+        where=where,
+        fix="Close every quote, and double a quote that belongs to a cell.",
+    )
+
+
+def separator_of(path: Path, file: TextIO) -> str:
+    """The separator of cells: the one that occurs most often in the header, outside of quotes.
+
+    The file is read from its beginning, and is at its beginning again afterwards.
+    """
     if path.suffix.lower() == ".tsv":
         return "\t"
-    header, quotes = "", 0
+    lines, quotes, blank = [], 0, True
     for line in file:
-        header += line
+        lines.append(line)
         quotes += line.count('"')
-        if header.strip() and quotes % 2 == 0:  # otherwise the row goes on in the next line
+        blank = blank and not line.strip()
+        if not blank and quotes % 2 == 0:  # otherwise the row goes on in the next line
             break
-    header = re.sub('"[^"]*"', "", header)
+    file.seek(0)
+    header = re.sub('"[^"]*"', "", "".join(lines))
     return max(",;\t", key=header.count)
 
 
@@ -195,10 +237,10 @@ def _check_header(header: Row, path: Path) -> None:
             fix="Add a first line that names the columns, for instance image,labels.",
         )
     named = [name for name in header.cells if name]
-    twice = sorted({name for name in named if named.count(name) > 1})
+    twice = repeated(named)
     if twice:
         raise DataError(
-            f"Columns have the same name: {', '.join(twice)}.",
+            f"Columns have the same name: {', '.join(twice[:_SHOWN])}.",
             where=where,
             fix="Rename or remove one of each.",
         )

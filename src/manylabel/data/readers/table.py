@@ -212,6 +212,8 @@ def _describe(table: TextTable, labels: _Labels) -> list[str]:
     known = table.columns.taken() | labels.columns
     ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
     notes = [table.columns.describe(table.header), *labels.notes]
+    if table.marked:
+        notes.append(f"Texts like '=1, read without the ' for spreadsheets: {table.marked:,}")
     if ignored:
         notes.append(f"Ignored columns: {', '.join(ignored)}")
     return notes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.records import SPLITS, Records
 from manylabel.labels import PRESENT
+from manylabel.text import visible
 
 SHOWN: Final = 10
 """The number of labels that the table shows: those with the largest drift."""
@@ -86,7 +87,7 @@ class Drift:
         images = ("images", *(f"{count:,}" for count in self.images), "")
         rows = [
             (
-                self.labels[c],
+                visible(self.labels[c]),
                 *(f"{count:,}" for count in self.positives[:, c]),
                 f"{drifts[c]:.2%}" if np.isfinite(drifts[c]) else "-",
             )
@@ -100,7 +101,7 @@ class Drift:
         text += f"; the {SHOWN} worst are shown." if more > 0 else "."
         missing = self.missing()
         if missing:
-            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            shown = visible(", ".join(missing[:5])) + (", ..." if len(missing) > 5 else "")
             text += f"\nLabels without a positive in some split: {len(missing):,} ({shown})."
         return text
 

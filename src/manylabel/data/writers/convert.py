@@ -10,6 +10,8 @@ from typing import Final, Literal, final
 
 import numpy as np
 
+from manylabel.atomic.placing import placed
+from manylabel.data.outside import files_outside, note_of_outside
 from manylabel.data.readers.coco import read_coco
 from manylabel.data.readers.parquet import read_parquet
 from manylabel.data.readers.table import read_table
@@ -22,7 +24,8 @@ from manylabel.data.writers.references import Target, extracted
 from manylabel.data.writers.table import write_table
 from manylabel.data.writers.webdataset import write_webdataset
 from manylabel.errors import ConfigError, DataError
-from manylabel.files import placed, staging_folder, write_errors
+from manylabel.files import staging_folder, write_errors
+from manylabel.locks import held, lock_beside
 
 Written = Literal["table", "coco", "parquet", "webdataset"]
 
@@ -83,32 +86,45 @@ class ConversionPlan:
         writer: The format.
         notes: What is left out or changed, and where copies of images are written, one sentence
             each.
+        overwrite: Whether `out` may be replaced.
     """
 
     records: Records
     out: Path
     writer: Writer
     notes: tuple[str, ...]
+    overwrite: bool = False
 
 
 def plan(
-    records: Records, out: Path, *, to: Written | None = None, overwrite: bool = False
+    records: Records,
+    out: Path,
+    *,
+    to: Written | None = None,
+    overwrite: bool = False,
+    allow_outside: bool = False,
 ) -> ConversionPlan:
     """Plan a conversion of `records` to `out`. Nothing is written yet.
 
     Args:
         records: The data set.
-        out: The file or folder that will be written.
+        out: The file or folder that will be written. If it is a link, what it points to is written,
+            as if that had been named.
         to: The format. If None, the ending of `out` decides.
         overwrite: Whether `out` may be replaced, if it is a data set of this format.
+        allow_outside: Whether files outside of the records' folders may be copied.
 
     Raises:
         ConfigError: The ending of `out` belongs to no format, or does not fit `to`; or `out` exists
             and may not be replaced.
+        DataError: A file outside would be copied, and this is not allowed.
     """
+    notes = []
+    if out.is_symlink():
+        out = Path(os.path.realpath(out))
+        notes.append(f"The path is a link; what it points to is written: {out}")
     writer = WRITERS[_format(out, to)]
     _require_unused(records, out, writer, overwrite)
-    notes = []
     boxes = sum(map(len, records.boxes or ()))
     masks = sum(mask is not None for mask in records.masks or ())
     if boxes and not writer.boxes:
@@ -125,7 +141,28 @@ def plan(
     if copies and not writer.copies:
         folder = _copies_folder(out, writer)
         notes.append(f"Images that are not files of their own, copied into {folder}: {copies:,}")
-    return ConversionPlan(records, out, writer, tuple(notes))
+    if outside := files_outside(records):
+        _require_allowed(records, writer, allow_outside)
+        notes.append(note_of_outside(outside))
+    return ConversionPlan(records, out, writer, tuple(notes), overwrite)
+
+
+def _require_allowed(records: Records, writer: Writer, allowed: bool) -> None:
+    """Refuse to copy files outside of the records' folders, unless it is allowed.
+
+    The copies may be given away, and the one who made the data set chose the files.
+    """
+    places = enumerate(records.images)
+    copied = [row for row, place in places if writer.copies or extracted(place)]
+    outside = files_outside(replace(records.select(copied), masks=None))
+    if outside and not allowed:
+        raise DataError(
+            "Images would be copied from outside the folder of the data set: "
+            f"{len(outside):,}, for example {outside[0]}.",
+            where=records.source,
+            fix="Check them. If they belong to the data set, name their folder with --images, or "
+            "give manylabel data convert the option --allow-outside.",
+        )
 
 
 def _ignore_progress(count: int) -> None:
@@ -146,6 +183,7 @@ def convert(
         on_progress: Called with the number of images done so far.
 
     Raises:
+        ConfigError: Another process is writing `out`, or has written it meanwhile.
         ImageError: An image that must be opened or copied cannot be read.
         DataError: The format cannot hold a name, or the data set that was read back differs.
         MissingExtraError: A package that the format needs is not installed.
@@ -154,12 +192,14 @@ def convert(
     out, writer = plan.out, plan.writer
     home = out.parent if _is_file(out, writer) else out
     with (
+        held(lock_beside(out)),
         write_errors(out, "The data set"),
         staging_folder(out.parent) as staging,
     ):
         built = staging if home == out.parent else staging / out.name
         images = _copies_folder(out, writer).relative_to(home).as_posix()
         writer.write(plan.records, Target(home, built, out.name, images, on_progress))
+        _require_unused(plan.records, out, writer, plan.overwrite)
         with placed(staging, out.parent):
             return _read_back(plan)
 
@@ -223,9 +263,12 @@ def _require_unused(records: Records, out: Path, writer: Writer, overwrite: bool
 
 
 def _is_replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
-    """Whether `place` is a file; with `patterns`, whether it is a folder of such names only."""
+    """Whether `place` is a file; with `patterns`, whether it is a folder of such names only.
+
+    Devices and pipes are neither. They cannot be replaced, and could not be read back.
+    """
     if patterns is None or not place.is_dir():
-        return patterns is None and not place.is_dir()
+        return patterns is None and place.is_file()
     for entry in place.iterdir():
         if not any(entry.match(pattern) for pattern in patterns):
             return False

@@ -11,6 +11,7 @@ from manylabel.data.records import Records
 from manylabel.data.writers.references import Target, mask_references, references, unpadded
 from manylabel.errors import DataError
 from manylabel.images import has_image_ending
+from manylabel.text import for_spreadsheet
 
 _RESERVED: Final = frozenset({"image", KEY_NAME, "split", "group", "mask", *LABEL_NAMES})
 
@@ -34,11 +35,12 @@ def write_table(records: Records, target: Target) -> None:
     with (target.built / target.name).open("w", encoding="utf-8", newline="") as file:
         # Lines end with CR LF, as in RFC 4180. Otherwise csv does not quote a CR in a cell.
         csv.writer(file, delimiter=delimiter, quoting=_header_quoting(records)).writerow(
-            [*used, *records.labels]
+            [*used, *map(for_spreadsheet, records.labels)]
         )
         writer = csv.writer(file, delimiter=delimiter)
         for row, targets in enumerate(records.targets):
-            writer.writerow([*(columns[name][row] for name in used), *targets.tolist()])
+            texts = (for_spreadsheet(columns[name][row]) for name in used)
+            writer.writerow([*texts, *targets.tolist()])
 
 
 def _header_quoting(records: Records) -> Literal[0, 1]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from manylabel.data.formats.arrow import is_number, load_parquet, parquet_module
 from manylabel.data.formats.parsing import (
     JsonEntry,
     entries,
@@ -20,14 +20,10 @@ from manylabel.data.formats.parsing import (
     load_json,
     load_object,
 )
-from manylabel.errors import DataError, MissingExtraError, reason
-from manylabel.files import read_bytes, read_lines, read_text
-
-Numbers = NDArray[np.floating[Any]]
-Raw = tuple[list[str], list[str], Numbers]
-"""N keys, C labels and numbers [N, C], as in the file."""
-
-IMAGE_COLUMN: Final = "image"
+from manylabel.errors import DataError
+from manylabel.evaluate.predictions.csv_table import IMAGE_COLUMN, Numbers, Raw, image_column
+from manylabel.files import read_bytes, read_lines
+from manylabel.text import for_spreadsheet
 
 _NPZ_DAMAGE: Final = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, SyntaxError, MemoryError),
@@ -36,104 +32,23 @@ _NPZ_DAMAGE: Final = (
 """NumPy and zipfile raise all of these on truncated or mutated files."""
 
 
-def read_table(path: Path) -> Raw:
-    """Read a CSV or TSV table: a column `image`, and one column for each label."""
-    text = read_text(path)
-    header_line = text.partition("\n")[0]
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header_line.count)
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
-    if len(rows) < 2:
-        raise DataError(
-            "The table has no rows.",
-            where=str(path),
-            fix=f"Give a header, {IMAGE_COLUMN!r} and the labels, and a row for each image.",
-        )
-    header, *body = rows
-    names = [name.strip() for name in header]
-    column = _image_column(names, path)
-    labels = names[:column] + names[column + 1 :]
-    keys = []
-    values = np.empty((len(body), len(labels)))
-    for number, row in enumerate(body):
-        if len(row) != len(names):
-            raise DataError(
-                f"The row has {len(row)} cells, but the header has {len(names)}.",
-                where=f"{path}, row {number + 2}",
-                fix="Give each row a number for each label.",
-            )
-        keys.append(row[column].strip())
-        cells = row[:column] + row[column + 1 :]
-        try:
-            values[number] = [float(cell) for cell in cells]
-        except ValueError:
-            raise _number_error(path, number, labels, cells) from None
-    return keys, labels, values
-
-
-def _number_error(path: Path, number: int, labels: list[str], cells: list[str]) -> DataError:
-    for label, cell in zip(labels, cells, strict=True):
-        try:
-            float(cell)
-        except ValueError:
-            return DataError(
-                f"{cell!r} is not a number.",
-                where=f"{path}, row {number + 2}, column {label!r}",
-                fix="Give each image a score for each label. Leave out columns of other things.",
-            )
-    raise AssertionError("every cell is a number")
-
-
-def _image_column(names: Sequence[str], path: Path) -> int:
-    if IMAGE_COLUMN in names:
-        return names.index(IMAGE_COLUMN)
-    raise DataError(
-        f"There is no column {IMAGE_COLUMN!r}.",
-        where=str(path),
-        fix=f"Name the column of images {IMAGE_COLUMN!r}. All other columns are labels.",
-    )
-
-
 def read_parquet(path: Path) -> Raw:
     """Read a Parquet file with the same columns as a table of text."""
-    pyarrow, parquet = _parquet()
-    try:
-        table = parquet.read_table(path)
-    except FileNotFoundError:
-        raise DataError(
-            "The file does not exist.", where=str(path), fix="Check the path."
-        ) from None
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"The file is not a Parquet file: {reason(error)}.",
-            where=str(path),
-            fix="Write it again; it may be incomplete.",
-        ) from None
-    column = _image_column(table.column_names, path)
-    labels = [name for name in table.column_names if name != IMAGE_COLUMN]
-    for name in labels:
-        kind = table.schema.field(name).type
-        if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
+    table = load_parquet(path)
+    names = table.column_names
+    column = image_column(names, path)
+    others = [i for i in range(len(names)) if i != column]
+    for i in others:
+        if not is_number(kind := table.schema.field(i).type):
             raise DataError(
-                f"The column {name!r} holds {kind}, not numbers.",
+                f"The column {names[i]!r} holds {kind}, not numbers.",
                 where=str(path),
                 fix="Leave out columns that are not labels.",
             )
     keys = [str(key) for key in table.column(column).to_pylist()]
-    columns = [table.column(name).to_numpy() for name in labels]
+    labels = [names[i] for i in others]
+    columns = [table.column(i).to_numpy() for i in others]
     return keys, labels, np.stack(columns, axis=1) if columns else np.empty((len(keys), 0))
-
-
-def _parquet() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(
-            "Parquet files need pyarrow, which is not installed.",
-            where="predictions",
-            fix="pip install 'manylabel[parquet]'",
-        ) from None
-    return pyarrow, parquet
 
 
 def read_npz(path: Path) -> Raw:
@@ -275,14 +190,14 @@ def write_csv(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Nu
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=separator, lineterminator="\n")
-        writer.writerow([IMAGE_COLUMN, *labels])
+        writer.writerow([IMAGE_COLUMN, *map(for_spreadsheet, labels)])
         for key, row in zip(keys, scores, strict=True):
-            writer.writerow([key, *map(repr, row.tolist())])
+            writer.writerow([for_spreadsheet(key), *map(repr, row.tolist())])
 
 
 def write_parquet(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
     """Write a Parquet file with the same columns."""
-    pyarrow, parquet = _parquet()
+    pyarrow, parquet = parquet_module("predictions")
     columns: dict[str, Any] = {IMAGE_COLUMN: list(keys)}
     columns |= {name: scores[:, column] for column, name in enumerate(labels)}
     parquet.write_table(pyarrow.table(columns), path)

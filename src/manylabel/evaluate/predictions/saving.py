@@ -23,6 +23,7 @@ from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.predictions.table import Predictions, write_predictions
 from manylabel.files import replaced_file, staging_folder, write_errors, write_text
 from manylabel.labels import LabelSpace
+from manylabel.text import for_spreadsheet
 
 if TYPE_CHECKING:
     from manylabel.evaluate.run import Evaluation
@@ -131,7 +132,8 @@ def _write_targets(
         unfinished.open("w", encoding="utf-8", newline="") as file,
     ):
         # Readers guess the separator from the header, outside of quotes.
-        csv.writer(file, quoting=csv.QUOTE_ALL).writerow([_IMAGE, *labels])
+        header = [_IMAGE, *map(for_spreadsheet, labels)]
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerow(header)
         writer = csv.writer(file)
         for key, row in zip(keys, targets, strict=True):
-            writer.writerow([key, *row.tolist()])
+            writer.writerow([for_spreadsheet(key), *row.tolist()])

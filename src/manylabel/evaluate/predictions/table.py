@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from manylabel.data.records import Records
 from manylabel.decide import sigmoid
 from manylabel.errors import DataError
+from manylabel.evaluate.predictions.csv_table import read_table
 from manylabel.evaluate.predictions.files import (
     WRITERS,
     read_coco_results,
     read_lists,
     read_npz,
     read_parquet,
-    read_table,
 )
 from manylabel.files import replaced_file, write_errors
 from manylabel.labels import LabelSpace
@@ -160,9 +160,17 @@ def matched(
     if missing or foreign:
         left_out = len(missing) + len(foreign)
         kept = kept.with_notes(f"Images left out because only one side has them: {left_out:,}")
-    scores = predictions.scores[np.ix_(rows, columns)]
+    scores = _chosen(predictions.scores, rows, columns)
     found = Predictions(kept.keys, truth.labels, scores, predictions.source, predictions.notes)
     return found, kept
+
+
+def _chosen(
+    scores: NDArray[np.floating[Any]], rows: list[int], columns: list[int]
+) -> NDArray[np.floating[Any]]:
+    """Some rows and columns of the scores. They are not copied if the order is already right."""
+    same = rows == list(range(scores.shape[0])) and columns == list(range(scores.shape[1]))
+    return scores if same else scores[np.ix_(rows, columns)]
 
 
 def _key(name: str) -> str:

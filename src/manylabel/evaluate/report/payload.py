@@ -15,6 +15,7 @@ from manylabel.evaluate.report.content import Report, ScoredModel
 from manylabel.evaluate.report.curves import points_for, threshold_curve
 from manylabel.labels import PRESENT
 from manylabel.metrics.reliability import Reliability, brier, reliability
+from manylabel.text import visible
 
 MOST_PLOTS: Final = 1000
 """If there are more labels, they have no reliability plots of their own."""
@@ -25,7 +26,7 @@ def payload(report: Report) -> dict[str, Any]:
     targets = report.truth.targets
     points = points_for(len(report.truth.labels) * len(report.models))
     return {
-        "labels": list(report.truth.labels),
+        "labels": [visible(name) for name in report.truth.labels],
         "positives": (targets == PRESENT).sum(axis=0).tolist(),
         "models": [_model(model, targets, points) for model in report.models],
         "differences": _differences(report),
