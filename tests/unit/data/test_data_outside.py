@@ -122,3 +122,15 @@ def test_formats_that_are_not_known_are_not_copied(data: Path) -> None:
     records = read(DataSource(path=table(data, "b.jpg")))
     with pytest.raises(ImageError, match="not an image of a known format"):
         convert(plan(records, data.parent / "shards", to="webdataset"))
+
+
+def test_a_hugging_face_data_set_may_refer_to_files(data: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "cat": datasets.Value("bool")})
+    content = (data / "a.png").read_bytes()
+    images = [{"bytes": content, "path": "/etc/not-read.png"}, {"bytes": None, "path": "/etc/x"}]
+    rows = {"image": images, "cat": [True, False]}
+    table = datasets.Dataset.from_dict(rows, features=features).data.table
+    (data / "saved").mkdir()
+    pytest.importorskip("pyarrow.parquet").write_table(table, data / "saved" / "train.parquet")
+    assert found(data / "saved", format="huggingface") == [Path("/etc/x")]
