@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests run in as many processes as there are cores, four at most: each needs 1.5 GB.
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: help demo test fuzz lint fix docs bench clean
+.PHONY: help demo test fuzz faults lint fix docs bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ test: $(VENV)/.tools  ## all tests, offline, on a CPU; some of them: make test A
 
 fuzz: $(VENV)/.tools  ## five minutes of damaged files for everything that reads one
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+faults: $(VENV)/.tools  ## kill every writer before each of its writes, and fill its disk
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/table.py $(ARGS)
 
 lint: $(VENV)/.tools  ## style, types, import arrows
 	$(BIN)/ruff format --check .

@@ -31,6 +31,7 @@ from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
 from manylabel.train.page.build import PAGE, PageAdditions, build_run_page
 from manylabel.train.page.content import Result
 from manylabel.train.run import load_records, run
+from manylabel.train.run_folder import claimed
 
 DEMO_RECIPE: Final = "demo-tiny-srn"
 
@@ -47,9 +48,15 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
 
     Raises:
         CheckpointError: The folder holds another run.
+        ConfigError: Another process works in the folder.
         DataError: The folder holds other scenes, or other files.
         RunError: The disk is full, or the run was stopped.
     """
+    with claimed(folder):
+        return _run_demo(folder, seed, reporter)
+
+
+def _run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
     began = time.monotonic()
     config = _recipe(seed, folder)
     records = _scenes(folder / "scenes", config, reporter)

@@ -61,8 +61,8 @@ def held(
 ) -> Iterator[None]:
     """Hold the lock file `path`. Its folder is made if it does not exist.
 
-    A thread that holds it already goes on. The file is removed when the block ends. After a kill
-    the file stays, but nobody holds it.
+    A thread that holds it already goes on. The file is removed when the block ends, and the folder
+    too if it was made here and is empty. After a kill the file stays, but nobody holds it.
 
     Args:
         path: The lock file.
@@ -80,7 +80,7 @@ def held(
         return
     wrong = "The lock file cannot be written"
     with os_errors_as(RunError, wrong, where=path, fix="Give a folder that you may write to."):
-        key.parent.mkdir(parents=True, exist_ok=True)
+        made = [folder for folder in key.parents if not folder.exists()]
         release = _take(key, fix, on_wait)
     _mine[key] = threading.get_ident()
     try:
@@ -88,6 +88,18 @@ def held(
     finally:
         _mine.pop(key, None)
         release()
+        with suppress(OSError):  # one that is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+def remove_forgotten(path: Path) -> None:
+    """Remove a lock file that nobody holds: what a kill at the very end of the work left."""
+    with suppress(OSError):
+        descriptor = lock(path)
+        if descriptor is not None:
+            path.unlink()
+            unlock(descriptor)
 
 
 def lock(path: Path, *, flags: int = os.O_RDONLY, wait: bool = False) -> int | None:
@@ -132,12 +144,11 @@ def _take(path: Path, fix: str, on_wait: Callable[[], None] | None) -> Callable[
     """Lock the file, and return what releases it."""
     if fcntl is None:
         return _take_by_filelock(path, fix, on_wait)
-    flags = os.O_RDWR | os.O_CREAT
     try:
-        descriptor = lock(path, flags=flags)
+        descriptor = _lock_file(path, wait=False)
         if descriptor is None:
             _wait_or_refuse(path, fix, on_wait)
-            descriptor = lock(path, flags=flags, wait=True)
+            descriptor = _lock_file(path, wait=True)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -160,11 +171,19 @@ def _take(path: Path, fix: str, on_wait: Callable[[], None] | None) -> Callable[
     return release
 
 
+def _lock_file(path: Path, *, wait: bool) -> int | None:
+    while True:
+        with suppress(FileNotFoundError):  # whoever held it has removed the empty folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return lock(path, flags=os.O_RDWR | os.O_CREAT, wait=wait)
+
+
 def _take_by_filelock(
     path: Path, fix: str, on_wait: Callable[[], None] | None
 ) -> Callable[[], None]:
     from filelock import FileLock, Timeout
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     taken = FileLock(path)
     try:
         taken.acquire(timeout=0)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar, cast, final
@@ -131,10 +131,11 @@ def joined() -> Iterator[Processes]:
     """A context in which the processes that torchrun started are connected.
 
     Without torchrun it does nothing. A process group that already exists, for instance one that
-    Fabric made, is used and is not closed.
+    Fabric made, is used and is not closed. At the end each process waits for the others. So none of
+    them ends well if one did not.
 
     Raises:
-        RunError: The other processes cannot be reached.
+        RunError: The other processes cannot be reached, or one of them ended before the end.
     """
     if launched_count() == 1 or processes().count > 1:
         yield processes()
@@ -147,8 +148,7 @@ def joined() -> Iterator[Processes]:
         raise _connection_lost(error) from error
     try:
         yield processes()
-        with suppress(RuntimeError):  # a process that failed has already reported its error
-            dist.barrier()
+        _wait_for_all()
     finally:
         dist.destroy_process_group()
 
@@ -264,6 +264,20 @@ def _error_for_others(error: Exception, rank: int) -> ManylabelError:
         where=f"process {rank}",
         fix="See the output of that process.",
     )
+
+
+def _wait_for_all() -> None:
+    """Wait until every process has come to its end.
+
+    In this barrier the leading process hears from each other one and answers. So a process that
+    leaves first does not look to the others like one that was killed.
+    """
+    import torch.distributed as dist
+
+    try:
+        dist.monitored_barrier()
+    except RuntimeError as error:
+        raise _connection_lost(error) from None
 
 
 def _connection_lost(error: Exception) -> RunError:

@@ -13,16 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from held import held_elsewhere
 from rich.console import Console
 from sklearn.metrics import average_precision_score
 
 from manylabel.bundle.classifier import load_bundle
+from manylabel.cli.train import train as train_command
 from manylabel.config import read_toml, to_tables
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records
 from manylabel.data.synthetic import draw_scenes
 from manylabel.errors import CheckpointError, ConfigError, DataError, RunError
 from manylabel.evaluate.run import evaluate
+from manylabel.locks import LOCK
 from manylabel.predict import Predictor
 from manylabel.train import step_state
 from manylabel.train.config import resolve
@@ -191,6 +195,18 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(scenes, records, trained):
     with pytest.raises(ConfigError, match="already holds a run"):
         run(recipe(scenes), records, outcome.folder, quiet())
     assert (outcome.folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_two_runs_in_one_folder_are_refused(scenes, records, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    monkeypatch.setattr("manylabel.train.run.load_records", lambda *_: pytest.fail("too late"))
+    with held_elsewhere(folder / LOCK):
+        with pytest.raises(ConfigError, match="Another process is writing here: process 7"):
+            run(recipe(scenes), records, folder, quiet())
+        done = CliRunner().invoke(train_command, ["--data", str(scenes), "--out", str(folder)])
+        assert isinstance(done.exception, ConfigError)
+        assert "--out" in done.exception.fix
+        assert [path.name for path in folder.iterdir()] == [LOCK]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(

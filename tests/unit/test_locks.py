@@ -17,7 +17,7 @@ import pytest
 
 from manylabel import locks
 from manylabel.errors import ConfigError, RunError
-from manylabel.locks import held, lock, lock_beside, unlock
+from manylabel.locks import held, lock, lock_beside, remove_forgotten, unlock
 
 pytestmark = pytest.mark.xdist_group("processes")
 
@@ -72,7 +72,7 @@ def test_another_process_is_refused_and_told_who_holds_it(path: Path) -> None:
     assert other.returncode == 0
     with held(path):
         assert path.exists()
-    assert list(path.parent.iterdir()) == []
+    assert not path.exists()
 
 
 def test_a_kill_releases_it(path: Path) -> None:
@@ -137,6 +137,26 @@ def test_a_lock_file_that_says_nothing_readable_is_no_trouble(path: Path) -> Non
         path.write_bytes(b"\xff\x00" * 10_000)
         with pytest.raises(ConfigError, match="it does not say which one"), held(path):
             pass
+
+
+def test_only_a_forgotten_lock_file_is_removed(path: Path) -> None:
+    remove_forgotten(path)
+    with holder(path) as other:
+        remove_forgotten(path)
+        assert path.exists()
+        other.send_signal(signal.SIGKILL)
+        other.wait(10)
+    remove_forgotten(path)
+    assert not path.exists()
+
+
+def test_no_trace_is_left_of_work_that_wrote_nothing(tmp_path: Path) -> None:
+    with held(tmp_path / "runs" / "first" / ".lock"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path / "runs" / "first" / ".lock"):
+        (tmp_path / "runs" / "first" / "recipe").write_text("")
+    assert [path.name for path in (tmp_path / "runs" / "first").iterdir()] == ["recipe"]
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:

@@ -168,6 +168,31 @@ def test_a_killed_process_leaves_nobody_waiting() -> None:
     assert "connection to the other processes was lost" in found.what
 
 
+def _killed_at_the_end(rank: int) -> None:
+    agreed(lambda: None)
+    if processes().rank == rank:
+        os._exit(9)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_no_process_ends_well_if_one_was_killed_at_the_end(rank: int) -> None:
+    found = run_in_processes(3, _killed_at_the_end, rank, lost=1)
+    assert [type(error) for error in found] == [RunError] * 2
+    assert all("connection to the other processes was lost" in error.what for error in found)
+
+
+def _failed_at_the_end(rank: int) -> None:
+    agreed(lambda: None)
+    if processes().rank == rank:
+        raise DataError("Bad.", where="here", fix="Mend it.")
+
+
+def test_no_process_ends_well_if_one_failed_at_the_end() -> None:
+    """For instance the leading one, which alone writes the results."""
+    found = run_in_processes(2, _failed_at_the_end, 0)
+    assert [type(error) for error in found] == [DataError, RunError]
+
+
 def _same(values: list[int]) -> None:
     require_same(values[processes().rank], "data set")
 

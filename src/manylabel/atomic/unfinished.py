@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from manylabel.atomic.placing import is_undone, undo
-from manylabel.locks import lock, unlock
+from manylabel.locks import LOCK, lock, unlock
 
 _NAME: Final = re.compile(r"\.unfinished-([0-9a-f]{4})-[0-9a-f]{8}(\..*)?", re.DOTALL)
 _DAY: Final = 24 * 3600.0
@@ -66,6 +66,16 @@ def unfinished_folder(home: Path) -> Iterator[Path]:
         finally:
             if is_undone(path):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder is empty, apart from a lock and what writers that were killed left there.
+
+    Raises:
+        OSError: It is not a folder that can be read.
+    """
+    sweep(folder)
+    return not any(entry.name != LOCK for entry in folder.iterdir())
 
 
 def sweep(home: Path) -> None:

@@ -11,11 +11,12 @@ from typing import Any, Final, NamedTuple, final
 from safetensors import SafetensorError, deserialize
 
 from manylabel.atomic.reading import read_whole
-from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
+from manylabel.bundle.info import FORMAT_VERSION, BundleInfo, ModelInfo
 from manylabel.config import parse
 from manylabel.decide import Decision
-from manylabel.errors import BundleError, ConfigError
+from manylabel.errors import BundleError, ConfigError, RunError
 from manylabel.files import replaced_folder, write_errors
+from manylabel.locks import held, lock_beside
 from manylabel.version import __version__
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -82,7 +83,12 @@ def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
 
 
 def with_decision(
-    folder: Path, out: Path, decision: Decision, *, tuned: Mapping[str, Any] | None = None
+    folder: Path,
+    out: Path,
+    decision: Decision,
+    *,
+    tuned: Mapping[str, Any] | None = None,
+    found_for: tuple[ModelInfo, str] | None = None,
 ) -> Path:
     """Save the bundle in `folder` as `out` with another decision, and return `out`.
 
@@ -93,16 +99,25 @@ def with_decision(
         out: The folder of the new bundle. It may be `folder`, which is then replaced.
         decision: The new decision.
         tuned: How the decision was found.
+        found_for: The model that it was found for, and the SHA-256 of its weights. If the bundle in
+            `folder` is another one by now, nothing is saved.
 
     Raises:
         BundleError: There is no bundle, it is damaged, or `out` exists and is not a bundle.
         ConfigError: The decision does not fit the bundle.
-        RunError: The new bundle cannot be written.
+        RunError: The new bundle cannot be written, or the bundle is not the one of `found_for`.
     """
-    found = read_bundle(folder)
-    parts = {name: getattr(decision, name) for name in _DECISION_KEYS}
-    tables = {**dict(found.info), **parts, "tuned": dict(tuned or {})}
-    return write_bundle(out, found.weights, parse(BundleInfo, tables, where="the new decision"))
+    with held(lock_beside(out)):
+        found = read_bundle(folder)
+        if found_for not in (None, (found.info, found.weights_sha256)):
+            raise RunError(
+                "The bundle was changed by another process after it was read. Nothing is saved.",
+                where=str(folder),
+                fix="Repeat the command.",
+            )
+        parts = {name: getattr(decision, name) for name in _DECISION_KEYS}
+        tables = {**dict(found.info), **parts, "tuned": dict(tuned or {})}
+        return write_bundle(out, found.weights, parse(BundleInfo, tables, where="the new decision"))
 
 
 def damaged(reason: str, path: Path) -> BundleError:

@@ -76,7 +76,7 @@ def train(
     from manylabel.train.logs import Reporter
     from manylabel.train.page.build import build_run_page
     from manylabel.train.run import load_records, run
-    from manylabel.train.run_folder import recipe_of, require_free
+    from manylabel.train.run_folder import claimed, recipe_of, require_free
 
     require_one_process("train")
     weights = None if backbone_weights is None else str(backbone_weights)
@@ -96,7 +96,7 @@ def train(
         folder = out or Path("runs") / path.stem
         require_free(folder)
     config = _recipe(path, data, values, settings)
-    with Reporter() as reporter:
+    with claimed(folder), Reporter() as reporter:
         assert config.data is not None
         records = load_records(config.data, reporter, config)
         reporter.say(records.summary())

@@ -102,15 +102,17 @@ def tune(
     """
     from manylabel.data.read import read
     from manylabel.evaluate.tuning import tune as run
+    from manylabel.locks import held, lock_beside
     from manylabel.processes import require_one_process
 
     require_one_process("tune")
     plan = _plan(**options)
-    predictor = load_predictor(model)
-    records = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
-    with progress("scoring", len(records)) as bar:
-        found = run(predictor, records, plan, skip_bad=skip_bad_images, on_progress=bar.done)
-    found.save(model.bundle, out)
+    with held(lock_beside(out)):
+        predictor = load_predictor(model)
+        records = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
+        with progress("scoring", len(records)) as bar:
+            found = run(predictor, records, plan, skip_bad=skip_bad_images, on_progress=bar.done)
+        found.save(model.bundle, out)
     _print(found, predictor.decision.calibration is not None, out)
 
 

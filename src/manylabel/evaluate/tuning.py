@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from manylabel.bundle.folder import with_decision
+from manylabel.bundle.info import ModelInfo
 from manylabel.config import Config
 from manylabel.data.records import Records
 from manylabel.decide import Decision
@@ -73,6 +74,7 @@ class Tuning:
         ece: The class-wise ECE, a mean over labels, 0..1: before tuning, and out of fold after it.
         brier: The Brier score in the same two cases.
         evaluation: The evaluation of the model on the split, without calibration.
+        model: The model that was tuned, and the SHA-256 of its weights.
     """
 
     plan: TuningPlan
@@ -82,6 +84,7 @@ class Tuning:
     ece: tuple[float, float]
     brier: tuple[float, float]
     evaluation: Evaluation
+    model: tuple[ModelInfo, str]
 
     @property
     def decision(self) -> Decision:
@@ -102,8 +105,13 @@ class Tuning:
         }
 
     def save(self, folder: Path, out: Path) -> Path:
-        """Save the bundle in `folder` as `out`, with this decision; see `with_decision`."""
-        return with_decision(folder, out, self.decision, tuned=self.provenance())
+        """Save the bundle in `folder` as `out`, with this decision; see `with_decision`.
+
+        Raises:
+            RunError: The bundle in `folder` is not the model that was tuned.
+        """
+        provenance = self.provenance()
+        return with_decision(folder, out, self.decision, tuned=provenance, found_for=self.model)
 
 
 def tune(
@@ -152,6 +160,7 @@ def tune(
         ece=_means(class_wise_ece, before, out_of_fold.scores, targets),
         brier=_means(brier, before, out_of_fold.scores, targets),
         evaluation=found,
+        model=(predictor.engine.info, predictor.engine.weights_sha256),
     )
 
 

@@ -5,12 +5,13 @@ and the cache changes no pixel. The name of a cache is a hash of everything that
 on. If a file, the list of images or the size changes, another cache is used.
 
     FOLDER/8c1f.../pixels    uint8 [N, H, W, 3], one image after another
-                   done      uint8 [N], 1 where the image is written
-                   about.json, lock
+                   sums      uint32 [N], the checksum of each image; 0 where it is not written
+                   about.json, .lock
 
-An image is marked as done only when its pixels are on the disk. So the work of a process that was
-killed can be continued. A cache is used only when all images are done. One process builds a cache
-at a time: it holds a lock of the operating system, which is released when the process ends.
+The checksum of an image is written only when its pixels are on the disk. So the work of a process
+that was killed can be continued. A cache is used only when all images have one. `forget_damaged`
+compares pixels and checksums, so that an image that was damaged on the disk is decoded again. One
+process builds a cache at a time: it holds a lock, which is released when the process ends.
 """
 
 from __future__ import annotations
@@ -20,33 +21,35 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
 from manylabel.data.records import Records
-from manylabel.errors import ImageError, RunError
-from manylabel.files import write_errors
+from manylabel.errors import ImageError, RunError, os_errors_as
+from manylabel.files import write_bytes, write_errors, write_text
 from manylabel.images import Memory, Place, free_memory_share, identity, prepared
+from manylabel.locks import LOCK, held
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _PIXEL_PACKAGES: Final = ("pillow", "simplejpeg", "torch")
 """Packages that decode and resize. Another version of one of them makes another cache."""
 
 _CHUNK: Final = 32
-"""The number of images that are written, synchronised to the disk and marked together."""
+"""The number of images that are written and synchronised to the disk, or read, together."""
+
+_SUM_BYTES: Final = 4
 
 
 def default_folder() -> Path:
@@ -75,7 +78,7 @@ class CachePlan:
     @property
     def planned_bytes(self) -> int:
         """The size of the whole cache on disk."""
-        return len(self.records) * (_image_bytes(self.spec) + 1)
+        return len(self.records) * (_image_bytes(self.spec) + _SUM_BYTES)
 
     @property
     def pixels_path(self) -> Path:
@@ -83,28 +86,32 @@ class CachePlan:
         return self.folder / "pixels"
 
     @property
-    def done_path(self) -> Path:
-        """The file of marks that say which images are written."""
-        return self.folder / "done"
+    def sums_path(self) -> Path:
+        """The file of checksums."""
+        return self.folder / "sums"
 
     def is_whole(self) -> bool:
         """Whether every image is in the cache."""
         return bool(self.written().all())
 
     def written(self) -> NDArray[np.bool_]:
-        """Which images are in the cache, bool [N]. All are False if a file is missing or damaged.
+        """Which images are in the cache, bool [N]."""
+        return self.sums() != 0
 
-        A file is damaged if its length is wrong.
+    def sums(self) -> NDArray[np.uint32]:
+        """The checksum of each image, uint32 [N]; 0 for an image that is not written.
+
+        All are 0 if a file is missing or its length is wrong.
         """
         count = len(self.records)
         try:
             length = self.pixels_path.stat().st_size
-            marks = np.frombuffer(self.done_path.read_bytes(), dtype=np.uint8)
+            data = self.sums_path.read_bytes()
         except OSError:  # Any other fault of the folder raises an error when the cache is built.
-            return np.zeros(count, dtype=np.bool_)
-        if length != count * _image_bytes(self.spec) or len(marks) != count:
-            return np.zeros(count, dtype=np.bool_)
-        return marks == 1
+            return np.zeros(count, dtype=np.uint32)
+        if length != count * _image_bytes(self.spec) or len(data) != count * _SUM_BYTES:
+            return np.zeros(count, dtype=np.uint32)
+        return np.frombuffer(data, dtype="<u4").astype(np.uint32)
 
 
 def plan_cache(records: Records, spec: InputSpec, folder: Path) -> CachePlan:
@@ -144,8 +151,45 @@ def fill_cache(
     fix = "Set cache_folder to another folder, or set cache = false."
     with write_errors(plan.folder, "The cache of images", fix=fix):
         plan.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(plan.folder, on_wait):
+        with held(plan.folder / LOCK, on_wait=on_wait):
             return _write_missing(plan, workers, on_progress)
+
+
+def forget_damaged(
+    plan: CachePlan, *, workers: int, on_progress: Callable[[int], None] = lambda images: None
+) -> int:
+    """Compare all pixels with their checksums, and take damaged images out of the cache.
+
+    It does not matter whether the pixels or the checksum were damaged. `fill_cache` then writes
+    these images again.
+
+    Args:
+        plan: The cache.
+        workers: The number of threads. Reading and adding up release Python's global lock.
+        on_progress: Called with the number of images that were compared since the last call.
+
+    Returns:
+        The number of damaged images.
+
+    Raises:
+        RunError: The cache cannot be read, or cannot be written to.
+    """
+    fix = "Remove this folder, set cache_folder to another one, or set cache = false."
+    sums = plan.sums()
+    chunks = _chunks(np.flatnonzero(sums))
+    with os_errors_as(RunError, "The cache of images cannot be read", where=plan.folder, fix=fix):
+        damaged = np.zeros(0, dtype=np.int64)
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            for chunk, bad in zip(
+                chunks, pool.map(lambda chunk: _damaged(plan, sums, chunk), chunks), strict=True
+            ):
+                damaged = np.append(damaged, bad)
+                on_progress(len(chunk))
+    if len(damaged):
+        with write_errors(plan.folder, "The cache of images", fix=fix), held(plan.folder / LOCK):
+            still = _damaged(plan, plan.sums(), damaged)  # another process may have mended them
+            _write_sums(plan, dict.fromkeys(still.tolist(), 0))
+    return len(damaged)
 
 
 @final
@@ -183,21 +227,6 @@ class ImageCache:
         self._open(*state)
 
 
-@contextmanager
-def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of a cache, so that no other process writes to it."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        on_wait()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _write_missing(
     plan: CachePlan, workers: int, on_progress: Callable[[int], None]
 ) -> list[ImageError]:
@@ -207,33 +236,28 @@ def _write_missing(
     if not written.any():
         _create_files(plan)
     on_progress(int(written.sum()))
-    chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+    chunks = _chunks(missing)
     bad: list[ImageError] = []
     memory = free_memory_share()
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
-        with plan.done_path.open("r+b") as marks:
-            results = pool.map(lambda chunk: _write_images(plan, chunk, memory), chunks)
-            for chunk, errors in zip(chunks, results, strict=True):
-                for index in chunk.tolist():
-                    if index not in errors:
-                        marks.seek(index)
-                        marks.write(b"\x01")
-                marks.flush()
-                bad += errors.values()
-                on_progress(len(chunk))
+        results = pool.map(lambda chunk: _write_images(plan, chunk, memory), chunks)
+        for chunk, done in zip(chunks, results, strict=True):
+            _write_sums(plan, done.sums)
+            bad += done.errors
+            on_progress(len(chunk))
     finally:
         pool.shutdown(cancel_futures=True)
     return bad
 
 
 def _create_files(plan: CachePlan) -> None:
-    """Create the files of a cache at their full length. No image is marked as done."""
+    """Create the files of a cache at their full length. No image has a checksum."""
     count = len(plan.records)
-    # The old marks are removed first and the new ones are written last. So old marks never exist
+    # The old sums are removed first and the new ones are written last. So old sums never exist
     # beside new pixels. The old file of pixels is removed and not emptied, because another process
     # may have mapped it: that process keeps its pixels.
-    plan.done_path.unlink(missing_ok=True)
+    plan.sums_path.unlink(missing_ok=True)
     plan.pixels_path.unlink(missing_ok=True)
     with plan.pixels_path.open("wb") as file:
         file.truncate(count * _image_bytes(plan.spec))
@@ -244,15 +268,21 @@ def _create_files(plan: CachePlan) -> None:
         "width": plan.spec.width,
         "resize": plan.spec.resize,
     }
-    (plan.folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    plan.done_path.write_bytes(bytes(count))
+    write_text(plan.folder / "about.json", json.dumps(about, indent=2) + "\n")
+    write_bytes(plan.sums_path, bytes(count * _SUM_BYTES))
 
 
-def _write_images(
-    plan: CachePlan, chunk: NDArray[np.int64], memory: Memory
-) -> dict[int, ImageError]:
-    """Write the images at these positions to the disk. Returns the errors of unusable images."""
-    errors: dict[int, ImageError] = {}
+class _Written(NamedTuple):
+    """The images of a chunk: the checksums of those that are on the disk, and the other errors."""
+
+    sums: dict[int, int]
+    errors: list[ImageError]
+
+
+def _write_images(plan: CachePlan, chunk: NDArray[np.int64], memory: Memory) -> _Written:
+    """Write the images at these positions to the disk."""
+    sums: dict[int, int] = {}
+    errors: list[ImageError] = []
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
             try:
@@ -263,17 +293,48 @@ def _write_images(
                     memory=memory,
                 )
             except ImageError as error:
-                errors[index] = error
+                errors.append(error)
                 continue
+            data = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()).data
             file.seek(index * _image_bytes(plan.spec))
-            file.write(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()).data)
+            file.write(data)
+            sums[index] = _sum_of(data, index)
         file.flush()
         os.fsync(file.fileno())
-    return errors
+    return _Written(sums, errors)
+
+
+def _write_sums(plan: CachePlan, sums: Mapping[int, int]) -> None:
+    with plan.sums_path.open("r+b") as file:
+        for index, value in sums.items():
+            file.seek(index * _SUM_BYTES)
+            file.write(value.to_bytes(_SUM_BYTES, "little"))
+
+
+def _damaged(
+    plan: CachePlan, sums: NDArray[np.uint32], chunk: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Those of the images at these positions whose pixels have another checksum."""
+    size, bad = _image_bytes(plan.spec), []
+    with plan.pixels_path.open("rb") as file:
+        for index in chunk.tolist():
+            file.seek(index * size)
+            if _sum_of(file.read(size), index) != sums[index]:
+                bad.append(index)
+    return np.array(bad, dtype=np.int64)
+
+
+def _sum_of(pixels: bytes | memoryview, index: int) -> int:
+    """The checksum of an image at its position in the cache. It is never 0."""
+    return zlib.crc32(pixels, index & 0xFFFFFFFF) or 1
+
+
+def _chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
 
 
 def _require_free_space(plan: CachePlan, images: int) -> None:
-    needed = images * (_image_bytes(plan.spec) + 1)
+    needed = images * (_image_bytes(plan.spec) + _SUM_BYTES)
     free = shutil.disk_usage(plan.folder).free
     if needed > free:
         raise RunError(

@@ -298,11 +298,6 @@ def _grey_conversion(image: Image.Image) -> Callable[[Image.Image], NDArray[np.u
     return lambda strip: _to_8_bits((_values(strip) - low) * scale)
 
 
-def _ends(strip: Image.Image) -> tuple[float, float]:
-    values = _values(strip)
-    return values.min(), values.max()
-
-
 def _values(strip: Image.Image) -> NDArray[np.float64]:
     return np.asarray(strip, dtype=np.float64)[..., None]
 

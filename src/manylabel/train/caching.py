@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment
-from manylabel.feed.cache import CachePlan, ImageCache, default_folder, fill_cache, plan_cache
+from manylabel.feed.cache import (
+    CachePlan,
+    ImageCache,
+    default_folder,
+    fill_cache,
+    forget_damaged,
+    plan_cache,
+)
 from manylabel.feed.loaders import stage_of
 from manylabel.feed.verify import find_bad_images, refusal
 from manylabel.train.config import RunConfig
@@ -57,14 +64,22 @@ def refuse_all(records: Records) -> Iterator[None]:
 
 
 def cached_images(config: RunConfig, part: Records, name: Split, reporter: Reporter) -> ImageCache:
-    """The cache of a split's images; it is built if it is not complete.
+    """The cache of a split's images. It is built if it is not complete, and then compared.
+
+    Images that were damaged on the disk are decoded again, and a line says so.
 
     Raises:
         DataError: Images that cannot be used.
-        RunError: The disk is full, or cannot be written to.
+        RunError: The disk is full, or cannot be read or written to.
     """
     plan = _plan(config, part, name)
-    if bad := _fill(plan, name, reporter):
+    bad = _fill(plan, name, reporter)
+    if not bad and (damaged := _forget_damaged(plan, name, reporter)):
+        reporter.say(
+            f"{damaged:,} images in the cache {plan.folder} were damaged; they are decoded again."
+        )
+        bad = _fill(plan, name, reporter)
+    if bad:
         raise refusal(part, bad)
     return ImageCache(plan)
 
@@ -86,6 +101,13 @@ def _plan(config: RunConfig, part: Records, name: Split) -> CachePlan:
     augment = Augment(config.augment, config.input) if name == "train" else None
     spec = stage_of(config.input, augment)
     return plan_cache(part, spec, config.cache_folder or default_folder())
+
+
+def _forget_damaged(plan: CachePlan, name: Split, reporter: Reporter) -> int:
+    reporter.begin(f"comparing the cache of {name}", len(plan.records))
+    damaged = forget_damaged(plan, workers=processors(), on_progress=reporter.advance)
+    reporter.end()
+    return damaged
 
 
 def _fill(plan: CachePlan, name: Split, reporter: Reporter) -> list[ImageError]:

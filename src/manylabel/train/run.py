@@ -34,7 +34,7 @@ from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
 from manylabel.train.random_states import seed_all
-from manylabel.train.run_folder import BUNDLE, LOG, open_folder, step_folder
+from manylabel.train.run_folder import BUNDLE, LOG, claimed, open_folder, step_folder
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import RunState
 from manylabel.train.views import build_views, cache_features, reading_workers
@@ -92,14 +92,29 @@ def run(
             must come from the same backbone. If not given, they are computed.
 
     Raises:
-        ConfigError: The folder already holds a run, or the recipe cannot be run.
+        ConfigError: The folder already holds a run, another process works in it, or the recipe
+            cannot be run.
         CheckpointError: There is nothing to resume, or the checkpoint belongs to another run.
         RunError: The run began and could not continue.
     """
-    began = time.monotonic()
     _require_enough(records)
     identity = _identity(config, records)
     require_same(identity, "recipe and data set")
+    with claimed(folder):
+        return _run(config, records, folder, identity, reporter, resume, weights, features)
+
+
+def _run(
+    config: RunConfig,
+    records: Records,
+    folder: Path,
+    identity: str,
+    reporter: Reporter,
+    resume: bool,
+    weights: Mapping[str, torch.Tensor] | None,
+    features: Mapping[Split, CachedFeatures] | None,
+) -> Outcome:
+    began = time.monotonic()
     checkpoint = agreed(lambda: open_folder(folder, config, identity, resume=resume))
     reporter.log_to(folder / LOG)
     fabric = _fabric(config)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from manylabel.config import write_toml
 from manylabel.errors import CheckpointError, ConfigError
 from manylabel.files import write_errors
-from manylabel.processes import processes
+from manylabel.locks import LOCK, held
+from manylabel.processes import agreed, processes
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint, require_checkpoint
 from manylabel.train.config import RunConfig
 from manylabel.train.job import Job
@@ -43,6 +46,27 @@ def recipe_of(folder: Path) -> Path:
         )
     require_checkpoint(folder / CHECKPOINT)  # before the recipe, which may be as old
     return path
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A context in which no other process works in the folder of a run. It may be nested.
+
+    If there are several processes that work together, the leading one holds the lock for all.
+
+    Raises:
+        ConfigError: Another process works in the folder.
+        RunError: The folder cannot be written.
+    """
+    fix = "Wait until it ends, or give another folder with --out."
+    with ExitStack() as stack:
+
+        def claim() -> None:
+            if processes().leads:
+                stack.enter_context(held(folder / LOCK, fix=fix))
+
+        agreed(claim)
+        yield
 
 
 def require_free(folder: Path) -> None:

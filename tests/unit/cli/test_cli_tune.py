@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from held import held_elsewhere
 
 from manylabel.bundle.classifier import load_bundle
+from manylabel.bundle.folder import with_decision
 from manylabel.cli.tune import KINDS, RULES, tune
 from manylabel.data.read import DataSource, read
-from manylabel.errors import ConfigError, DataError
+from manylabel.decide import Decision
+from manylabel.errors import ConfigError, DataError, RunError
+from manylabel.evaluate import tuning
 from manylabel.evaluate.tuning import TuningPlan
 from manylabel.evaluate.tuning import tune as run_tune
+from manylabel.locks import lock_beside
 from manylabel.metrics import calibration, precision_recall_f1
 from manylabel.metrics.threshold_rules import Rule
 from manylabel.metrics.thresholds import decide, tune_thresholds
@@ -166,6 +171,38 @@ def test_the_training_images_are_refused_unless_named(tiny_bundle, photos, tmp_p
         run(bundle, "--data", only, "--out", tmp_path / "renamed")
     assert not (tmp_path / "all").exists()
     assert not (tmp_path / "renamed").exists()
+
+
+def test_two_tunings_of_one_bundle_are_refused(tiny_bundle, photos, tmp_path: Path) -> None:
+    out = tmp_path / "tuned"
+    with (
+        held_elsewhere(lock_beside(out)),
+        pytest.raises(ConfigError, match="Another process is writing here: process 7"),
+    ):
+        run(tiny_bundle, "--data", photos, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("change", ["decision", "weights"])
+def test_a_bundle_that_was_changed_meanwhile_is_kept(
+    tiny_bundle, make_bundle, photos, tmp_path: Path, monkeypatch, change: str
+) -> None:
+    """Another process changes the bundle after it was read."""
+    own = shutil.copytree(tiny_bundle, tmp_path / "own")
+    score = tuning.evaluate
+
+    def changed_after(*arguments, **options):
+        if change == "weights":
+            make_bundle(own, seed=1)
+        else:
+            with_decision(own, own, Decision(thresholds=(0.1, 0.2, 0.3)))
+        return score(*arguments, **options)
+
+    monkeypatch.setattr(tuning, "evaluate", changed_after)
+    with pytest.raises(RunError, match="changed by another process"):
+        run(own, "--data", photos, "--out", own)
+    thresholds = (0.5,) * 3 if change == "weights" else (0.1, 0.2, 0.3)
+    assert load_bundle(own).info.thresholds == thresholds
 
 
 def test_the_choices_are_those_of_the_library() -> None:

@@ -26,9 +26,17 @@ from filelock import FileLock
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError, RunError
 from manylabel.feed import cache
-from manylabel.feed.cache import CachePlan, ImageCache, default_folder, fill_cache, plan_cache
+from manylabel.feed.cache import (
+    CachePlan,
+    ImageCache,
+    default_folder,
+    fill_cache,
+    forget_damaged,
+    plan_cache,
+)
 from manylabel.images import Crop, open_image
 from manylabel.labels import LabelSpace
+from manylabel.locks import LOCK
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
@@ -78,9 +86,9 @@ def test_a_cache_holds_the_uncached_bits(plan: CachePlan, records: Records, work
 
 
 def test_the_planned_size_is_the_size(plan: CachePlan) -> None:
-    assert plan.planned_bytes == IMAGES * (20 * 36 * 3 + 1)
+    assert plan.planned_bytes == IMAGES * (20 * 36 * 3 + 4)
     fill_cache(plan, workers=1)
-    assert plan.pixels_path.stat().st_size + plan.done_path.stat().st_size == plan.planned_bytes
+    assert plan.pixels_path.stat().st_size + plan.sums_path.stat().st_size == plan.planned_bytes
 
 
 def test_building_again_decodes_nothing(plan: CachePlan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +193,7 @@ def _sum_of(found: ImageCache, index: int) -> int:
 
 def test_a_cache_that_may_only_be_read_is_read(plan: CachePlan, records: Records) -> None:
     fill_cache(plan, workers=1)
-    for path in (plan.pixels_path, plan.done_path):
+    for path in (plan.pixels_path, plan.sums_path):
         path.chmod(0o444)
     require_exact(ImageCache(plan), records)
 
@@ -198,13 +206,13 @@ def test_a_cache_that_may_only_be_read_is_read(plan: CachePlan, records: Records
     [
         lambda plan: os.truncate(plan.pixels_path, plan.pixels_path.stat().st_size - 1),
         lambda plan: os.truncate(plan.pixels_path, 0),
-        lambda plan: os.truncate(plan.done_path, IMAGES - 1),
+        lambda plan: os.truncate(plan.sums_path, 4 * IMAGES - 1),
         lambda plan: plan.pixels_path.unlink(),
-        lambda plan: plan.done_path.unlink(),
-        lambda plan: plan.done_path.write_bytes(bytes([1] * (IMAGES - 1) + [7])),
+        lambda plan: plan.sums_path.unlink(),
+        lambda plan: plan.sums_path.write_bytes(plan.sums_path.read_bytes()[:-4] + bytes(4)),
         lambda plan: shutil.rmtree(plan.folder),
     ],
-    ids=["pixels cut", "pixels empty", "marks cut", "no pixels", "no marks", "marks", "nothing"],
+    ids=["pixels cut", "pixels empty", "sums cut", "no pixels", "no sums", "one sum", "nothing"],
 )
 def test_a_damaged_cache_is_noticed_and_rebuilt(
     plan: CachePlan, records: Records, spoil: Callable[[CachePlan], None]
@@ -218,10 +226,69 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(
     require_exact(ImageCache(plan), records)
 
 
+def flip(path: Path, position: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 16]))
+
+
+@pytest.mark.parametrize("name", ["pixels", "sums"])
+def test_one_changed_bit_anywhere_is_found_and_mended(
+    plan: CachePlan, records: Records, name: str
+) -> None:
+    fill_cache(plan, workers=2)
+    assert forget_damaged(plan, workers=2) == 0
+    path = plan.folder / name
+    for position in [0, path.stat().st_size // 2, path.stat().st_size - 1]:
+        flip(path, position)
+        assert forget_damaged(plan, workers=2) == 1
+        assert plan.written().sum() == IMAGES - 1
+        fill_cache(plan, workers=2)
+        require_exact(ImageCache(plan), records)
+        assert forget_damaged(plan, workers=2) == 0
+
+
+def test_images_that_changed_places_are_damaged(plan: CachePlan, records: Records) -> None:
+    fill_cache(plan, workers=1)
+    size = 20 * 36 * 3
+    data = plan.pixels_path.read_bytes()
+    plan.pixels_path.write_bytes(data[size : 2 * size] + data[:size] + data[2 * size :])
+    sums = plan.sums_path.read_bytes()
+    plan.sums_path.write_bytes(sums[4:8] + sums[:4] + sums[8:])
+    assert forget_damaged(plan, workers=1) == 2
+    fill_cache(plan, workers=1)
+    require_exact(ImageCache(plan), records)
+
+
+def test_a_reader_gets_the_mended_pixels(plan: CachePlan, records: Records) -> None:
+    fill_cache(plan, workers=1)
+    reader = ImageCache(plan)
+    flip(plan.pixels_path, 0)
+    forget_damaged(plan, workers=1)
+    fill_cache(plan, workers=1)
+    require_exact(reader, records)
+
+
+def test_a_cache_that_cannot_be_read_is_told(
+    plan: CachePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_cache(plan, workers=1)
+
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(cache, "_sum_of", fails)
+    with pytest.raises(RunError, match="cannot be read: Input/output error") as told:
+        forget_damaged(plan, workers=1)
+    assert told.value.where == str(plan.folder)
+
+
 def test_rebuilding_leaves_readers_what_they_have_open(plan: CachePlan, records: Records) -> None:
     fill_cache(plan, workers=1)
     reader = ImageCache(plan)
-    plan.done_path.unlink()
+    plan.sums_path.unlink()
     fill_cache(plan, workers=1)
     require_exact(reader, records)
 
@@ -314,7 +381,7 @@ def test_a_second_builder_waits_and_finds_it_whole(plan: CachePlan, records: Rec
     """The first one is played by a lock."""
     plan.folder.mkdir(parents=True)
     waiting = threading.Event()
-    lock = FileLock(plan.folder / "lock")
+    lock = FileLock(plan.folder / LOCK)
     with lock:
         second = threading.Thread(
             target=fill_cache, args=(plan,), kwargs={"workers": 1, "on_wait": waiting.set}

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from manylabel.data.records import Record, Records, Split
 from manylabel.errors import DataError, ImageError
 from manylabel.feed import cache
+from manylabel.feed.cache import ImageCache
 from manylabel.labels import LabelSpace
-from manylabel.train.caching import cached_images, find_unusable, refuse_all
+from manylabel.train.caching import _plan, cached_images, find_unusable, refuse_all
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.logs import Reporter
 
@@ -76,6 +78,24 @@ def test_a_cache_with_bad_images_is_refused(
     part = records.split("train")
     with pytest.raises(DataError, match="1 of 3 images cannot be used"):
         cached_images(recipe(tmp_path), part, "train", reporter)
+
+
+def test_a_damaged_cache_is_mended_and_the_run_says_so(
+    records: Records, tmp_path: Path, reporter: Reporter
+) -> None:
+    part = records.select([1, 5])
+    before = cached_images(recipe(tmp_path), part, "train", reporter)[1].clone()
+    (pixels,) = (tmp_path / "cache").rglob("pixels")
+    with pixels.open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    assert not torch.equal(ImageCache(_plan(recipe(tmp_path), part, "train"))[1], before)
+    assert torch.equal(cached_images(recipe(tmp_path), part, "train", reporter)[1], before)
+    said = reporter.console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert said.count("1 images in the cache") == 1
+    assert "were damaged; they are decoded again" in said
 
 
 def test_one_bad_image_makes_all_of_them_known(records: Records) -> None:

@@ -36,7 +36,8 @@ def convert(
     """Write DATA as OUT in another format, and read it back to check that nothing is lost.
 
     OUT is a file, or a folder for coco and webdataset. Images stay where they are, except that
-    webdataset copies them. Paths are relative to OUT for images beside or below OUT.
+    webdataset copies them. Paths are relative to OUT for images beside or below OUT. If OUT is a
+    link, what it points to is written.
 
     \b
     Example:

@@ -12,6 +12,7 @@ Source: https://huggingface.co/docs/datasets/about_dataset_features
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -338,7 +339,7 @@ def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, P
         )
     root = path.parent if path.is_file() else path
     keys = [cell and path_key(cell) for cell in texts(paths, where)]
-    if not any((root / key).is_file() for key in keys[:_TRIED] if key):
+    if not any(os.path.isfile(root / key) for key in keys[:_TRIED] if key):
         raise DataError(
             f"None of the first {len(keys[:_TRIED])} images was found.",
             where=where,

@@ -12,12 +12,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, final
 
+from manylabel.atomic.unfinished import holds_nothing
 from manylabel.data.records import SPLITS, Box, Split
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import render_scene
 from manylabel.data.synthetic.rules import LABELS, RULES, VERSION, prior
 from manylabel.errors import ConfigError, DataError
-from manylabel.files import write_errors
+from manylabel.files import write_errors, write_text
+from manylabel.locks import LOCK, held, remove_forgotten
 
 COUNTS: Final[Mapping[str, int]] = {"train": 3000, "val": 300, "test": 1000}
 """The default number of images of each split."""
@@ -55,16 +57,19 @@ def draw_scenes(
         on_progress: Called with the number of images drawn so far.
 
     Raises:
-        ConfigError: A setting is out of range.
+        ConfigError: A setting is out of range, or another process is drawing into the folder.
         DataError: The folder holds something else.
         RunError: The folder cannot be written, for example without permission or on a full disk.
     """
     plan = _plan(seed, counts, size)
     if _is_drawn(folder, plan):
+        remove_forgotten(folder / LOCK)
         return folder
-    fix = "Free some disk space or give another folder, then draw again."
-    with write_errors(folder, "The scenes", fix=fix):
-        _draw(folder, plan, workers or os.cpu_count() or 1, on_progress)
+    with held(folder / LOCK):
+        if not _is_drawn(folder, plan):  # another process may have drawn it meanwhile
+            fix = "Free some disk space or give another folder, then draw again."
+            with write_errors(folder, "The scenes", fix=fix):
+                _draw(folder, plan, workers or os.cpu_count() or 1, on_progress)
     return folder
 
 
@@ -138,7 +143,7 @@ def _text(path: Path) -> str | None:
 def _is_free(folder: Path) -> bool:
     """Whether the folder does not exist yet or is empty."""
     try:
-        return not any(folder.iterdir())
+        return holds_nothing(folder)
     except FileNotFoundError:
         return True
     except OSError:  # a file, or a folder without permission to read
@@ -157,9 +162,9 @@ class _Chunk:
 
 
 def _draw(folder: Path, plan: _Plan, workers: int, on_progress: Callable[[int], None]) -> None:
+    write_text(folder / _UNFINISHED, plan.header())  # first: it says what the rest belongs to
     for split in plan.counts:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-    (folder / _UNFINISHED).write_text(plan.header(), encoding="utf-8")
     chunks = [
         _Chunk(folder, plan, split, range(start, min(start + _CHUNK, count)))
         for split, count in plan.counts.items()

@@ -25,6 +25,7 @@ from manylabel.data.writers.table import write_table
 from manylabel.data.writers.webdataset import write_webdataset
 from manylabel.errors import ConfigError, DataError
 from manylabel.files import staging_folder, write_errors
+from manylabel.locks import held, lock_beside
 
 Written = Literal["table", "coco", "parquet", "webdataset"]
 
@@ -85,12 +86,14 @@ class ConversionPlan:
         writer: The format.
         notes: What is left out or changed, and where copies of images are written, one sentence
             each.
+        overwrite: Whether `out` may be replaced.
     """
 
     records: Records
     out: Path
     writer: Writer
     notes: tuple[str, ...]
+    overwrite: bool = False
 
 
 def plan(
@@ -105,7 +108,8 @@ def plan(
 
     Args:
         records: The data set.
-        out: The file or folder that will be written.
+        out: The file or folder that will be written. If it is a link, what it points to is written,
+            as if that had been named.
         to: The format. If None, the ending of `out` decides.
         overwrite: Whether `out` may be replaced, if it is a data set of this format.
         allow_outside: Whether files outside of the records' folders may be copied.
@@ -115,9 +119,12 @@ def plan(
             and may not be replaced.
         DataError: A file outside would be copied, and this is not allowed.
     """
+    notes = []
+    if out.is_symlink():
+        out = Path(os.path.realpath(out))
+        notes.append(f"The path is a link; what it points to is written: {out}")
     writer = WRITERS[_format(out, to)]
     _require_unused(records, out, writer, overwrite)
-    notes = []
     boxes = sum(map(len, records.boxes or ()))
     masks = sum(mask is not None for mask in records.masks or ())
     if boxes and not writer.boxes:
@@ -137,7 +144,7 @@ def plan(
     if outside := files_outside(records):
         _require_allowed(records, writer, allow_outside)
         notes.append(note_of_outside(outside))
-    return ConversionPlan(records, out, writer, tuple(notes))
+    return ConversionPlan(records, out, writer, tuple(notes), overwrite)
 
 
 def _require_allowed(records: Records, writer: Writer, allowed: bool) -> None:
@@ -176,6 +183,7 @@ def convert(
         on_progress: Called with the number of images done so far.
 
     Raises:
+        ConfigError: Another process is writing `out`, or has written it meanwhile.
         ImageError: An image that must be opened or copied cannot be read.
         DataError: The format cannot hold a name, or the data set that was read back differs.
         MissingExtraError: A package that the format needs is not installed.
@@ -184,12 +192,14 @@ def convert(
     out, writer = plan.out, plan.writer
     home = out.parent if _is_file(out, writer) else out
     with (
+        held(lock_beside(out)),
         write_errors(out, "The data set"),
         staging_folder(out.parent) as staging,
     ):
         built = staging if home == out.parent else staging / out.name
         images = _copies_folder(out, writer).relative_to(home).as_posix()
         writer.write(plan.records, Target(home, built, out.name, images, on_progress))
+        _require_unused(plan.records, out, writer, plan.overwrite)
         with placed(staging, out.parent):
             return _read_back(plan)
 
@@ -253,9 +263,12 @@ def _require_unused(records: Records, out: Path, writer: Writer, overwrite: bool
 
 
 def _is_replaceable(place: Path, patterns: tuple[str, ...] | None) -> bool:
-    """Whether `place` is a file; with `patterns`, whether it is a folder of such names only."""
+    """Whether `place` is a file; with `patterns`, whether it is a folder of such names only.
+
+    Devices and pipes are neither. They cannot be replaced, and could not be read back.
+    """
     if patterns is None or not place.is_dir():
-        return patterns is None and not place.is_dir()
+        return patterns is None and place.is_file()
     for entry in place.iterdir():
         if not any(entry.match(pattern) for pattern in patterns):
             return False

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from held import held_elsewhere
 from PIL import Image
 
+from manylabel.atomic.unfinished import _prefix
 from manylabel.data.readers.coco import read_coco
 from manylabel.data.synthetic.folder import draw_scenes, scenes_are_drawn
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import render_scene
 from manylabel.data.synthetic.rules import LABELS, VERSION
 from manylabel.errors import ConfigError, DataError, RunError
+from manylabel.locks import LOCK
 
 SMALL = {"train": 7, "val": 2, "test": 3}
 
@@ -144,6 +147,19 @@ def test_interrupted_drawing_is_not_whole_and_can_be_completed(tmp_path: Path) -
     draw_scenes(broken, counts=SMALL, size=64, workers=1)
     whole = draw_scenes(tmp_path / "whole", counts=SMALL, size=64, workers=1)
     assert files_of(broken) == files_of(whole)
+
+
+def test_what_a_kill_left_before_the_first_file_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("process 7")
+    (tmp_path / f"{_prefix()}01234567.json").write_text("{")
+    draw_scenes(tmp_path, counts=SMALL, size=64, workers=1)
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == set()
+
+
+def test_two_drawings_into_one_folder_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    with held_elsewhere(folder / LOCK), pytest.raises(ConfigError, match="Another process"):
+        draw_scenes(folder, counts=SMALL, size=64, workers=1)
 
 
 @pytest.mark.parametrize(
