@@ -22,7 +22,14 @@ from manylabel.decide import Decision
 from manylabel.engines.engine import Engine
 from manylabel.engines.load import load_engine
 from manylabel.errors import ConfigError, ImageError
-from manylabel.images import ImageSource, load_rgb
+from manylabel.images import (
+    ImageSource,
+    Memory,
+    free_memory_share,
+    own_bytes,
+    parse_size,
+    prepared,
+)
 from manylabel.labels import LabelSpace
 from manylabel.metrics.f1 import Decided
 from manylabel.preprocess import InputSpec
@@ -108,6 +115,8 @@ class Predictor:
         engine: Computes the logits.
         decision: Turns logits into labels; the model's own decision if not given.
         batch_size: The number of images that are scored at once.
+        memory: The memory for images that are decoded at the same time. If not given, most of what
+            is free.
 
     Raises:
         ConfigError: The batch size is below 1.
@@ -117,7 +126,12 @@ class Predictor:
     """
 
     def __init__(
-        self, engine: Engine, decision: Decision | None = None, *, batch_size: int = 32
+        self,
+        engine: Engine,
+        decision: Decision | None = None,
+        *,
+        batch_size: int = 32,
+        memory: Memory | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(
@@ -128,26 +142,59 @@ class Predictor:
         self.labels = LabelSpace(engine.info.labels)
         self.spec: InputSpec = engine.info.input
         self.batch_size = batch_size
+        self.memory = memory or free_memory_share()
         assert self.decision.num_labels == len(self.labels)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto", batch_size: int = 32) -> Predictor:
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        max_memory: str | None = None,
+    ) -> Predictor:
         """The predictor of the model in `folder`.
 
         Args:
             folder: A bundle.
             device: `auto` (a GPU if there is one), or the name of a torch device.
             batch_size: The number of images that are scored at once.
+            max_memory: The most memory that the process may take, such as "4GB" or "50%".
 
         Raises:
             BundleError: There is no bundle, or it cannot be used.
-            ConfigError: The device cannot be used, or the batch size is below 1.
+            ConfigError: The device cannot be used, the batch size is below 1, or the model takes
+                more memory than is allowed.
         """
-        return cls(load_engine(folder, device=device), batch_size=batch_size)
+        most = None if max_memory is None else parse_size(max_memory)
+        predictor = cls(load_engine(folder, device=device), batch_size=batch_size)
+        if most is not None:
+            predictor.memory = predictor._memory_below(most)
+        return predictor
+
+    def _memory_below(self, most: int) -> Memory:
+        """What is left for images, so that the whole process takes at most so many bytes.
+
+        Raises:
+            ConfigError: Nothing is left.
+        """
+        pixels = np.zeros((self.batch_size, self.spec.height, self.spec.width, 3), dtype=np.uint8)
+        self.engine.run(pixels)
+        taken = own_bytes() + 2 * pixels.nbytes  # so many prepared images wait for the model
+        if taken >= most:
+            raise ConfigError(
+                f"The model takes {taken / 1e6:,.0f} MB of memory with batches of "
+                f"{self.batch_size}, and {most / 1e6:,.0f} MB are allowed.",
+                where="--max-memory",
+                fix="Allow more, or give a smaller --batch-size.",
+            )
+        fix = "Make it smaller first, or allow more with --max-memory."
+        return Memory(most - taken, fix=fix)
 
     def deciding(self, decision: Decision) -> Predictor:
         """A predictor of the same model with another decision."""
-        return Predictor(self.engine, decision, batch_size=self.batch_size)
+        return Predictor(self.engine, decision, batch_size=self.batch_size, memory=self.memory)
 
     def predict(self, source: ImageSource) -> Prediction:
         """The prediction for one image.
@@ -223,7 +270,8 @@ class Predictor:
         return self.decision.scores(self.engine.run(np.stack(pixels)).logits)
 
     def _prepare(self, source: ImageSource) -> NDArray[np.uint8]:
-        return self.engine.prepare(load_rgb(source))
+        size = (self.spec.height, self.spec.width)
+        return prepared(source, self.engine.prepare, size=size, memory=self.memory)
 
     def _prepare_ahead(
         self, sources: Iterable[tuple[str, ImageSource]]

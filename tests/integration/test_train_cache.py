@@ -73,7 +73,7 @@ def test_a_second_run_decodes_nothing(
 ) -> None:
     config = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
     run(config, records, tmp_path / "first", reporter(io.StringIO()))
-    monkeypatch.setattr(cache, "load_rgb", lambda place: pytest.fail(f"{place} is read"))
+    monkeypatch.setattr(cache, "prepared", lambda place, *_, **__: pytest.fail(f"{place} is read"))
     said = io.StringIO()
     run(config, records, tmp_path / "second", reporter(said))
     assert "Keeping" not in said.getvalue()
@@ -84,9 +84,11 @@ def test_the_caches_are_the_check_of_the_images(
 ) -> None:
     folder = draw_scenes(tmp_path / "drawn", counts=COUNTS, workers=1)
     config = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
-    monkeypatch.setattr(verify, "look", lambda place: pytest.fail(f"{place} is opened twice"))
+    monkeypatch.setattr(verify, "look", lambda place, _: pytest.fail(f"{place} is opened twice"))
     found = load_records(DataSource(path=folder), reporter(io.StringIO()), config)
-    monkeypatch.setattr(cache, "load_rgb", lambda place: pytest.fail(f"{place} is read twice"))
+    monkeypatch.setattr(
+        cache, "prepared", lambda place, *_, **__: pytest.fail(f"{place} is read twice")
+    )
     run(config, found, tmp_path / "run", reporter(io.StringIO()))
     monkeypatch.undo()
 

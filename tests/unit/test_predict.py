@@ -17,7 +17,7 @@ from manylabel.bundle.info import ModelInfo
 from manylabel.decide import Decision
 from manylabel.engines.engine import Engine, EngineOutput
 from manylabel.errors import BundleError, ConfigError, ImageError
-from manylabel.images import open_image
+from manylabel.images import Memory, open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.heads import SRNConfig
 from manylabel.pixels import normalise, to_pixels
@@ -95,6 +95,40 @@ def test_no_image_and_no_good_image(predictor, tmp_path: Path) -> None:
 def test_a_bad_image_alone_is_raised(predictor, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be read"):
         predictor.predict(tmp_path / "x.jpg")
+
+
+def test_whatever_an_image_raises_stands_in_its_place(tiny_bundle, photos, monkeypatch) -> None:
+    """Also what the resize raises, and whatever kind of error it is."""
+    predictor = Predictor.load(tiny_bundle, batch_size=4)
+    prepare = predictor.engine.prepare
+
+    def fail(image):
+        if image.shape[1] == 43:
+            raise RuntimeError("too wide")
+        if image.shape[1] == 44:
+            raise MemoryError
+        return prepare(image)
+
+    monkeypatch.setattr(predictor.engine, "prepare", fail)
+    results = list(predictor.predict_many((str(photo), photo) for photo in photos))
+    bad = [i for i, result in enumerate(results) if isinstance(result, ImageError)]
+    assert bad == [3, 4]
+    assert "too wide" in str(results[3])
+    assert "not enough memory" in str(results[4])
+
+
+def test_a_limit_of_memory_is_of_the_whole_process(tiny_bundle, tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "large.png")
+    limited = Predictor.load(tiny_bundle, batch_size=2, max_memory="20TB")
+    assert 19 * 10**12 < limited.memory.limit < 20 * 10**12 - 10**8
+    assert limited.deciding(limited.decision).memory is limited.memory
+    limited.memory = Memory(40_000_000)
+    with pytest.raises(ImageError, match="needs about 42 MB of memory, and 40 MB are allowed"):
+        limited.predict(tmp_path / "large.png")
+    with pytest.raises(ConfigError, match="The model takes .* with batches of 2, and 1 MB are"):
+        Predictor.load(tiny_bundle, batch_size=2, max_memory="1MB")
+    with pytest.raises(ConfigError, match="The size of memory is 'much'"):
+        Predictor.load(tiny_bundle, max_memory="much")
 
 
 def test_images_are_read_when_they_are_needed(tiny_bundle, photos) -> None:

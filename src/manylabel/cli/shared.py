@@ -138,10 +138,11 @@ class ModelOptions:
     bundle: Path
     device: str
     batch_size: int
+    max_memory: str | None = None
 
 
 def model_options(command: Command) -> Command:
-    """Adds BUNDLE, --device and --batch-size; the command gets `model`, a `ModelOptions`."""
+    """Adds BUNDLE and how to run it; the command gets `model`, a `ModelOptions`."""
     options = (
         click.argument("bundle", type=click.Path(path_type=Path)),
         click.option(
@@ -157,6 +158,14 @@ def model_options(command: Command) -> Command:
             show_default=True,
             help="The number of images in a batch.",
         ),
+        click.option(
+            "--max-memory",
+            metavar="SIZE",
+            help="The most memory that the process may take, such as 4GB, 512MiB or 50%. One batch "
+            "is run first to learn what the model takes; images share the rest, and one that needs "
+            "more is an error of its own. The memory of a GPU does not count.  [default: images "
+            "share 80% of the free memory]",
+        ),
     )
     return _grouped("model", ModelOptions, options)(command)
 
@@ -166,11 +175,16 @@ def load_predictor(options: ModelOptions) -> Predictor:
 
     Raises:
         BundleError: There is no bundle, or it cannot be used.
-        ConfigError: The device cannot be used.
+        ConfigError: The device cannot be used, or the model takes more memory than is allowed.
     """
     from manylabel.predict import Predictor
 
-    return Predictor.load(options.bundle, device=options.device, batch_size=options.batch_size)
+    return Predictor.load(
+        options.bundle,
+        device=options.device,
+        batch_size=options.batch_size,
+        max_memory=options.max_memory,
+    )
 
 
 def say(line: str) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Final
@@ -134,7 +135,12 @@ class _LabelColumns:
     boxes: Mapping[str, str]
 
     def column(self, name: str) -> NDArray[np.int8]:
-        return self.targets[:, self.names.index(name)]
+        return self.targets[:, self.at[name]]
+
+    @cached_property
+    def at(self) -> Mapping[str, int]:
+        """The column of each name."""
+        return {name: i for i, name in enumerate(self.names)}
 
     def renamed(self, names: Mapping[str, str]) -> Mapping[str, str]:
         """`boxes` after some labels were renamed."""
@@ -142,8 +148,8 @@ class _LabelColumns:
 
     def chosen(self, names: Sequence[str]) -> _LabelColumns:
         """Only these labels, in this order."""
-        at = {name: i for i, name in enumerate(self.names)}
-        return replace(self, names=tuple(names), targets=self.targets[:, [at[n] for n in names]])
+        columns = [self.at[name] for name in names]
+        return replace(self, names=tuple(names), targets=self.targets[:, columns])
 
 
 _Result = tuple[_LabelColumns, list[str]]
@@ -151,7 +157,7 @@ _Result = tuple[_LabelColumns, list[str]]
 
 def _rename(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     new = label_set.rename
-    _require_known(new, labels.names, f"{where}, [rename]")
+    _require_known(new, labels.at, f"{where}, [rename]")
     names = tuple(new.get(name, name) for name in labels.names)
     _require_distinct(names, f"{where}, [rename]")
     changed = replace(labels, names=names, boxes=labels.renamed(new))
@@ -163,13 +169,13 @@ def _merge(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     if not merge:
         return labels, []
     for new, parts in merge.items():
-        _require_known(parts, labels.names, f"{where}, merge.{new!r}")
+        _require_known(parts, labels.at, f"{where}, merge.{new!r}")
     whole = {part: new for new, parts in merge.items() for part in parts}
     # A merged label takes the position of the first of its parts.
     wholes = [whole.get(name, name) for name in labels.names]
     names = tuple(dict.fromkeys(wholes))
     for new in merge:
-        if new in labels.names and new not in whole:
+        if new in labels.at and new not in whole:
             raise _twice(new, f"{where}, merge.{new!r}", f"Add {new!r} to its parts.")
     targets = np.stack(
         [
@@ -197,7 +203,7 @@ def _imply(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
         given = columns.get(parent, implied)
         overruled[parent] = int(np.count_nonzero((given == ABSENT) & (implied == PRESENT)))
         columns[parent] = np.where(implied == PRESENT, implied, given)
-    new = [name for name in known if name not in labels.names]
+    new = [name for name in known if name not in labels.at]
     notes = [f"New labels that others imply: {_listed(new)}"] if new else []
     if any(overruled.values()):
         counts = ", ".join(f"{name} {count:,}" for name, count in overruled.items() if count)
@@ -209,8 +215,8 @@ def _imply(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
 
 def _leave_out(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
     drop, only = label_set.drop, label_set.only
-    _require_known(drop, labels.names, f"{where}, drop")
-    _require_known(only, labels.names, f"{where}, only")
+    _require_known(drop, labels.at, f"{where}, drop")
+    _require_known(only, labels.at, f"{where}, only")
     out = set(drop) | (set(labels.names) - set(only) if only else set())
     names = [name for name in labels.names if name not in out]
     if not names:
@@ -223,7 +229,7 @@ def _leave_out(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Resul
 
 
 def _put_in_order(labels: _LabelColumns, label_set: LabelSet, where: str) -> _Result:
-    _require_known(label_set.order, labels.names, f"{where}, order")
+    _require_known(label_set.order, labels.at, f"{where}, order")
     return labels.chosen(list(dict.fromkeys((*label_set.order, *labels.names)))), []
 
 

@@ -29,7 +29,7 @@ from manylabel.data.readers.voc import Difficult, find_voc, read_voc
 from manylabel.data.readers.webdataset import find_webdataset, read_webdataset
 from manylabel.data.readers.wider_attribute import find_wider_attribute, read_wider_attribute
 from manylabel.data.records import Records
-from manylabel.errors import ConfigError, DataError
+from manylabel.errors import ConfigError, DataError, os_errors_as
 
 Format = Literal[
     "nus-wide",
@@ -150,6 +150,17 @@ def read(source: DataSource) -> Records:
     Example:
         `read(DataSource(path=Path("photos.csv"))).summary()`
     """
+    fix = "Check the path and its permissions."
+    with os_errors_as(DataError, "The data set cannot be read", where=source.path, fix=fix):
+        records = _read(source)
+    _require_text(records)
+    if source.label_set is None:
+        return records
+    return apply(read_label_set(source.label_set), records, where=str(source.label_set))
+
+
+def _read(source: DataSource) -> Records:
+    """The records as the reader of their kind gives them."""
     if source.format == "auto":
         kind, path = recognise(source.path)
     else:
@@ -157,12 +168,7 @@ def read(source: DataSource) -> Records:
     reader = READERS[kind]
     _require_settings_apply(source, kind, reader)
     settings: dict[str, Any] = {name: getattr(source, name) for name in reader.settings}
-    records = reader.read(path, **settings)
-    _require_text(records)
-    records = replace(records, folders=_folders(source, reader))
-    if source.label_set is None:
-        return records
-    return apply(read_label_set(source.label_set), records, where=str(source.label_set))
+    return replace(reader.read(path, **settings), folders=_folders(source, reader))
 
 
 def recognise(path: Path) -> tuple[Format, Path]:
@@ -209,13 +215,11 @@ def _require_settings_apply(source: DataSource, kind: Format, reader: Reader) ->
 
 
 def _require_text(records: Records) -> None:
-    """Refuse keys and labels that are not valid Unicode: they are written to text files later."""
+    """Refuse keys and labels that no text file or path can hold."""
     for name in (*records.labels, *records.keys):
         try:
-            name.encode()
+            fault = "holds a NUL character" if b"\0" in name.encode() else None
         except UnicodeEncodeError:
-            raise DataError(
-                f"The name {name!r} is not valid Unicode.",
-                where=records.source,
-                fix="Rename it.",
-            ) from None
+            fault = "is not valid Unicode"
+        if fault:
+            raise DataError(f"The name {name!r} {fault}.", where=records.source, fix="Rename it.")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from manylabel.data.places import Places
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
-from manylabel.images import Place, load_rgb
+from manylabel.images import Place, prepared
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.predict import Predictor
 
@@ -189,6 +189,7 @@ def _peaks_by_method(
     predictor: Predictor, images: Sequence[Place]
 ) -> dict[str, NDArray[np.float64]]:
     engine = predictor.engine
-    pixels = np.stack([engine.prepare(load_rgb(image)) for image in images])
+    size = (predictor.spec.height, predictor.spec.width)
+    pixels = np.stack([prepared(image, engine.prepare, size=size) for image in images])
     found = engine.run(pixels, evidence=list(engine.evidence)).evidence
     return {method: peaks(maps) for method, maps in found.items()}

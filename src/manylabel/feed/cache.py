@@ -37,7 +37,7 @@ from torch import Tensor
 from manylabel.data.records import Records
 from manylabel.errors import ImageError, RunError, os_errors_as
 from manylabel.files import write_bytes, write_errors, write_text
-from manylabel.images import Place, identity, load_rgb
+from manylabel.images import Memory, Place, free_memory_share, identity, prepared
 from manylabel.locks import LOCK, held
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
@@ -238,11 +238,11 @@ def _write_missing(
     on_progress(int(written.sum()))
     chunks = _chunks(missing)
     bad: list[ImageError] = []
+    memory = free_memory_share()
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
-        for chunk, done in zip(
-            chunks, pool.map(lambda chunk: _write_images(plan, chunk), chunks), strict=True
-        ):
+        results = pool.map(lambda chunk: _write_images(plan, chunk, memory), chunks)
+        for chunk, done in zip(chunks, results, strict=True):
             _write_sums(plan, done.sums)
             bad += done.errors
             on_progress(len(chunk))
@@ -279,14 +279,19 @@ class _Written(NamedTuple):
     errors: list[ImageError]
 
 
-def _write_images(plan: CachePlan, chunk: NDArray[np.int64]) -> _Written:
+def _write_images(plan: CachePlan, chunk: NDArray[np.int64], memory: Memory) -> _Written:
     """Write the images at these positions to the disk."""
     sums: dict[int, int] = {}
     errors: list[ImageError] = []
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
             try:
-                pixels = to_pixels(load_rgb(plan.records.images[index]), plan.spec)
+                pixels = prepared(
+                    plan.records.images[index],
+                    lambda image: to_pixels(image, plan.spec),
+                    size=(plan.spec.height, plan.spec.width),
+                    memory=memory,
+                )
             except ImageError as error:
                 errors.append(error)
                 continue

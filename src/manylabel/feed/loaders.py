@@ -24,7 +24,7 @@ from manylabel.feed.sampling import (
     mix,
     repeats,
 )
-from manylabel.images import load_rgb
+from manylabel.images import prepared
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 from manylabel.processes import Processes
@@ -192,7 +192,11 @@ class ImageDataset(Dataset[Sample | ImageError]):
         if self._cache is not None:
             staged = self._cache[draw.record]
         else:
-            staged = to_pixels(load_rgb(self.records.images[draw.record]), self._stage)
+            staged = prepared(
+                self.records.images[draw.record],
+                lambda image: to_pixels(image, self._stage),
+                size=(self._stage.height, self._stage.width),
+            )
         if self.augment is None:
             return staged
         return self.augment.vary(staged, Random(draw.seed(self.seed)))

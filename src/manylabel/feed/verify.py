@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from manylabel.data.doctor.look import look
 from manylabel.data.records import Records
 from manylabel.errors import DataError, ImageError
-from manylabel.images import Place
+from manylabel.images import Memory, Place, free_memory_share
 
 _SHOWN = 5
 
@@ -30,8 +30,10 @@ def find_bad_images(
         on_progress: Called after each image with the number of images done so far.
     """
     bad = []
+    memory = free_memory_share()
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done, error in enumerate(pool.map(_image_error, records.images), start=1):
+        errors = pool.map(lambda place: _image_error(place, memory), records.images)
+        for done, error in enumerate(errors, start=1):
             if error is not None:
                 bad.append(error)
             if on_progress is not None:
@@ -62,9 +64,9 @@ def without(records: Records, bad: Sequence[ImageError]) -> Records:
     return good.with_notes(note)
 
 
-def _image_error(place: Place) -> ImageError | None:
+def _image_error(place: Place, memory: Memory) -> ImageError | None:
     try:
-        look(place)
+        look(place, memory)
     except ImageError as error:
         return error
     return None

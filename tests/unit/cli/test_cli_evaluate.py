@@ -172,7 +172,7 @@ def test_the_flags_are_these() -> None:
     found = cli.get_command(click.Context(cli), "evaluate")
     assert found is not None
     assert [option for param in found.params for option in param.opts] == [
-        *("bundle", "--device", "--batch-size"),
+        *("bundle", "--device", "--batch-size", "--max-memory"),
         *("--data", "--format", "--images"),
         *("--image-column", "--label-column", "--label-delimiter", "--split-column"),
         "--option",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from hostile_images import hostile_images
 
 from manylabel.cli.main import cli, main
 from manylabel.cli.predict import Choice, find_images
@@ -175,6 +176,19 @@ def test_a_bad_image_is_reported_in_a_line_and_skipped(
     assert last == "2 of 4 images were skipped."
 
 
+def test_no_file_ends_the_work_on_others(tiny_bundle: Path, photos: Path, capsys) -> None:
+    said = hostile_images(Path("photos/hostile"))
+    assert run(tiny_bundle, "photos", "--format", "jsonl", "--batch-size", "2") == 1
+    captured = capsys.readouterr()
+    rows = [json.loads(line)["image"] for line in captured.out.splitlines()]
+    assert {"photos/a.png", "photos/sub/c.png"} <= set(rows)
+    *lines, last = captured.err.splitlines()
+    assert len(lines) == len(said)
+    for path, what in said.items():
+        assert any(line.startswith(f"Skipped {path}: ") and what in line for line in lines)
+    assert last.startswith(f"{len(said)} of ")
+
+
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
 def test_only_bad_images_still_exit_1(tiny_bundle: Path, photos: Path, form: str) -> None:
     assert run(tiny_bundle, "photos/notes.txt", "--format", form) == 1
@@ -204,6 +218,6 @@ def test_the_flags_are_these() -> None:
     found = cli.get_command(click.Context(cli), "predict")
     assert found is not None
     assert [option for param in found.params for option in param.opts] == [
-        *("bundle", "--device", "--batch-size"),
+        *("bundle", "--device", "--batch-size", "--max-memory"),
         *("paths", "--format", "--top", "--threshold", "--out"),
     ]

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from manylabel.config import parse
+from manylabel.data.doctor.check import check
 from manylabel.data.read import READERS, DataSource, read, recognise
 from manylabel.errors import ConfigError, DataError
 
@@ -102,3 +103,20 @@ def test_names_that_no_file_can_hold(tmp_path):
     with pytest.raises(DataError, match="not valid Unicode") as caught:
         read(DataSource(path=tmp_path))
     str(caught.value).encode()
+
+
+def test_names_with_a_nul_character_are_refused(tmp_path):
+    path = tmp_path / "photos.csv"
+    for text in ("image,a\0b\nx.jpg,1\ny.jpg,0\n", "image,a\nx\0.jpg,1\ny.jpg,0\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="holds a NUL character"):
+            read(DataSource(path=path))
+
+
+def test_a_path_that_cannot_exist_is_told(tmp_path):
+    (tmp_path / "photos.csv").write_text(f"image,a,b\n{'x' * 300}.jpg,1,0\ny.jpg,0,1\n")
+    records = read(DataSource(path=tmp_path / "photos.csv"))
+    assert [f.count for f in check(records, open_images=False).findings][0] == 2  # both are missing
+    for kind in ("auto", *READERS):
+        with pytest.raises(DataError, match="name too long|not installed|does not exist|hub"):
+            read(DataSource(path=tmp_path / ("x" * 300), format=kind))

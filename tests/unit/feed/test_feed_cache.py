@@ -93,7 +93,7 @@ def test_the_planned_size_is_the_size(plan: CachePlan) -> None:
 
 def test_building_again_decodes_nothing(plan: CachePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_cache(plan, workers=1)
-    monkeypatch.setattr(cache, "load_rgb", lambda place: pytest.fail(f"{place} is read"))
+    monkeypatch.setattr(cache, "prepared", lambda place, *_, **__: pytest.fail(f"{place} is read"))
     fill_cache(plan, workers=1)
 
 
@@ -409,15 +409,15 @@ BUILDER = """
     paths = sorted((folder / "images").iterdir(), key=lambda path: int(path.stem))
     items = tuple(Record(path.name, path, np.zeros(1, dtype=np.int8)) for path in paths)
     records = Records.of(LabelSpace(["cat"]), items, "drawn images")
-    load, opened = cache.load_rgb, 0
+    load, opened = cache.prepared, 0
 
-    def slowly(place):
+    def slowly(place, *rest, **more):
         global opened
         opened += 1
         time.sleep(600 if int(place.stem) >= hang_from else 0.005)
-        return load(place)
+        return load(place, *rest, **more)
 
-    cache.load_rgb = slowly
+    cache.prepared = slowly
     plan = cache.plan_cache(records, InputSpec(height=20, width=36), folder / "cache")
     print("ready", flush=True)
     sys.stdin.readline()

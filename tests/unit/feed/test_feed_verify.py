@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
+from hostile_images import hostile_images
 from PIL import Image
 
+from manylabel.data.doctor.look import look_at_all
 from manylabel.data.records import Record, Records
+from manylabel.feed.cache import fill_cache, plan_cache
 from manylabel.feed.verify import find_bad_images, refusal, without
 from manylabel.labels import LabelSpace
+from manylabel.preprocess import InputSpec
 
 
 @pytest.fixture
@@ -45,6 +49,23 @@ def test_only_the_first_five_are_listed(records):
     told = refusal(records, find_bad_images(records, workers=2))
     assert str(told).count(".png:") == 5
     assert told.details[-1] == "and 5 more"
+
+
+def test_no_file_ends_the_check_of_others(records, tmp_path):
+    """Pipes, devices, bombs and programs: all who check or keep images tell the same of them."""
+    said = hostile_images(tmp_path / "hostile")
+    bad = [Record(path.name, path, np.ones(1, dtype=np.int8)) for path in said]
+    every = Records.of(LabelSpace(["x"]), (*records, *bad), "photos.csv", ())
+    checked = find_bad_images(every, workers=4)
+    looked = look_at_all(every, workers=2).errors
+    plan = plan_cache(every, InputSpec(height=16, width=16), tmp_path / "cache")
+    cached = fill_cache(plan, workers=4)
+    assert [str(error) for error in checked[3:]] == [str(looked[10 + i]) for i in range(len(bad))]
+    assert [str(error) for error in cached] == [str(error) for error in checked]
+    assert len(checked) == 3 + len(said)
+    for error, (path, what) in zip(checked[3:], said.items(), strict=True):
+        assert error.where == str(path)
+        assert what in error.what
 
 
 def test_without_the_bad_all_is_good(records):

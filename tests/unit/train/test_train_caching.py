@@ -67,7 +67,7 @@ def test_caches_find_the_same_images_in_the_same_order(
 def test_images_are_opened_before_any_is_left_out(
     records: Records, tmp_path: Path, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "load_rgb", lambda place: pytest.fail(f"{place} is cached"))
+    monkeypatch.setattr(cache, "prepared", lambda place, *_, **__: pytest.fail(f"{place} is read"))
     config = recipe(tmp_path, skip_bad_images=True)
     assert len(find_unusable(config, records, reporter)) == len(BAD)
 

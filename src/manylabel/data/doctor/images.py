@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -184,7 +185,7 @@ def _missing(place: Place) -> bool:
     if isinstance(place, Crop):
         return _missing(place.image)
     path = place.path if isinstance(place, FilePart) else place
-    return isinstance(path, Path) and not path.exists()
+    return isinstance(path, Path) and not os.path.exists(path)  # False for an impossible path
 
 
 def _images(count: int, total: int) -> str:

@@ -31,6 +31,9 @@ is."""
 _ROWS: Final = 8192
 """Rows of targets that are processed at once."""
 
+_LABELS: Final = 1024
+"""Labels that are compared with all others at once, so that memory grows only with their number."""
+
 Parts = Mapping[str, NDArray[np.int8]]
 """Targets [n, C] by split; "all" where the data set gives no splits."""
 
@@ -201,17 +204,15 @@ def _cooccurring(records: Records) -> list[Finding]:
 
     Only images with known targets for both labels are used.
     """
-    targets = records.targets
-    both, either = _count_pairs(targets)
-    share = both / np.maximum(either, 1)
-    enough = np.diag(both) >= RARE  # a few images are not enough to conclude anything
-    share[~enough] = share[:, ~enough] = 0
-    i, j = np.nonzero(np.triu(share > COOCCURRENCE, k=1))
-    order = np.argsort(-share[i, j], kind="stable")
-    pairs = [
-        (records.labels[a], records.labels[b], float(share[a, b]))
-        for a, b in zip(i[order].tolist(), j[order].tolist(), strict=True)
+    positives = np.count_nonzero(records.targets == PRESENT, axis=0)
+    columns = np.flatnonzero(positives >= RARE)  # a few images are not enough to conclude anything
+    found = [
+        pair
+        for start in range(0, len(columns), _LABELS)
+        for pair in _often_together(records.targets, columns, start)
     ]
+    names = records.labels.names
+    pairs = [(names[a], names[b], share) for a, b, share in sorted(found, key=lambda p: -p[2])]
     if not pairs:
         return []
     return [
@@ -229,19 +230,42 @@ def _cooccurring(records: Records) -> list[Finding]:
     ]
 
 
-def _count_pairs(targets: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The numbers of images that have both of two labels, and either of them, each [C, C].
+def _often_together(
+    targets: NDArray[np.int8], columns: NDArray[np.intp], start: int
+) -> list[tuple[int, int, float]]:
+    """Pairs of labels with the share of their images that have both.
 
-    Only images with known targets for both labels count.
+    The first label of a pair is one of the `_LABELS` from `start` on, the second a later one.
     """
-    count = targets.shape[1]
-    both, first = np.zeros((count, count)), np.zeros((count, count))
+    some = columns[start : start + _LABELS]
+    both, either = _count_pairs(targets, some, columns)
+    share = both / np.maximum(either, 1)
+    rows, others = np.nonzero(share > COOCCURRENCE)
+    later = others > rows + start
+    rows, others = rows[later], others[later]
+    shares = share[rows, others].tolist()
+    return list(zip(some[rows].tolist(), columns[others].tolist(), shares, strict=True))
+
+
+def _count_pairs(
+    targets: NDArray[np.int8], some: NDArray[np.intp], columns: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The numbers of images that have both of two labels, and either of them.
+
+    Both have the shape [labels of `some`, labels of `columns`]. Only images with known targets for
+    both labels count.
+    """
+    both = np.zeros((len(some), len(columns)))
+    either = both.copy()
     for start in range(0, len(targets), _ROWS):
         rows = targets[start : start + _ROWS]
-        present, known = (rows == PRESENT).astype(np.float32), (rows != UNKNOWN).astype(np.float32)
-        both += present.T @ present
-        first += present.T @ known
-    return both, first + first.T - both
+        one, all_ = rows[:, some], rows[:, columns]
+        present, known = (one == PRESENT).astype(np.float32), (one != UNKNOWN).astype(np.float32)
+        others = (all_ == PRESENT).astype(np.float32)
+        pairs = present.T @ others
+        both += pairs
+        either += present.T @ (all_ != UNKNOWN).astype(np.float32) + known.T @ others - pairs
+    return both, either
 
 
 def _drifting(records: Records, parts: Parts) -> list[Finding]:

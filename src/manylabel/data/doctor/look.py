@@ -21,7 +21,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 from manylabel.data.places import Places
 from manylabel.data.records import Records
 from manylabel.errors import ImageError
-from manylabel.images import MAX_PIXELS, MIN_SIDE, Crop, Place, Stored, open_image
+from manylabel.images import Crop, Memory, Place, free_memory_share, open_image, prepared
+from manylabel.images.decoding import image_errors, reading, room
+from manylabel.images.limits import PIXEL_BYTES, decoded_bytes, require_size
+from manylabel.images.opening import open_header
+from manylabel.images.places import file_bytes
+from manylabel.images.quiet import QUIET
 
 SIDE: Final = 16
 """The side, in pixels, of the thumbnails that are used to compare images."""
@@ -99,7 +104,7 @@ def look_at_all(
         errors={},
     )
     done = 0
-    for seen in _in_threads(records.images, workers):
+    for seen in _in_threads(records.images, workers, free_memory_share()):
         for i, one in enumerate(seen, start=done):
             if isinstance(one, ImageError):
                 looks.errors[i] = one
@@ -111,57 +116,48 @@ def look_at_all(
     return looks
 
 
-def look(place: Place) -> Look:
+def look(place: Place, memory: Memory | None = None) -> Look:
     """Opens the image at `place` and keeps what `Look` holds.
+
+    Args:
+        place: The place of the image.
+        memory: Waits until there is room for decoding the image.
 
     Raises:
         ImageError: The image cannot be used, as for `open_image`.
     """
     if isinstance(place, Crop):
-        image = open_image(place)
-        return _kept(_thumbnail(image), image.size, image.tobytes())
-    data = _bytes_of(place)
-    reduced = _reduced(data)
-    if reduced is not None:
-        return _kept(*reduced, data)
-    try:
-        image = open_image(data or place)
-    except ImageError as error:
-        raise ImageError(error.what, where=str(place), fix=error.fix) from None
-    return _kept(_thumbnail(image), image.size, data)
+        return prepared(place, lambda pixels: _whole(pixels, pixels.tobytes()), memory=memory)
+    with image_errors(str(place)), QUIET, reading(place, memory):
+        data = file_bytes(place)
+        reduced = _reduced(data, memory)
+        if reduced is not None:
+            return _kept(*reduced, data)
+        return prepared(data, lambda pixels: _whole(pixels, data), memory=memory)
 
 
-def _in_threads(places: Places, workers: int) -> Iterator[list[Look | ImageError]]:
+def _in_threads(places: Places, workers: int, memory: Memory) -> Iterator[list[Look | ImageError]]:
     """The looks at all places, in order, a few dozen at a time."""
     every = range(len(places))
     jobs = [every[start : start + _JOB] for start in range(0, len(places), _JOB)]
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
-        yield from pool.map(lambda job: _job([places[i] for i in job]), jobs)
+        yield from pool.map(lambda job: _job([places[i] for i in job], memory), jobs)
     finally:
         pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for all images
 
 
-def _job(places: Sequence[Place]) -> list[Look | ImageError]:
+def _job(places: Sequence[Place], memory: Memory) -> list[Look | ImageError]:
     seen: list[Look | ImageError] = []
     for place in places:
         try:
-            seen.append(look(place))
+            seen.append(look(place, memory))
         except ImageError as error:
             seen.append(error)
     return seen
 
 
-def _bytes_of(place: Stored | Place) -> bytes:
-    """The bytes of the file; empty if it cannot be read, and then `open_image` gives the error."""
-    assert not isinstance(place, Crop)
-    try:
-        return place.read() if isinstance(place, Stored) else place.read_bytes()
-    except OSError:
-        return b""
-
-
-def _reduced(data: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
+def _reduced(data: bytes, memory: Memory | None) -> tuple[Image.Image, tuple[int, int]] | None:
     """The upright thumbnail of a JPEG, and the full size of the upright image.
 
     None if it is another kind of file, or if anything is wrong: then `open_image` decides.
@@ -169,15 +165,18 @@ def _reduced(data: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
     if not data.startswith(b"\xff\xd8"):
         return None
     try:
-        jpeg = JpegImageFile(io.BytesIO(data))
-        width, height = jpeg.size
-        if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
+        jpeg = open_header(io.BytesIO(data))
+        if not isinstance(jpeg, JpegImageFile):
             return None
+        width, height = jpeg.size
+        require_size(width, height)
+        needed = decoded_bytes(jpeg, data, pixels=0)
         drafted = jpeg.draft("RGB", (_DECODED_SIDE, _DECODED_SIDE))
         transposed = jpeg.getexif().get(ExifTags.Base.Orientation) in _TRANSPOSED
         # The last row and column may lie partly outside the image; `box` is its true extent.
         box = drafted[1] if drafted else None
-        thumbnail = jpeg.resize((SIDE, SIDE), _FILTER, box)
+        with room(memory, needed + PIXEL_BYTES * jpeg.width * jpeg.height):
+            thumbnail = jpeg.resize((SIDE, SIDE), _FILTER, box)
         return open_image(thumbnail), (height, width) if transposed else (width, height)
     except Exception:  # a decoder may raise anything; `open_image` then gives the proper error
         return None
@@ -191,5 +190,6 @@ def _kept(thumbnail: Image.Image, size: tuple[int, int], data: bytes) -> Look:
     return Look(size, digest, pixels[..., 0], tints.astype(np.uint8))
 
 
-def _thumbnail(image: Image.Image) -> Image.Image:
-    return image.resize((SIDE, SIDE), _FILTER)
+def _whole(pixels: NDArray[np.uint8], data: bytes) -> Look:
+    image = Image.fromarray(pixels)
+    return _kept(image.resize((SIDE, SIDE), _FILTER), image.size, data)

@@ -11,6 +11,9 @@ from typing import Final
 _MIN_LENGTH: Final = 5
 """Names with fewer letters are never close, for example "cat" and "car"."""
 
+_MANY: Final = 100
+"""Of more names than this that are alike, not all pairs are listed."""
+
 NamePairs = list[tuple[str, str]]
 
 
@@ -28,7 +31,7 @@ def near_names(names: Sequence[str]) -> tuple[NamePairs, NamePairs]:
     by_singular: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_singular[_singular(bare[name])].append(name)
-    same = [pair for equal in by_singular.values() for pair in combinations(equal, 2)]
+    same = [pair for equal in by_singular.values() for pair in _pairs(equal)]
     known = set(same)
     close = [
         pair
@@ -36,6 +39,13 @@ def near_names(names: Sequence[str]) -> tuple[NamePairs, NamePairs]:
         if pair not in known and _singular(bare[pair[0]]) != _singular(bare[pair[1]])
     ]
     return same, close
+
+
+def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """All pairs of a few names; of many names, each with the first, as there would be too many."""
+    if len(names) <= _MANY:
+        return combinations(names, 2)
+    return ((names[0], name) for name in names[1:])
 
 
 def _bare(name: str) -> str:
@@ -64,7 +74,7 @@ def _one_letter_apart(bare: dict[str, str]) -> Iterator[tuple[str, str]]:
         if len(word) >= _MIN_LENGTH:
             for shorter in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
                 by_shorter[shorter].append(name)
-    pairs = {pair: None for equal in by_shorter.values() for pair in combinations(equal, 2)}
+    pairs = {pair: None for equal in by_shorter.values() for pair in _pairs(equal)}
     order = {name: i for i, name in enumerate(bare)}
     for a, b in sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]])):
         if _differ_by_a_letter(bare[a], bare[b]):

@@ -5,12 +5,14 @@ pyarrow is an optional package. The functions that take a column are called only
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.errors import DataError, MissingExtraError
+from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 _TARGETS: Final = (PRESENT, ABSENT, UNKNOWN)
@@ -34,11 +36,52 @@ def parquet_module(where: str) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
+def load_parquet(path: Path) -> Any:
+    """The whole table in a Parquet file. Every value is checked.
+
+    Raises:
+        DataError: The file does not exist, cannot be read, is damaged, or has no rows.
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow, parquet = parquet_module(str(path))
+    try:
+        table = parquet.read_table(path, page_checksum_verification=True, partitioning=None)
+        table.validate(full=True)
+        _read_names(table.schema)
+    except FileNotFoundError:
+        raise DataError(
+            "The file does not exist.", where=str(path), fix="Check the path."
+        ) from None
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(
+            f"The Parquet file cannot be read: {reason(error)}.",
+            where=str(path),
+            fix="Download or write it again: it may be incomplete.",
+        ) from None
+    if table.num_rows == 0 or table.num_columns == 0:
+        raise DataError("The table has no rows.", where=str(path), fix="Give a row for each image.")
+    return table
+
+
+def _read_names(fields: Iterable[Any]) -> None:
+    """Read the names of columns and of their parts. A name that is not UTF-8 raises an error."""
+    for field in fields:
+        _ = field.name
+        _read_names(field.type.field(i) for i in range(field.type.num_fields))
+
+
 def is_list(kind: Any) -> bool:
     """Whether a column of this type holds lists."""
     from pyarrow import types
 
     return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+
+
+def is_number(kind: Any) -> bool:
+    """Whether a column of this type holds integers or floating-point numbers."""
+    from pyarrow import types
+
+    return types.is_integer(kind) or types.is_floating(kind)
 
 
 def is_text(kind: Any) -> bool:
@@ -118,10 +161,9 @@ def is_label_column(column: Any) -> bool:
     """
     from pyarrow import types
 
-    kind = column.type
-    if types.is_boolean(kind):
+    if types.is_boolean(column.type):
         return True
-    if not (types.is_integer(kind) or types.is_floating(kind)):
+    if not is_number(column.type):
         return False
     values = _numbers(column)
     known = values[np.isfinite(values)]

@@ -184,7 +184,8 @@ def labels_in_columns(table: Any, taken: set[int], where: str) -> ArrowLabels:
             fix="Give the labels of an image as a list of names in a column 'labels' (or name the "
             "column with label_column), or give each label a column of true and false.",
         )
-    names = [table.column_names[i] for i in columns]
+    all_names = table.column_names  # pyarrow makes a new list at each call
+    names = [all_names[i] for i in columns]
     space = LabelSpace(names, where=where)
     targets = [
         column_targets(table.column(i), f"{where}, column {name!r}")

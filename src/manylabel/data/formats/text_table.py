@@ -207,14 +207,15 @@ def separator_of(path: Path, file: TextIO) -> str:
     """
     if path.suffix.lower() == ".tsv":
         return "\t"
-    header, quotes = "", 0
+    lines, quotes, blank = [], 0, True
     for line in file:
-        header += line
+        lines.append(line)
         quotes += line.count('"')
-        if header.strip() and quotes % 2 == 0:  # otherwise the row goes on in the next line
+        blank = blank and not line.strip()
+        if not blank and quotes % 2 == 0:  # otherwise the row goes on in the next line
             break
     file.seek(0)
-    header = re.sub('"[^"]*"', "", header)
+    header = re.sub('"[^"]*"', "", "".join(lines))
     return max(",;\t", key=header.count)
 
 

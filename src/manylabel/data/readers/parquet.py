@@ -16,11 +16,11 @@ Source: https://parquet.apache.org/docs/file-format
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from manylabel.data.formats.arrow import is_list, is_text, parquet_module, texts
+from manylabel.data.formats.arrow import is_list, is_text, load_parquet, texts
 from manylabel.data.formats.arrow_labels import ArrowLabels, labels_in_column, labels_in_columns
 from manylabel.data.formats.lists import FIRST_IMAGES, choose_folder
 from manylabel.data.formats.parsing import listed_entries
@@ -34,7 +34,7 @@ from manylabel.data.formats.tabular import (
 )
 from manylabel.data.formats.truth import boxes_of
 from manylabel.data.records import Box, Record, Records
-from manylabel.errors import DataError, reason
+from manylabel.errors import DataError
 from manylabel.labels import LabelSpace
 
 ENDING: Final = ".parquet"
@@ -87,7 +87,7 @@ def read_parquet(
             not a split; rows of one image differ.
         MissingExtraError: pyarrow is not installed.
     """
-    table = _load(path)
+    table = load_parquet(path)
     columns = choose_columns(
         table.column_names, str(path), image=image_column, label=label_column, split=split_column
     )
@@ -120,35 +120,6 @@ def _labels(table: Any, columns: Columns, path: Path, delimiter: str | None) -> 
         delimiter=delimiter,
         declared=_declared_labels(table.schema.metadata, path),
     )
-
-
-def _load(path: Path) -> Any:
-    """The whole table. Every value is checked."""
-    pyarrow, parquet = parquet_module(str(path))
-    try:
-        table = parquet.read_table(path, page_checksum_verification=True, partitioning=None)
-        table.validate(full=True)
-        _read_names(table.schema)
-    except FileNotFoundError:
-        raise DataError(
-            "The file does not exist.", where=str(path), fix="Check the path."
-        ) from None
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"The Parquet file cannot be read: {reason(error)}.",
-            where=str(path),
-            fix="Download or write it again: it may be incomplete.",
-        ) from None
-    if table.num_rows == 0 or table.num_columns == 0:
-        raise DataError("The table has no rows.", where=str(path), fix="Give a row for each image.")
-    return table
-
-
-def _read_names(fields: Iterable[Any]) -> None:
-    """Read the names of columns and of their parts. A name that is not UTF-8 raises an error."""
-    for field in fields:
-        _ = field.name
-        _read_names(field.type.field(i) for i in range(field.type.num_fields))
 
 
 def _declared_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str] | None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
-
-from PIL import ExifTags, Image
+from typing import final
 
 from manylabel.data.records import Records
-from manylabel.errors import DataError, ImageError, os_errors_as
+from manylabel.errors import DataError, ImageError
 from manylabel.images import (
     FORMATS,
     Crop,
@@ -21,14 +18,11 @@ from manylabel.images import (
     Stored,
     has_image_ending,
     open_image,
+    read_header,
     usual_ending,
 )
-
-_ROTATED: Final = range(5, 9)
-"""EXIF orientations for which the upright image has width and height exchanged."""
-
-
-_PILLOW_FORMATS: Final = tuple(name.upper() for name in FORMATS)
+from manylabel.images.decoding import image_errors
+from manylabel.images.places import file_bytes
 
 
 @final
@@ -118,8 +112,8 @@ def image_file(place: Place) -> tuple[bytes, str]:
         png = io.BytesIO()
         open_image(place).save(png, "PNG")
         return png.getvalue(), ".png"
-    with os_errors_as(ImageError, "The image cannot be read", where=place, fix="Check the path."):
-        content = place.read() if isinstance(place, Stored) else place.read_bytes()
+    with image_errors(str(place)):
+        content = file_bytes(place)
     ending = _ending(content, place)
     if isinstance(place, Path) and has_image_ending(place):
         return content, place.suffix.lower()
@@ -129,10 +123,8 @@ def image_file(place: Place) -> tuple[bytes, str]:
 def _ending(content: bytes, place: Place) -> str:
     """The usual ending of an image's format, by the header. Only known formats are tried."""
     try:
-        file = io.BytesIO(content)
-        with _ignore_size_warnings(), Image.open(file, formats=_PILLOW_FORMATS) as image:
-            ending = usual_ending(image.format)
-    except Exception:  # A decoder may raise anything.
+        ending = usual_ending(read_header(content).format)
+    except ImageError:
         ending = None
     if ending is None:
         raise ImageError(
@@ -149,14 +141,4 @@ def upright_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: The image cannot be read.
     """
-    try:
-        with _ignore_size_warnings(), Image.open(path) as image:
-            width, height = image.size
-            rotated = image.getexif().get(ExifTags.Base.Orientation) in _ROTATED
-    except Exception:  # A decoder may raise anything. `open_image` raises an error that explains.
-        return open_image(path).size
-    return (height, width) if rotated else (width, height)
-
-
-def _ignore_size_warnings() -> warnings.catch_warnings[None]:
-    return warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+    return read_header(path).size

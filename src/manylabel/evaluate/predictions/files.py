@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from manylabel.data.formats.arrow import is_number, load_parquet, parquet_module
 from manylabel.data.formats.parsing import (
     JsonEntry,
     entries,
@@ -19,7 +20,7 @@ from manylabel.data.formats.parsing import (
     load_json,
     load_object,
 )
-from manylabel.errors import DataError, MissingExtraError, reason
+from manylabel.errors import DataError
 from manylabel.evaluate.predictions.csv_table import IMAGE_COLUMN, Numbers, Raw, image_column
 from manylabel.files import read_bytes, read_lines
 from manylabel.text import for_spreadsheet
@@ -33,45 +34,21 @@ _NPZ_DAMAGE: Final = (
 
 def read_parquet(path: Path) -> Raw:
     """Read a Parquet file with the same columns as a table of text."""
-    pyarrow, parquet = _parquet()
-    try:
-        table = parquet.read_table(path)
-    except FileNotFoundError:
-        raise DataError(
-            "The file does not exist.", where=str(path), fix="Check the path."
-        ) from None
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"The file is not a Parquet file: {reason(error)}.",
-            where=str(path),
-            fix="Write it again; it may be incomplete.",
-        ) from None
-    column = image_column(table.column_names, path)
-    labels = [name for name in table.column_names if name != IMAGE_COLUMN]
-    for name in labels:
-        kind = table.schema.field(name).type
-        if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
+    table = load_parquet(path)
+    names = table.column_names
+    column = image_column(names, path)
+    others = [i for i in range(len(names)) if i != column]
+    for i in others:
+        if not is_number(kind := table.schema.field(i).type):
             raise DataError(
-                f"The column {name!r} holds {kind}, not numbers.",
+                f"The column {names[i]!r} holds {kind}, not numbers.",
                 where=str(path),
                 fix="Leave out columns that are not labels.",
             )
     keys = [str(key) for key in table.column(column).to_pylist()]
-    columns = [table.column(name).to_numpy() for name in labels]
+    labels = [names[i] for i in others]
+    columns = [table.column(i).to_numpy() for i in others]
     return keys, labels, np.stack(columns, axis=1) if columns else np.empty((len(keys), 0))
-
-
-def _parquet() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(
-            "Parquet files need pyarrow, which is not installed.",
-            where="predictions",
-            fix="pip install 'manylabel[parquet]'",
-        ) from None
-    return pyarrow, parquet
 
 
 def read_npz(path: Path) -> Raw:
@@ -220,7 +197,7 @@ def write_csv(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Nu
 
 def write_parquet(path: Path, keys: Sequence[str], labels: Sequence[str], scores: Numbers) -> None:
     """Write a Parquet file with the same columns."""
-    pyarrow, parquet = _parquet()
+    pyarrow, parquet = parquet_module("predictions")
     columns: dict[str, Any] = {IMAGE_COLUMN: list(keys)}
     columns |= {name: scores[:, column] for column, name in enumerate(labels)}
     parquet.write_table(pyarrow.table(columns), path)

@@ -411,3 +411,16 @@ def test_quick_opens_nothing(album, monkeypatch):
     assert found.opened == 0
     assert found.images_per_second is None
     assert not [f for f in found.findings if f.kind.startswith(("images", "duplicates"))]
+
+
+def test_labels_that_go_together_are_the_same_however_many_are_compared_at_once(monkeypatch):
+    targets = np.repeat(mixed(400, 3, rate=0.5), 2, axis=1)
+    targets[np.random.default_rng(1).random(targets.shape) < 0.02] = -1
+    expected = by_kind(records_of(targets))["labels.together"].data["pairs"]
+    assert [pair["labels"] for pair in expected] != []
+    for first, second, share in ((*pair["labels"], pair["share"]) for pair in expected):
+        a, b = (targets[:, "abcdef".index(name[0])] for name in (first, second))
+        known = (a >= 0) & (b >= 0)
+        assert share == ((a == 1) & (b == 1) & known).sum() / (((a == 1) | (b == 1)) & known).sum()
+    monkeypatch.setattr("manylabel.data.doctor.labels._LABELS", 2)
+    assert by_kind(records_of(targets))["labels.together"].data["pairs"] == expected

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from manylabel.data.doctor import look as module
 from manylabel.data.doctor.look import look, look_at_all
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError
@@ -102,8 +101,7 @@ def test_a_missing_file_is_told_with_its_path(tmp_path):
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     path.write_bytes(JPEGS["baseline"])
-    monkeypatch.setattr(module, "MAX_PIXELS", 200 * 150 - 1)
-    monkeypatch.setattr("manylabel.images.MAX_PIXELS", 200 * 150 - 1)
+    monkeypatch.setattr("manylabel.images.limits.MAX_PIXELS", 200 * 150 - 1)
     with pytest.raises(ImageError, match="more than 29,999 pixels"):
         look(path)
 

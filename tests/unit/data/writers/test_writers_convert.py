@@ -123,7 +123,8 @@ def test_any_name_is_kept(photos, tmp_path, kind, data):
 @given(data=st.data())
 def test_names_are_kept_or_refused(photos, tmp_path, kind, data):
     """Names that a reader would change are the only reason not to write."""
-    records = data.draw(record_sets(photos, texts=anything.map(lambda text: f"x{text}")))
+    texts = anything.map(lambda text: f"x{text}").filter(lambda text: not has_image_ending(text))
+    records = data.draw(record_sets(photos, texts=texts))
     cells = [cell or "" for r in records for cell in (r.key, r.group)]
     stripped = [*records.labels, *(cells if kind == "table" else [])]
     padded = [name for name in stripped if name != name.strip()]

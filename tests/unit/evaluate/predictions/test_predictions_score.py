@@ -213,3 +213,18 @@ def test_mutated_files_are_read_or_are_errors(tmp_path_factory, data, name):
         return
     assert found.scores.shape == (len(found.keys), len(found.labels))
     assert np.isfinite(found.scores).all()
+
+
+def test_damaged_and_doubtful_parquet_is_told(tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "scores.parquet"
+    columns = {"image": ["a.jpg"], "cat": [0.5]}
+    parquet.write_table(pyarrow.table(columns), path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"a.jpg", b"\xff.jpg"))
+    with pytest.raises(DataError, match="The Parquet file cannot be read"):
+        read_predictions(path)
+    twice = [pyarrow.array(values) for values in (["a.jpg"], [0.5], [0.25])]
+    parquet.write_table(pyarrow.Table.from_arrays(twice, names=["image", "cat", "cat"]), path)
+    with pytest.raises(DataError, match="Multiple matches"):
+        read_predictions(path)

@@ -1,31 +1,32 @@
-"""The fast way to an image's pixels against the slow one, and what may take which."""
+"""The pixels of images against a plain transcription with Pillow, and which way they take."""
 
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import simplejpeg
 from cases import case
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
-from manylabel.errors import ImageError
+from manylabel.errors import ConfigError, ImageError
 from manylabel.images import (
-    ENDINGS,
-    FORMATS,
     MAX_PIXELS,
     Crop,
     FilePart,
-    has_image_ending,
     load_rgb,
     open_image,
+    prepared,
     rgb_pixels,
-    usual_ending,
 )
+from manylabel.images.jpeg import REDUCED_ABOVE
 
 SIZES = [(64, 48), (33, 47), (17, 2), (2, 19), (250, 187)]
 
@@ -51,7 +52,15 @@ def turned(orientation: int) -> Image.Exif:
 
 
 def by_pillow(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    """What the usual steps with Pillow give, on the whole image at once."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) / 257).round().astype(np.uint8)
+        image = Image.fromarray(grey)
+    if image.mode in {"RGBA", "LA"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
 
 
 @pytest.fixture
@@ -67,40 +76,6 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(simplejpeg, "decode_jpeg", counting)
     return taken
-
-
-# Formats
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_format_has_the_endings_that_pillow_gives_it(name: str) -> None:
-    registered = Image.registered_extensions()
-    assert {registered[ending] for ending in FORMATS[name]} == {name.upper()}
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_the_usual_ending_of_a_written_file(name: str) -> None:
-    written = Image.open(io.BytesIO(saved(drawn(9, 8), name.upper())))
-    assert usual_ending(written.format) == FORMATS[name][0]
-
-
-def test_what_is_no_format_has_no_ending() -> None:
-    assert usual_ending("MPO") == ".jpg"  # several JPEGs in one file
-    assert usual_ending("PDF") is None
-    assert usual_ending(None) is None
-
-
-def test_names_with_the_ending_of_an_image() -> None:
-    assert all(has_image_ending(f"a{ending}") for ending in ENDINGS)
-    assert has_image_ending(Path("photos/A.JPG"))
-    for name in ("a.txt", "jpg", ".jpg", "a.jpg.txt", "a.jpg/b", ""):
-        assert not has_image_ending(name)
-
-
-def test_a_file_of_no_format_is_told_all_formats() -> None:
-    with pytest.raises(ImageError) as caught:
-        open_image(b"no image")
-    assert caught.value.fix == "Give JPEG, PNG, WebP, TIFF, BMP, GIF or PPM."
 
 
 # Ordinary JPEGs: the same bits as Pillow, from the fast decoder
@@ -145,29 +120,62 @@ def test_pictures_of_several_frames_give_the_first(fast: list[int]) -> None:
     assert len(fast) == 1
 
 
-# All else: what `open_image` gives, which has tests of its own
+# Turned JPEGs take the fast way, too; all else is decoded by Pillow
 
 XMP_TURNED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/>"""
 
-OTHERS = {
+TURNED = {
     **{f"turned by {n}": saved(drawn(33, 20), exif=turned(n)) for n in range(2, 9)},
     "turned by XMP": saved(drawn(33, 20), xmp=XMP_TURNED),
+}
+
+OTHERS = {
     "CMYK": saved(drawn(33, 20).convert("CMYK")),
     "PNG": saved(drawn(33, 20), "PNG"),
+    "PNG, turned": saved(drawn(33, 20), "PNG", exif=turned(5)),
     "PNG, transparent": saved(drawn(33, 20).convert("RGBA"), "PNG"),
-    "PNG, 16 bits": saved(Image.fromarray(np.full((9, 9), 999, np.uint16)), "PNG"),
+    "PNG, grey and transparent": saved(drawn(33, 20).convert("LA"), "PNG"),
+    "PNG, 16 bits": saved(
+        Image.fromarray(np.arange(99, dtype=np.uint16).reshape(9, 11) * 660), "PNG"
+    ),
     "palette": saved(drawn(33, 20).convert("P"), "GIF"),
+    "palette, transparent": saved(drawn(33, 20).convert("P"), "GIF", transparency=3),
+    "black and white": saved(drawn(33, 20).convert("1"), "PNG"),
     "WebP": saved(drawn(33, 20), "WEBP"),
+    "WebP, transparent": saved(drawn(33, 20).convert("RGBA"), "WEBP", lossless=True),
     "TIFF": saved(drawn(33, 20), "TIFF"),
+    "TIFF, turned": saved(drawn(33, 20), "TIFF", exif=turned(6)),
     "JPEG in TIFF": saved(drawn(33, 20), "TIFF", compression="jpeg"),
+    "PPM": saved(drawn(33, 20), "PPM"),
+    "BMP": saved(drawn(33, 20), "BMP"),
+    "AVIF": saved(drawn(33, 20), "AVIF"),
+    "JPEG 2000": saved(drawn(33, 20), "JPEG2000"),
 }
 
 
+@pytest.mark.parametrize("data", TURNED.values(), ids=TURNED)
+def test_turned_jpegs_have_pillows_bits(fast: list[int], data: bytes) -> None:
+    np.testing.assert_array_equal(load_rgb(data), by_pillow(data))
+    assert len(fast) == 1
+
+
+@pytest.mark.parametrize("strip", [1 << 20, 100], ids=["whole", "in strips"])
 @pytest.mark.parametrize("data", OTHERS.values(), ids=OTHERS)
-def test_all_else_is_pillows(fast: list[int], data: bytes) -> None:
-    expected = np.asarray(open_image(data))
-    np.testing.assert_array_equal(load_rgb(data), expected)
+def test_all_else_is_pillows(
+    fast: list[int], monkeypatch: pytest.MonkeyPatch, data: bytes, strip: int
+) -> None:
+    monkeypatch.setattr("manylabel.images.decoding._STRIP", strip)
+    np.testing.assert_array_equal(load_rgb(data), by_pillow(data))
+    np.testing.assert_array_equal(np.asarray(open_image(data)), by_pillow(data))
     assert not fast
+
+
+def test_wide_greys_have_one_range_in_all_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manylabel.images.decoding._STRIP", 7)
+    values = np.linspace(-3, 9, 77, dtype=np.float32).reshape(11, 7)
+    pixels = load_rgb(saved(Image.fromarray(values), "TIFF"))
+    expected = np.rint((values.astype(np.float64) + 3) * (255 / 12))
+    np.testing.assert_array_equal(pixels[..., 0], expected)
 
 
 def test_turned_jpegs_are_upright() -> None:
@@ -279,3 +287,64 @@ def outcome(
         return str(error)
     pixels = rgb_pixels(image) if isinstance(image, Image.Image) else image
     return pixels.shape, pixels.tobytes()
+
+
+# Very large JPEGs
+
+
+def test_a_large_jpeg_may_come_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule: at least eight times the size that it is resized to, on both sides."""
+    monkeypatch.setattr("manylabel.images.jpeg.REDUCED_ABOVE", 600 * 400 - 1)
+    data, lying = saved(drawn(600, 400)), saved(drawn(600, 400), exif=turned(6))
+    sizes = [(20, 20), (6, 6), (51, 10), (5, 30)]
+    expected = dict(zip(sizes, [(200, 300), (50, 75), (400, 600), (200, 300)], strict=True))
+    for size, shape in expected.items():
+        with case(size=size):
+            assert prepared(data, np.shape, size=size) == (*shape, 3)
+            assert prepared(lying, np.shape, size=(size[1], size[0])) == (*shape[::-1], 3)
+    assert prepared(data, np.shape) == (400, 600, 3)
+
+
+def test_photographs_of_60_megapixels_keep_all_pixels() -> None:
+    assert REDUCED_ABOVE >= 60_000_000
+    assert prepared(saved(drawn(600, 400)), np.shape, size=(4, 4)) == (400, 600, 3)
+
+
+def test_a_box_is_cut_from_all_pixels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("manylabel.images.jpeg.REDUCED_ABOVE", 1)
+    (tmp_path / "photo.jpg").write_bytes(saved(drawn(600, 400)))
+    crop = Crop(tmp_path / "photo.jpg", 100, 50, 500, 350)
+    pixels = prepared(crop, np.copy, size=(4, 4))
+    np.testing.assert_array_equal(pixels, by_pillow(saved(drawn(600, 400)))[50:350, 100:500])
+
+
+# One image never ends the work on others
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("too wide"), OSError(5, "no")])
+def test_whatever_goes_wrong_is_told_of_the_image(error: Exception, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(PNG)
+
+    def fail(pixels: np.ndarray) -> None:
+        raise error
+
+    for source in (path, Crop(path, 0, 0, 9, 9)):
+        with pytest.raises(ImageError) as told:
+            prepared(source, fail)
+        assert told.value.where == str(source)
+
+
+def test_whatever_a_decoder_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's modules raise all kinds of errors, among them those of processes that they start."""
+    for error in (subprocess.CalledProcessError(1, "gs"), MemoryError(), AssertionError("no")):
+        with monkeypatch.context() as patch, case(error=error):
+            patch.setattr(PngImageFile, "load", Mock(side_effect=error))
+            with pytest.raises(ImageError, match="damaged|not enough memory"):
+                load_rgb(PNG)
+
+
+def test_other_mistakes_of_the_user_stay_what_they_are() -> None:
+    mistake = ConfigError("No such device.", where="device", fix="Give cpu.")
+    with pytest.raises(ConfigError):
+        prepared(PNG, Mock(side_effect=mistake))
