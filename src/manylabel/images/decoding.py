@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from manylabel.errors import ImageError, ManylabelError, reason
+from manylabel.images.errors import refused
 from manylabel.images.formats import FORMATS
 from manylabel.images.jpeg import decode_jpeg, is_ordinary, reduced_size, reduction
 from manylabel.images.limits import (
     MAX_PIXELS,
     decoded_bytes,
-    refused,
     require_memory,
     require_size,
 )
 from manylabel.images.memory import Memory
-from manylabel.images.opening import QUIET, open_header, require_known
+from manylabel.images.opening import open_header, require_known
 from manylabel.images.places import (
     Crop,
     ImageSource,
@@ -35,6 +35,7 @@ from manylabel.images.places import (
     name_of,
     open_file,
 )
+from manylabel.images.quiet import QUIET
 
 T = TypeVar("T")
 Pixels = NDArray[np.uint8]

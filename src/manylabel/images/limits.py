@@ -7,7 +7,6 @@ is computed from its header, before anything is decoded.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,7 +14,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from manylabel.errors import ImageError
+from manylabel.images.errors import refused
+from manylabel.images.jpeg2000 import jpeg2000_bytes
 
 MIN_SIDE: Final = 2
 """Images with a shorter side are refused: a 1x1 image is a tracking pixel or a failed download."""
@@ -41,29 +41,14 @@ PIXEL_BYTES: Final = 7
 _MAX_SCANNED: Final = 2_000_000_000
 """The most pixels that all scans of a JPEG together may pass over: 100 megapixels 20 times."""
 
-_DECODER: Final[Mapping[str | None, int]] = {"WEBP": 12, "AVIF": 24, "HEIF": 24}
+_DECODER: Final[Mapping[str | None, int]] = {"WEBP": 12, "AVIF": 11, "HEIF": 11}
 """The bytes of a pixel that the decoder of a format takes beside Pillow's pixels, measured."""
 
 _SLOW: Final[Mapping[str, int]] = {"ppm": 6_000_000, "ppm_plain": 16_000_000, "bmp_rle": 16_000_000}
 """The most samples for Pillow's decoders that are written in Python, by name: a few seconds."""
 
-_JPEG2000_SAMPLE: Final = 6
-"""The bytes that OpenJPEG takes for a sample: 32 bits, and its working memory."""
-_JPEG2000_TILE: Final = 6_000
-_JPEG2000_TILE_COMPONENT: Final = 1_200
-_JPEG2000_SAMPLES: Final = 200_000_000
-"""The most samples of a JPEG 2000 image: OpenJPEG needs about 20 ns for each."""
-
-_JPEG2000: Final = re.compile(rb"\xff\x4f\xff\x51....(.{34})", re.DOTALL)
-"""The begin of a JPEG 2000 codestream: its sizes follow."""
-
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 """A marker of a JPEG that begins a segment: no stuffed byte, no filler and no restart."""
-
-
-def refused(what: str, *, fix: str) -> ImageError:
-    """The error of an image. Whoever knows the place of the image adds it."""
-    return ImageError(what, where="an image", fix=fix)
 
 
 def require_size(width: int, height: int) -> None:
@@ -134,7 +119,7 @@ def _decoder_bytes(image: Image.Image, data: bytes) -> int:
     if isinstance(image, TiffImageFile):
         return _tiff_bytes(image, pixels)
     if image.format == "JPEG2000":
-        return _jpeg2000_bytes(data)
+        return jpeg2000_bytes(data)
     return _DECODER.get(image.format, 0) * pixels
 
 
@@ -201,22 +186,3 @@ def _tiff_bytes(image: TiffImageFile, pixels: int) -> int:
     tile = tag(322, 0) * tag(323, 0)
     rotated = 4 * pixels if tag(274, 1) > 1 else 0
     return max(strip, tile) * tag(277, 1) * tag(258, 1) // 8 + rotated
-
-
-def _jpeg2000_bytes(data: bytes) -> int:
-    """What OpenJPEG takes, from the header of the codestream, which may differ from the file's."""
-    return max((_codestream_bytes(found[1]) for found in _JPEG2000.finditer(data)), default=0)
-
-
-def _codestream_bytes(header: bytes) -> int:
-    right, bottom, left, top, across, down, *_, components = struct.unpack(">8IH", header)
-    width, height = max(0, right - left), max(0, bottom - top)
-    samples = width * height * components
-    if samples > _JPEG2000_SAMPLES:
-        raise refused(
-            f"The JPEG 2000 image has {samples:,} values, and {_JPEG2000_SAMPLES:,} are allowed.",
-            fix="Make it smaller first, or save it as PNG or JPEG.",
-        )
-    tiles = (width // max(1, across) + 2) * (height // max(1, down) + 2)
-    per_tile = _JPEG2000_TILE + components * _JPEG2000_TILE_COMPONENT
-    return samples * _JPEG2000_SAMPLE + tiles * per_tile

@@ -6,10 +6,8 @@ EPS, starts another program that runs what is in the file.
 
 from __future__ import annotations
 
-import threading
-import warnings
 from importlib.util import find_spec
-from typing import IO, Final, final
+from typing import IO, Final
 
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
@@ -22,8 +20,9 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from manylabel.images.errors import refused
 from manylabel.images.formats import usual_ending
-from manylabel.images.limits import refused
+from manylabel.images.quiet import silence_libraries
 
 _CLASSES: Final = (
     *(JpegImageFile, PngImageFile, WebPImageFile, TiffImageFile, BmpImageFile, GifImageFile),
@@ -39,39 +38,6 @@ _HEIF_BRANDS: Final = frozenset(
 """The brands in the first bytes of a HEIF file."""
 
 
-@final
-class _Quiet:
-    """Silences Pillow's warnings while any thread is in the block.
-
-    Warning filters are global to the process. So the first thread sets them, and the last one
-    restores them.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._caught = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._threads:
-                self._caught = warnings.catch_warnings()
-                self._caught.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._threads += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._threads -= 1
-            if not self._threads:
-                self._caught.__exit__(None, None, None)
-
-
-QUIET: Final = _Quiet()
-"""Silences Pillow's warnings, which are about odd metadata of single files and would be hundreds.
-"""
-
-
 def open_header(file: IO[bytes]) -> Image.Image:
     """Opens an image file, and reads no more of it than its header.
 
@@ -85,6 +51,7 @@ def open_header(file: IO[bytes]) -> Image.Image:
     heif = _is_heif(file.read(64))
     if heif:
         _add_heif()
+    silence_libraries()
     return Image.open(file, formats=("HEIF",) if heif else _PILLOW_FORMATS)
 
 

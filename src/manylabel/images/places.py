@@ -15,7 +15,8 @@ from typing import BinaryIO, final
 from PIL import Image
 
 from manylabel.errors import ImageError, reason
-from manylabel.images.limits import MAX_FILE, MIN_SIDE, refused
+from manylabel.images.errors import refused
+from manylabel.images.limits import MAX_FILE, MIN_SIDE
 
 
 class Stored(ABC):

@@ -109,7 +109,10 @@ def test_only_images_are_copied(data: Path) -> None:
     for name, content in (("a.jpg", b"root:x:0:0"), ("b.png", b""), ("c.jpg", b"%!PS-Adobe-3.0")):
         (data / name).write_bytes(content)
         records = read(DataSource(path=table(data, name)))
-        with case(name=name), pytest.raises(ImageError, match="not an image of a known format"):
+        with (
+            case(name=name),
+            pytest.raises(ImageError, match="not an image of a known format|is empty"),
+        ):
             convert(plan(records, data.parent / "shards", to="webdataset"))
         assert not os.path.exists(data.parent / "shards")
 

@@ -24,8 +24,9 @@ from manylabel.errors import ImageError
 from manylabel.images import Crop, Memory, Place, free_memory_share, open_image, prepared
 from manylabel.images.decoding import image_errors, reading, room
 from manylabel.images.limits import PIXEL_BYTES, decoded_bytes, require_size
-from manylabel.images.opening import QUIET, open_header
+from manylabel.images.opening import open_header
 from manylabel.images.places import file_bytes
+from manylabel.images.quiet import QUIET
 
 SIDE: Final = 16
 """The side, in pixels, of the thumbnails that are used to compare images."""
