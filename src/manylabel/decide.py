@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from manylabel.config import Config
 from manylabel.errors import ConfigError
+from manylabel.labels import MAX_LABELS
 from manylabel.metrics.calibration import Calibration
 from manylabel.metrics.f1 import Decided
 from manylabel.metrics.thresholds import check_limits, decide
@@ -33,9 +34,9 @@ class Decision(Config):
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
     """A threshold for each label: the label is predicted if its score reaches the threshold. If
     there is a calibration, they are thresholds of the calibrated scores."""
-    at_least: Annotated[int, Field(ge=0)] = 0
+    at_least: Annotated[int, Field(ge=0, le=MAX_LABELS)] = 0
     """The smallest number of labels of each image, whatever the thresholds."""
-    at_most: Annotated[int, Field(ge=1)] | None = None
+    at_most: Annotated[int, Field(ge=1, le=MAX_LABELS)] | None = None
     """The largest number of labels of each image; None: no limit."""
 
     @model_validator(mode="after")

@@ -6,9 +6,10 @@ Everywhere in manylabel, targets are `int8`: 1 present, 0 absent, -1 unknown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Final, final
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ from manylabel.errors import DataError
 PRESENT: Final = 1
 ABSENT: Final = 0
 UNKNOWN: Final = -1
+
+MAX_LABELS: Final = 200_000
+"""The largest number of labels."""
+MAX_NAME: Final = 1000
+"""The largest number of characters of a label name."""
 
 _SHOWN: Final = 20
 """How many label names a message lists."""
@@ -33,11 +39,13 @@ class LabelSpace:
     """Label names in a fixed order. The index of a label is its column in targets and logits.
 
     Args:
-        names: The names in order, none empty and none repeated.
+        names: The names in order, none empty and none repeated. At most 200,000 names of at most
+            1,000 characters.
         where: What they were read from, for error messages.
 
     Raises:
-        DataError: There is no name, a name is empty, or a name is repeated.
+        DataError: There is no name or there are too many; or a name is empty, is repeated, looks
+            as another one, is too long, or is not valid Unicode.
 
     Example:
         >>> labels = LabelSpace(["cat", "dog"])
@@ -50,19 +58,9 @@ class LabelSpace:
     def __init__(self, names: Iterable[str], *, where: str = "label names") -> None:
         self.names: tuple[str, ...] = tuple(names)
         self._index = {name: i for i, name in enumerate(self.names)}
-        if not self.names:
-            raise DataError(
-                "There are no labels.", where=where, fix="Give at least one label name."
-            )
-        if any(not name.strip() for name in self.names):
-            raise DataError("A label name is empty.", where=where, fix="Give every label a name.")
-        if len(self._index) < len(self.names):
-            twice = repeated(self.names)
-            raise DataError(
-                f"Label names are given more than once: {', '.join(twice[:5])}.",
-                where=where,
-                fix="Give each label name once.",
-            )
+        if (fault := _fault(self.names)) is not None:
+            what, fix = fault
+            raise DataError(what, where=where, fix=fix)
 
     @classmethod
     def numbered(cls, count: int) -> LabelSpace:
@@ -124,3 +122,45 @@ class LabelSpace:
     def decode(self, targets: NDArray[np.int8]) -> list[str]:
         """The names of the labels that are present in `targets` [C]."""
         return [name for name, target in zip(self.names, targets, strict=True) if target == PRESENT]
+
+
+def _fault(names: Sequence[str]) -> tuple[str, str] | None:
+    """What is wrong with label names, and how to mend it; None if nothing is."""
+    if not names:
+        return "There are no labels.", "Give at least one label name."
+    if len(names) > MAX_LABELS:
+        return (
+            f"There are {len(names):,} labels, more than {MAX_LABELS:,}.",
+            "Leave out rare labels, for instance with a label set.",
+        )
+    for name in names:
+        if (fault := _fault_of_name(name)) is not None:
+            return fault
+    if twice := repeated(names):
+        return (
+            f"Label names are given more than once: {', '.join(twice[:5])}.",
+            "Give each label name once.",
+        )
+    # One name may be written with different characters: "é" is one character or two.
+    if twice := repeated(normalize("NFC", name) for name in names):
+        return (
+            f"Label names look the same but differ in their characters: {', '.join(twice[:5])}.",
+            "Write each name in one way (Unicode's form NFC), or merge them with a label set.",
+        )
+    return None
+
+
+def _fault_of_name(name: str) -> tuple[str, str] | None:
+    if not name.strip():
+        return "A label name is empty.", "Give every label a name."
+    if len(name) > MAX_NAME:
+        return (
+            f"A label name has {len(name):,} characters, more than {MAX_NAME:,}: {name[:40]!r}...",
+            "Give it a shorter name.",
+        )
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return (
+            f"A label name holds half a character: {name[:40]!r}.",
+            "Write the name in UTF-8.",
+        )
+    return None

@@ -72,16 +72,16 @@ def held(
 
     Raises:
         ConfigError: Another process, or another thread, holds it.
-        RunError: The file cannot be written.
+        RunError: The file cannot be written into its folder.
     """
     key = Path(os.path.realpath(path))
     if _mine.get(key) == threading.get_ident():
         yield
         return
-    wrong = "The lock file cannot be written"
-    with os_errors_as(RunError, wrong, where=path, fix="Give a folder that you may write to."):
+    fault, other = "The folder cannot be written", "Give a folder that you may write to."
+    with os_errors_as(RunError, fault, where=path.parent, fix=other):
         made = [folder for folder in key.parents if not folder.exists()]
-        release = _take(key, fix, on_wait)
+        release = _take(path, fix, on_wait)
     _mine[key] = threading.get_ident()
     try:
         yield
@@ -154,12 +154,12 @@ def _take(path: Path, fix: str, on_wait: Callable[[], None] | None) -> Callable[
             raise
         return lambda: path.unlink(missing_ok=True)
     assert descriptor is not None
-    taken = descriptor
+    taken, place = descriptor, Path(os.path.abspath(path))
 
     def release() -> None:
         if taken in _descriptors:  # not in a forked child
             with suppress(OSError):  # if it cannot be removed, it is in nobody's way
-                path.unlink()
+                place.unlink()
         unlock(taken)
 
     try:

@@ -6,11 +6,14 @@ an image alike. `manylabel.pixels` prepares images by it with torch.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, FiniteFloat
 
 from manylabel.config import Config
+
+MAX_SIDE: Final = 4096
+"""The largest height and width in pixels."""
 
 Resize = Literal["bilinear", "bicubic"]
 """The interpolation of a resize, always antialiased."""
@@ -21,10 +24,10 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class InputSpec(Config):
     """The format of a model's input."""
 
-    height: int = Field(default=224, ge=16)
+    height: int = Field(default=224, ge=16, le=MAX_SIDE)
     """Height in pixels. The whole image is resized to height x width; its aspect ratio is not
     kept."""
-    width: int = Field(default=224, ge=16)
+    width: int = Field(default=224, ge=16, le=MAX_SIDE)
     """Width in pixels."""
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
     """The mean of each channel, in `colour_order`. It is subtracted after scaling by

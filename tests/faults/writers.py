@@ -18,6 +18,8 @@ from rich.console import Console
 from manylabel.bundle.classifier import architecture, save_bundle
 from manylabel.bundle.folder import read_bundle, with_decision
 from manylabel.bundle.info import BundleInfo
+from manylabel.data.readers.coco import read_coco
+from manylabel.data.readers.parquet import read_parquet
 from manylabel.data.readers.table import read_table
 from manylabel.data.readers.webdataset import read_webdataset
 from manylabel.data.records import Record, Records
@@ -201,7 +203,7 @@ def _files(folder: Path) -> Mapping[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
@@ -345,6 +347,18 @@ WRITERS = (
         converted("set.csv", "table", 0),
         converted("set.csv", "table", 1),
         converted_state("set.csv", read_table),
+    ),
+    Writer(
+        "convert to Parquet",
+        converted("set.parquet", "parquet", 0),
+        converted("set.parquet", "parquet", 1),
+        converted_state("set.parquet", read_parquet),
+    ),
+    Writer(
+        "convert to COCO files",
+        converted("set", "coco", 0),
+        converted("set", "coco", 1),
+        converted_state("set", read_coco),
     ),
     Writer(
         "convert to shards",

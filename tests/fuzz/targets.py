@@ -27,6 +27,7 @@ from manylabel.config import parse, read_toml
 from manylabel.data.doctor.look import look
 from manylabel.data.read import DataSource, read
 from manylabel.evaluate.predictions.score import Inputs, score_predictions
+from manylabel.feed.cache import ImageCache, fill_cache, forget_damaged, plan_cache
 from manylabel.images import load_rgb, open_image
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
@@ -76,11 +77,11 @@ def _open(path: Path) -> None:
 
 
 def _bundle(folder: Path, damaged: str) -> tuple[Sequence[str], Feed]:
-    samples.bundle(folder / "bundle")
+    saved = load_bundle(samples.bundle(folder / "bundle"))
 
     def load(path: Path) -> None:
         found = load_bundle(path.parent)
-        assert 0 < len(found.labels) == len(found.info.thresholds)
+        assert (found.info, found.weights_sha256) == (saved.info, saved.weights_sha256)
 
     return [f"bundle/{damaged}"], load
 
@@ -94,6 +95,26 @@ def _checkpoint(folder: Path) -> tuple[Sequence[str], Feed]:
         load_checkpoint(path, identity="this run")
 
     return ["checkpoint.pt"], load
+
+
+def _cache(folder: Path) -> tuple[Sequence[str], Feed]:
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(samples.images()["baseline.jpg"])
+    rows = "".join(f"{number}.jpg,cat\n" for number in range(4))
+    (folder / "photos.csv").write_text(f"image,labels\n{rows}")
+    records = read(DataSource(path=folder / "photos.csv"))
+    plan = plan_cache(records, SPEC, folder / "cache")
+    fill_cache(plan, workers=1)
+    drawn = plan.pixels_path.read_bytes()
+
+    def mend(path: Path) -> None:
+        forget_damaged(plan, workers=1)
+        fill_cache(plan, workers=1)
+        cache = ImageCache(plan)
+        found = [cache[i].permute(1, 2, 0).numpy().tobytes() for i in range(len(cache))]
+        assert b"".join(found) == drawn
+
+    return [str(path.relative_to(folder)) for path in (plan.pixels_path, plan.sums_path)], mend
 
 
 def _data(
@@ -173,6 +194,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "bundle.json": Target(partial(_bundle, damaged=INFO_FILE), mutations.TEXT),
     "checkpoints": Target(_checkpoint, mutations.BINARY, exact=True),
+    "image caches": Target(_cache, mutations.BINARY),
     "tables": Target(partial(_data, make_files=_tables), mutations.TEXT),
     "COCO": Target(partial(_data, make_files=_coco), mutations.TEXT),
     "shards": Target(partial(_data, make_files=_shards), mutations.BINARY),

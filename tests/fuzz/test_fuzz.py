@@ -24,7 +24,8 @@ def test_damaged_files_are_accepted_or_refused(name: str, tmp_path: Path):
     attack.check()
     tries = [attack.try_one(number) for number in range(TRIES)]
     assert [(one.number, one.name, one.fault) for one in tries if one.outcome == "failed"] == []
-    assert any(one.outcome == "refused" for one in tries)
+    if name != "image caches":  # they are mended
+        assert any(one.outcome == "refused" for one in tries)
 
 
 @pytest.mark.parametrize("kinds", [mutations.BINARY, mutations.TEXT])

@@ -175,6 +175,18 @@ def test_a_device_is_written_to_as_it_is() -> None:
     assert os.path.samestat(os.stat(os.devnull), before)
 
 
+def test_a_pipe_with_a_name_is_written_to_as_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.html"
+    os.mkfifo(pipe)
+    link = tmp_path / "link.html"
+    link.symlink_to(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        write_text(link, "through the pipe")
+        assert reader.communicate(timeout=10)[0] == "through the pipe"
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "pipe.html"]
+
+
 WRITER = """
 import sys
 from pathlib import Path

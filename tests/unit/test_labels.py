@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+import time
 
 import numpy as np
 import pytest
@@ -41,12 +42,41 @@ def test_two_spaces_are_equal_if_names_and_order_are() -> None:
         (["a", ""], "empty"),
         (["a", "  "], "empty"),
         (["a", "b", "a", "b", "c"], r"more than once: a, b\."),
+        (["caf\u00e9", "tea", "cafe\u0301"], "look the same .*: caf\u00e9"),
+        (["\uac00", "\u1100\u1161"], "look the same"),
+        (["a\ud800"], "half a character"),
+        (["a", "b" * 1001], "1,001 characters"),
     ],
 )
 def test_names_that_cannot_be_told_apart_are_refused(names: list[str], what: str) -> None:
     with pytest.raises(DataError, match=what) as caught:
         LabelSpace(names, where="photos.csv")
     assert caught.value.where == "photos.csv"
+
+
+def test_names_of_all_the_world_are_taken_as_they_are() -> None:
+    """Only names that Unicode calls equal are refused, not those that are merely alike."""
+    names = [
+        "m2",
+        "m\u00b2",
+        "Cat",
+        "cat",
+        "e\u0301",
+        "\u4eba",
+        "\U0001f9d1\u200d\U0001f4bb",
+        "x" * 1000,
+    ]
+    assert LabelSpace(names).names == tuple(names)
+
+
+def test_many_names_are_checked_in_no_time() -> None:
+    begin = time.process_time()
+    with pytest.raises(DataError, match=r"200,001 labels, more than 200,000"):
+        LabelSpace.numbered(200_001)
+    with pytest.raises(DataError, match="more than once"):
+        LabelSpace([str(number % 100_000) for number in range(200_000)])
+    assert len(LabelSpace.numbered(200_000)) == 200_000
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(RunError, match="lock file cannot be written"),
+        pytest.raises(RunError, match="The folder cannot be written"),
         held(tmp_path / "file" / "x"),
     ):
         pass

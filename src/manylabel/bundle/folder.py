@@ -1,27 +1,41 @@
-"""Reads and writes the two files of a bundle. A bundle is replaced only by a complete one."""
+"""Reads and writes the two files of a bundle. A bundle is replaced only by a complete one.
+
+A bundle may come from a stranger. So both files are bounded before they are read: `bundle.json` by
+its size, and the weights by what their header says, which must agree with the size of the file.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
-from safetensors import SafetensorError, deserialize
-
 from manylabel.atomic.reading import read_whole
-from manylabel.bundle.info import FORMAT_VERSION, BundleInfo, ModelInfo
+from manylabel.bundle.info import FORMAT_VERSION, MAX_WORD, BundleInfo, ModelInfo
+from manylabel.bundle.tensors import TensorSpec, read_tensor_specs
 from manylabel.config import parse
 from manylabel.decide import Decision
 from manylabel.errors import BundleError, ConfigError, RunError
-from manylabel.files import replaced_folder, write_errors
+from manylabel.files import open_regular, replaced_folder, write_errors
 from manylabel.locks import held, lock_beside
+from manylabel.plain_json import parse_json
 from manylabel.version import __version__
 
 WEIGHTS_FILE: Final = "model.safetensors"
 INFO_FILE: Final = "bundle.json"
+MAX_INFO: Final = 64 << 20
+"""The largest size of `bundle.json` in bytes."""
+MAX_WEIGHTS: Final = 32 << 30
+"""The largest size of the file of weights in bytes."""
 
+_DIGEST: Final = "sha256"
+"""The key of `bundle.json` that holds the SHA-256 of all other keys."""
 _DECISION_KEYS: Final = ("calibration", "thresholds", "at_least", "at_most")
 
 
@@ -37,6 +51,56 @@ class BundleFiles(NamedTuple):
     """The SHA-256 of these bytes. It identifies the model."""
 
 
+@final
+@dataclass(frozen=True)
+class OpenBundle:
+    """A bundle whose weights are described, but not read.
+
+    Args:
+        info: The content of `bundle.json`.
+        tensors: The tensors of the file of weights, by name, as its header describes them.
+        weights_sha256: The SHA-256 that the weights must have.
+        path: The file of weights.
+        file: The same file, open for reading.
+    """
+
+    info: BundleInfo
+    tensors: Mapping[str, TensorSpec]
+    weights_sha256: str
+    path: Path
+    file: BufferedReader
+
+    def read_weights(self) -> bytes:
+        """The bytes of the file of weights.
+
+        Raises:
+            BundleError: They cannot be read, or their SHA-256 is another one.
+        """
+        try:
+            self.file.seek(0)
+            weights = self.file.read()
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+        if hashlib.sha256(weights).hexdigest() != self.weights_sha256:
+            raise damaged(f"its SHA-256 differs from the one in {INFO_FILE}", self.path)
+        return weights
+
+
+@contextmanager
+def open_bundle(folder: Path) -> Iterator[OpenBundle]:
+    """Open the bundle in `folder`. Its weights are read when they are asked for.
+
+    Raises:
+        BundleError: There is no bundle, it was saved by a newer version, or it is damaged.
+    """
+    tables = _read_tables(folder / INFO_FILE)
+    digest = str(tables.pop("weights_sha256", None))
+    info = _parse(tables, folder / INFO_FILE)
+    path = folder / WEIGHTS_FILE
+    with _open(path) as file:
+        yield OpenBundle(info, _tensors(file, path), digest, path, file)
+
+
 def read_bundle(folder: Path) -> BundleFiles:
     """Read the bundle in `folder`, without building the network.
 
@@ -49,13 +113,8 @@ def read_bundle(folder: Path) -> BundleFiles:
 
 
 def _read_once(folder: Path) -> BundleFiles:
-    tables = _read_tables(folder / INFO_FILE)
-    digest = tables.pop("weights_sha256", None)
-    info = _parse(tables, folder / INFO_FILE)
-    weights = _read_file(folder / WEIGHTS_FILE)
-    if hashlib.sha256(weights).hexdigest() != digest:
-        raise damaged(_fault_of(weights), folder / WEIGHTS_FILE)
-    return BundleFiles(info, weights, str(digest))
+    with open_bundle(folder) as found:
+        return BundleFiles(found.info, found.read_weights(), found.weights_sha256)
 
 
 def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
@@ -70,15 +129,16 @@ def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
         info: The content of `bundle.json`.
 
     Raises:
-        BundleError: `folder` exists and is not a bundle.
+        BundleError: `folder` exists and is not a bundle, or `info` is too large to be read again.
         RunError: The bundle cannot be written, for instance because the disk is full.
     """
-    tables = {**info.model_dump(mode="json"), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    data = _to_json(info, hashlib.sha256(weights).hexdigest())
+    _require_readable(data, folder / INFO_FILE)
     with write_errors(folder, "The bundle"):
         _refuse_foreign(folder)
         with replaced_folder(folder) as new:
             (new / WEIGHTS_FILE).write_bytes(weights)
-            (new / INFO_FILE).write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
+            (new / INFO_FILE).write_bytes(data)
     return folder
 
 
@@ -120,6 +180,17 @@ def with_decision(
         return write_bundle(out, found.weights, parse(BundleInfo, tables, where="the new decision"))
 
 
+def sealed(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a `bundle.json` with their own SHA-256, by which damage to them is found.
+
+    Args:
+        tables: The tables; an SHA-256 of other content is replaced.
+    """
+    content = {key: value for key, value in tables.items() if key != _DIGEST}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return {**content, _DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def damaged(reason: str, path: Path) -> BundleError:
     """The error for a damaged file of a bundle."""
     return BundleError(
@@ -127,6 +198,29 @@ def damaged(reason: str, path: Path) -> BundleError:
         where=str(path),
         fix="Copy or download the whole bundle again, or save it again.",
     )
+
+
+def _to_json(info: BundleInfo, digest: str) -> bytes:
+    tables = json.loads(info.model_dump_json())  # pydantic writes null for NaN, as JSON has none
+    return (json.dumps(sealed({**tables, "weights_sha256": digest}), indent=2) + "\n").encode()
+
+
+def _require_readable(data: bytes, path: Path) -> None:
+    """Check that what is written can be read again."""
+    try:
+        _parse_info(data)
+    except ValueError as error:
+        raise BundleError(
+            f"The bundle cannot be saved: {error}.",
+            where=str(path),
+            fix="Use fewer labels, or a calibration with fewer numbers than isotonic.",
+        ) from None
+
+
+def _parse_info(data: bytes) -> Any:
+    if len(data) > MAX_INFO:
+        raise ValueError(f"it has more than {MAX_INFO:,} bytes")
+    return parse_json(data)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -145,25 +239,36 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _read_tables(path: Path) -> dict[str, Any]:
+    with _open(path) as file:
+        try:
+            data = file.read(MAX_INFO + 1)
+        except OSError as error:
+            raise _unreadable(path, error) from None
     try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise _missing(path.parent, path.name) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise damaged(f"it is not JSON: {error}", path) from None
+        tables = _parse_info(data)
+    except ValueError as error:
+        raise damaged(str(error), path) from None
+    _require_format(tables, path)
+    if tables.get(_DIGEST) != sealed(tables)[_DIGEST]:
+        raise damaged("its content differs from its own SHA-256", path)
+    return {key: value for key, value in tables.items() if key != _DIGEST}
+
+
+def _require_format(tables: Any, path: Path) -> None:
     version = tables.get("format_version") if isinstance(tables, dict) else None
-    if type(version) is not int:
+    if type(version) is not int or version < 1:
         raise damaged("it does not give its format version", path)
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        saved_by = str(tables.get("manylabel_version", "another version"))[:MAX_WORD]
+        newer = version > FORMAT_VERSION
         raise BundleError(
-            f"The bundle has format {version}; this manylabel ({__version__}) reads formats up to "
+            f"The bundle has format {version}; this manylabel ({__version__}) reads format "
             f"{FORMAT_VERSION}.",
             where=str(path),
-            fix=f"Update manylabel: it was saved by {tables.get('manylabel_version', 'a newer')}.",
+            fix=f"Update manylabel: it was saved by {saved_by}."
+            if newer
+            else f"Use the manylabel that saved it ({saved_by}), or train again.",
         )
-    return tables
 
 
 def _parse(tables: dict[str, Any], path: Path) -> BundleInfo:
@@ -173,22 +278,25 @@ def _parse(tables: dict[str, Any], path: Path) -> BundleInfo:
         raise damaged(error.what.rstrip("."), path) from None
 
 
-def _read_file(path: Path) -> bytes:
+def _open(path: Path) -> BufferedReader:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise _missing(path.parent, path.name) from None
     except OSError as error:
         raise _unreadable(path, error) from None
 
 
-def _fault_of(weights: bytes) -> str:
-    """What is wrong with weights whose SHA-256 differs from the one in `bundle.json`."""
+def _tensors(file: BufferedReader, path: Path) -> dict[str, TensorSpec]:
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_WEIGHTS:
+        raise damaged(f"it has {size:,} bytes, more than {MAX_WEIGHTS:,}", path)
     try:
-        deserialize(weights)
-    except SafetensorError as error:
-        return f"it is incomplete or not a safetensors file ({error})"
-    return f"its SHA-256 differs from the one in {INFO_FILE}"
+        return read_tensor_specs(file, size)
+    except ValueError as error:
+        raise damaged(f"it is incomplete or not a safetensors file ({error})", path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def _missing(folder: Path, name: str) -> BundleError:
@@ -203,5 +311,5 @@ def _unreadable(path: Path, error: OSError) -> BundleError:
     return BundleError(
         f"The bundle cannot be read: {error.strerror or error}.",
         where=str(path),
-        fix="Check its permissions.",
+        fix="Check the file and its permissions.",
     )

@@ -9,19 +9,21 @@ from pydantic import Field, ValidationError, model_validator
 from manylabel.config import Config
 from manylabel.decide import Decision
 from manylabel.errors import DataError
-from manylabel.labels import LabelSpace
+from manylabel.labels import MAX_LABELS, LabelSpace
 from manylabel.metrics.calibration import Calibration
 from manylabel.preprocess import InputSpec
 from manylabel.version import __version__
 
-FORMAT_VERSION: Final = 1
-"""The version of the format of the two files. Bundles of a newer version are refused."""
+FORMAT_VERSION: Final = 2
+"""The version of the format of the two files. Bundles of another version are refused."""
+MAX_WORD: Final = 100
+"""The largest number of characters of a version or of the name of logits."""
 
 
 class ModelInfo(Config):
     """The description of a model, which does not depend on the engine that computes it."""
 
-    manylabel_version: str = __version__
+    manylabel_version: Annotated[str, Field(max_length=MAX_WORD)] = __version__
     """The version of manylabel that saved the model."""
     labels: tuple[str, ...]
     """The label names, in the order of the logits."""
@@ -29,15 +31,15 @@ class ModelInfo(Config):
     """The model's input."""
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
     """A threshold for each label. This key and the next three make up the `Decision`."""
-    at_least: Annotated[int, Field(ge=0)] = 0
+    at_least: Annotated[int, Field(ge=0, le=MAX_LABELS)] = 0
     """The smallest number of labels of each image, whatever the thresholds."""
-    at_most: Annotated[int, Field(ge=1)] | None = None
+    at_most: Annotated[int, Field(ge=1, le=MAX_LABELS)] | None = None
     """The largest number of labels of each image; None: no limit."""
     calibration: Calibration | None = None
     """The calibration of the scores; None: the scores are not calibrated."""
     tuned: dict[str, Any] = Field(default_factory=dict)
     """How the decision was found: rule, data, figures; empty if it was not tuned."""
-    scores_from: str = "final"
+    scores_from: Annotated[str, Field(max_length=MAX_WORD)] = "final"
     """The logits that the scores come from: `final`, or a branch of the head."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Where the model comes from: recipe, seed, data, versions."""
@@ -75,7 +77,7 @@ class ModelInfo(Config):
 class BundleInfo(ModelInfo):
     """The content of `bundle.json`."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: Annotated[int, Field(strict=True, ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
     """The version of the format of the bundle's files."""
     model: dict[str, Any]
     """The architecture: the tables of a `ModelConfig`. They name no file and need no download."""

@@ -94,9 +94,10 @@ def train(
     else:
         path = find_recipe(recipe or DEFAULT_RECIPE)
         folder = out or Path("runs") / path.stem
-        require_free(folder)
-    config = _recipe(path, data, values, settings)
     with claimed(folder), Reporter() as reporter:
+        if resume is None:
+            require_free(folder)
+        config = _recipe(path, data, values, settings)
         assert config.data is not None
         records = load_records(config.data, reporter, config)
         reporter.say(records.summary())

@@ -26,7 +26,7 @@ from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from manylabel.config import Config
 from manylabel.errors import DataError
@@ -67,11 +67,11 @@ class SmoothCalibration(Config):
 
     kind: Literal["temperature", "platt", "beta"]
     """Which parameters were fitted."""
-    rise: tuple[Annotated[float, Field(ge=0)], ...]
+    rise: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
     """[C], the factor of log(s)."""
-    fall: tuple[Annotated[float, Field(ge=0)], ...]
+    fall: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
     """[C], the factor of -log(1 - s)."""
-    offset: tuple[float, ...]
+    offset: tuple[FiniteFloat, ...]
     """[C], the constant of the logit."""
     pooled: tuple[bool, ...]
     """[C], whether the label takes the curve of all pairs."""
@@ -99,7 +99,7 @@ class StepCalibration(Config):
 
     kind: Literal["isotonic"] = "isotonic"
     """Isotonic regression."""
-    at: tuple[tuple[float, ...], ...]
+    at: tuple[tuple[FiniteFloat, ...], ...]
     """The scores at the knots of each of C labels, rising."""
     value: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...]
     """The calibrated scores at these knots, never falling."""

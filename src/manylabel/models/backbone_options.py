@@ -15,13 +15,12 @@ from typing import Annotated, Any, Final, Literal, final
 from pydantic import Field, PlainValidator, StrictBool, model_serializer
 
 from manylabel.config import Config
+from manylabel.preprocess import MAX_SIDE
 
 MAX_BLOCKS: Final = 128
 """The largest number of blocks, over all stages. timm's deepest models have about 100."""
 MAX_CHANNELS: Final = 16_384
 """The largest number of channels of a layer. timm's widest models have about 11,000."""
-MAX_SIDE: Final = 4096
-"""The largest height and width of an image in pixels."""
 
 _MAX_LISTED: Final = 16
 """The largest length of a list of numbers: one for each stage."""
@@ -177,6 +176,12 @@ class BackboneOptions(Config):
     """timm's name of the stem, such as `deep` (ResNet)."""
     global_pool: Literal["", "avg", "avgmax", "max", "token"] | None = None
     """The pooling that the model is built for. It decides where some transformers normalise."""
+
+    @property
+    def num_blocks(self) -> int:
+        """The number of blocks that the options ask for; 0 if they do not say."""
+        asked = [self.layers, self.depth, self.depths, self.block_config]
+        return max(sum(each) if isinstance(each, tuple) else each or 0 for each in asked)
 
     @model_serializer
     def arguments(self) -> dict[str, Any]:

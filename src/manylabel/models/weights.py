@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from manylabel.errors import ConfigError, reason
+
+
+class Shaped(Protocol):
+    """A tensor, or a description of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+        ...
 
 
 def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> None:
@@ -52,7 +61,7 @@ def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> No
     _fill(model, state)
 
 
-def describe_misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+def describe_misfit(known: Mapping[str, Tensor], given: Mapping[str, Shaped]) -> str | None:
     """Why a file's tensors do not fit a model, in words; None if they fit.
 
     For example "2 of 320 tensors are of another shape: head.main.fc.weight is [80, 2048] in the
@@ -60,7 +69,7 @@ def describe_misfit(known: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
 
     Args:
         known: The tensors of the model, by name.
-        given: The tensors of the file, by name.
+        given: The tensors of the file, by name; their shapes are enough.
     """
     missing = [key for key in known if key not in given]
     unknown = [key for key in given if key not in known]
@@ -81,7 +90,8 @@ def _count(tensors: Sequence[str], total: int, fault: str) -> str | None:
     if not tensors:
         return None
     verb = "is" if len(tensors) == 1 else "are"
-    return f"{len(tensors)} of {total} tensors {verb} {fault}: {'; '.join(tensors[:3])}"
+    named = "; ".join(tensor[:200] for tensor in tensors[:3])
+    return f"{len(tensors)} of {total} tensors {verb} {fault}: {named}"
 
 
 @contextmanager

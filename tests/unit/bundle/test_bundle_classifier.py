@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from manylabel import __version__
 from manylabel.atomic import placing
 from manylabel.bundle.classifier import architecture, load_bundle, save_bundle, self_contained
+from manylabel.bundle.folder import sealed
 from manylabel.bundle.info import FORMAT_VERSION, BundleInfo
 from manylabel.errors import BundleError, RunError
 from manylabel.labels import LabelSpace
@@ -119,7 +120,7 @@ def edit(**changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / "bundle.json"
         tables = json.loads(path.read_text())
-        path.write_text(json.dumps({**tables, **changes}))
+        path.write_text(json.dumps(sealed({**tables, **changes})))
 
     return apply
 
@@ -129,7 +130,7 @@ def drop(key: str) -> Callable[[Path], None]:
         path = folder / "bundle.json"
         tables = json.loads(path.read_text())
         del tables[key]
-        path.write_text(json.dumps(tables))
+        path.write_text(json.dumps(sealed(tables)))
 
     return apply
 
@@ -233,7 +234,7 @@ def test_a_newer_format_is_refused_with_both_versions(bundle: Path) -> None:
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle)
     assert f"format {FORMAT_VERSION + 6}" in caught.value.what
-    assert f"up to {FORMAT_VERSION}" in caught.value.what
+    assert f"reads format {FORMAT_VERSION}" in caught.value.what
     assert "9.1" in caught.value.fix
 
 

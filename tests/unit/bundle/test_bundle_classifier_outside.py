@@ -14,6 +14,7 @@ import torch
 from cases import case
 
 from manylabel.bundle.classifier import load_bundle, save_bundle
+from manylabel.bundle.folder import sealed
 from manylabel.errors import BundleError
 from manylabel.models.heads import MLGCNConfig
 
@@ -73,7 +74,7 @@ def test_a_bundle_that_reaches_outside_is_refused(tiny_bundle: Path, tmp_path: P
     tables = json.loads((tiny_bundle / "bundle.json").read_text())
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     for name, model in REACHING.items():
-        (folder / "bundle.json").write_text(json.dumps({**tables, "model": model}))
+        (folder / "bundle.json").write_text(json.dumps(sealed({**tables, "model": model})))
         with case(name=name), pytest.raises(BundleError) as caught:
             load_bundle(folder)
         assert str(folder / "bundle.json") in caught.value.where
@@ -89,7 +90,7 @@ def test_the_setting_that_reaches_outside_is_named(tiny_bundle: Path, tmp_path: 
         ("a file of vectors", "head.vector_file"),
         ("timm's file", "backbone.options.pretrained_cfg"),
     ]:
-        (folder / "bundle.json").write_text(json.dumps({**tables, "model": REACHING[name]}))
+        (folder / "bundle.json").write_text(json.dumps(sealed({**tables, "model": REACHING[name]})))
         with case(name=name), pytest.raises(BundleError) as caught:
             load_bundle(folder)
         assert key in caught.value.what

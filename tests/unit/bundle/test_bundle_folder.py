@@ -11,7 +11,7 @@ import pytest
 
 from manylabel.bundle import folder
 from manylabel.bundle.classifier import load_bundle
-from manylabel.bundle.folder import read_bundle, with_decision
+from manylabel.bundle.folder import read_bundle, sealed, with_decision
 from manylabel.decide import Decision
 from manylabel.errors import BundleError, ConfigError
 from manylabel.metrics.calibration import SmoothCalibration, StepCalibration
@@ -36,17 +36,16 @@ def changed(folder: Path, key: str, value: object) -> None:
     path = folder / "bundle.json"
     tables = json.loads(path.read_text())
     tables[key] = value
-    path.write_text(json.dumps(tables))
+    path.write_text(json.dumps(sealed(tables)))
 
 
-def test_a_bundle_without_its_own_decisions_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Bundles that were saved before bundles had decisions."""
+def test_a_bundle_may_leave_out_what_has_a_default(tiny_bundle: Path, tmp_path: Path) -> None:
     old = shutil.copytree(tiny_bundle, tmp_path / "old")
     path = old / "bundle.json"
     tables = json.loads(path.read_text())
     for key in ("calibration", "at_least", "at_most", "tuned"):
         del tables[key]
-    path.write_text(json.dumps(tables))
+    path.write_text(json.dumps(sealed(tables)))
     info = load_bundle(old).info
     assert (info.calibration, info.at_least, info.at_most, info.tuned) == (None, 0, None, {})
     assert info == load_bundle(tiny_bundle).info

@@ -10,7 +10,7 @@ import pytest
 from held import held_elsewhere
 
 from manylabel.bundle.classifier import load_bundle
-from manylabel.bundle.folder import with_decision
+from manylabel.bundle.folder import sealed, with_decision
 from manylabel.cli.tune import KINDS, RULES, tune
 from manylabel.data.read import DataSource, read
 from manylabel.decide import Decision
@@ -54,7 +54,7 @@ def trained_on(bundle: Path, photos: Path, out: Path) -> Path:
     path = copy / "bundle.json"
     tables = json.loads(path.read_text())
     tables["provenance"]["trained_on"] = read(DataSource(path=photos)).split("train").fingerprint()
-    path.write_text(json.dumps(tables))
+    path.write_text(json.dumps(sealed(tables)))
     return copy
 
 

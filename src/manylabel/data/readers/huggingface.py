@@ -116,11 +116,13 @@ class ArrowImage(Stored):
         dataset: A data set with one column, an image feature that is not decoded.
         row: The row of the image, from 0.
         name: The name of the data set and its split, for messages.
+        file: The file that the row refers to; None if the row has the bytes itself.
     """
 
     dataset: Any
     row: int
     name: str
+    file: Path | None = None
 
     def read(self) -> bytes:
         """The bytes of the image file, from the data set or from the file that it refers to.
@@ -322,13 +324,23 @@ def _split_note(parts: Sequence[_Part], columns: _Columns) -> str:
     return f"Splits: {', '.join(named)}"
 
 
+def _files(column: Any) -> list[Path | None]:
+    """The file that each row of a column of images refers to; None if the row has the bytes."""
+    from pyarrow import compute
+
+    cells = column.data.table.column(0)
+    bytes_, paths = (compute.struct_field(cells, name) for name in ("bytes", "path"))
+    referred = compute.if_else(compute.is_null(bytes_), paths, None)
+    return [path and Path(path) for path in referred.to_pylist()]
+
+
 def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, Place]]:
     """The key and the place of the image of each row."""
     column = part.dataset.select_columns([columns.image])
     if columns.encoded:
         column = column.cast_column(columns.image, _datasets(str(path)).Image(decode=False))
-        for row in range(len(column)):
-            yield f"{part.name}/{row}", ArrowImage(column, row, f"{path}, {part.name}")
+        for row, file in enumerate(_files(column)):
+            yield f"{part.name}/{row}", ArrowImage(column, row, f"{path}, {part.name}", file)
         return
     where = f"{path}, {part.name}, column {columns.image!r}"
     paths = column.data.table.column(0)

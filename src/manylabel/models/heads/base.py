@@ -17,18 +17,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Annotated, Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from manylabel.config import Config
 from manylabel.evidence import CLASS_ACTIVATION, MapKind
 from manylabel.labels import LabelSpace
+from manylabel.models.backbone_options import MAX_CHANNELS
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.steps import WHOLE, StepPlan
+from manylabel.preprocess import MAX_SIDE
+
+Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
+"""A number of channels or units."""
+AttentionHeads = Annotated[int, Field(ge=1, le=256)]
+"""A number of heads of an attention layer."""
+GridSide = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+"""The height or width of a map."""
 
 
 class HeadConfig(Config):

@@ -43,10 +43,12 @@ class CSRAConfig(HeadConfig):
 
     name: Literal["csra"] = "csra"
     """Which head."""
-    temperatures: tuple[Temperature, ...] = Field(default=(1, 2, 3, 4, 5, 99), min_length=1)
+    temperatures: tuple[Temperature, ...] = Field(
+        default=(1, 2, 3, 4, 5, 99), min_length=1, max_length=64
+    )
     """The temperature of each attention head, in increasing order; 99 takes the maximum over the
     positions. The paper uses 1; 1, 99; 1, 2, 4, 99; 1 to 5, 99; and 1 to 7, 99."""
-    attention_weight: float = Field(default=0.4, ge=0)
+    attention_weight: float = Field(default=0.4, ge=0, le=1000)
     """λ: the weight of the attention logits, which are added to the average logits. It is the same
     for all heads."""
     normalised: bool = True

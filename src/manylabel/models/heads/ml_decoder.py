@@ -30,9 +30,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manylabel.evidence import QUERY_ATTENTION
-from manylabel.labels import LabelSpace
+from manylabel.labels import MAX_LABELS, LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, output_map
+from manylabel.models.heads.base import (
+    AttentionHeads,
+    Channels,
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    output_map,
+)
 
 
 class MLDecoderConfig(HeadConfig):
@@ -40,14 +48,14 @@ class MLDecoderConfig(HeadConfig):
 
     name: Literal["ml-decoder"] = "ml-decoder"
     """Which head."""
-    num_groups: int = Field(default=100, ge=1)
+    num_groups: int = Field(default=100, ge=1, le=MAX_LABELS)
     """The largest number of groups of labels; each group has one query. If there are no more labels
     than this, each label has its own query."""
-    channels: int = Field(default=768, ge=1)
+    channels: Channels = 768
     """Channels of the tokens and queries."""
-    attention_heads: int = Field(default=8, ge=1)
+    attention_heads: AttentionHeads = 8
     """Heads of the cross-attention; the channels are divided among them."""
-    feedforward_channels: int = Field(default=2048, ge=1)
+    feedforward_channels: Channels = 2048
     """Channels of the hidden layer of the feed-forward network."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """The fraction of activations that dropout sets to zero in training."""

@@ -33,7 +33,14 @@ from manylabel.errors import DataError
 from manylabel.files import read_lines
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
+from manylabel.models.heads.base import (
+    Channels,
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    class_activation,
+)
 from manylabel.models.heads.main_net import Pool, Pooling
 
 _SLOPE: Final = 0.2
@@ -64,9 +71,9 @@ class MLGCNConfig(HeadConfig):
     vector_file: Path | None = None
     """A text file with one line for each label: its name and its numbers, for instance an averaged
     word vector."""
-    vector_size: int = Field(default=300, ge=1)
+    vector_size: Channels = 300
     """The number of values in a label's vector."""
-    hidden_channels: int = Field(default=1024, ge=1)
+    hidden_channels: Channels = 1024
     """Channels between the two graph layers."""
 
 

@@ -41,7 +41,15 @@ from torch.nn import functional
 from manylabel.evidence import QUERY_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, output_map
+from manylabel.models.heads.base import (
+    AttentionHeads,
+    Channels,
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    output_map,
+)
 
 
 class Query2LabelConfig(HeadConfig):
@@ -49,15 +57,15 @@ class Query2LabelConfig(HeadConfig):
 
     name: Literal["query2label"] = "query2label"
     """Which head."""
-    encoder_layers: int = Field(default=1, ge=0)
+    encoder_layers: int = Field(default=1, ge=0, le=64)
     """Transformer encoder layers over the map's positions."""
-    decoder_layers: int = Field(default=2, ge=1)
+    decoder_layers: int = Field(default=2, ge=1, le=64)
     """Transformer decoder layers, in which the labels' queries attend to the map."""
-    channels: int = Field(default=2048, ge=1)
+    channels: Channels = 2048
     """Channels of tokens and queries; a multiple of 4 and of `attention_heads`."""
-    attention_heads: int = Field(default=4, ge=1)
+    attention_heads: AttentionHeads = 4
     """Heads of each attention layer; the channels are divided among them."""
-    feedforward_channels: int = Field(default=8192, ge=1)
+    feedforward_channels: Channels = 8192
     """Channels of the hidden layer of each feed-forward network."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """The fraction of activations that dropout sets to zero in training."""

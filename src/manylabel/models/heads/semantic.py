@@ -20,7 +20,14 @@ from torch import Tensor, nn
 
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
+from manylabel.models.heads.base import (
+    Channels,
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    class_activation,
+)
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import MAIN, REGULARISATION, WHOLE
 
@@ -32,7 +39,7 @@ class SemanticConfig(HeadConfig):
     """Which head."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
-    relation_channels: int = Field(default=512, ge=1)
+    relation_channels: Channels = 512
     """Units of each of the two hidden layers."""
     alpha: float = Field(default=0.5, ge=0, le=1)
     """The weight of y_cls in the final logits; y_sr has 1 - alpha."""

@@ -28,7 +28,9 @@ from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, resample_to_grid
 from manylabel.models.heads.base import (
+    Channels,
     Evidence,
+    GridSide,
     Head,
     HeadConfig,
     HeadOutput,
@@ -59,7 +61,7 @@ def _belongs_to_released(extra_blocks: int, others: ValidationInfo) -> int:
     return extra_blocks
 
 
-ExtraBlocks = Annotated[int, Field(ge=0), AfterValidator(_belongs_to_released)]
+ExtraBlocks = Annotated[int, Field(ge=0, le=64), AfterValidator(_belongs_to_released)]
 
 
 class SRNConfig(HeadConfig):
@@ -75,11 +77,11 @@ class SRNConfig(HeadConfig):
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
     extra_blocks: ExtraBlocks = _EXTRA_BLOCKS
     """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
-    attention_channels: int = Field(default=512, ge=1)
+    attention_channels: Channels = 512
     """Channels of the attention estimator's hidden layers."""
-    relation_channels: int = Field(default=512, ge=1)
+    relation_channels: Channels = 512
     """Channels of conv2 and conv3. It is also the number of conv4's groups."""
-    units_per_channel: int = Field(default=4, ge=1)
+    units_per_channel: Channels = 4
     """The kernels of each group of conv4: 4 gives the paper's 2048 units."""
     alpha: float = Field(default=0.5, ge=0, le=1)
     """The weight of y_cls in the final logits; y_sr has 1 - alpha."""
@@ -88,7 +90,7 @@ class SRNConfig(HeadConfig):
     1/196, and the input of conv2 is almost zero at first. Multiplied, they are about 1, and
     training with few images converges. The map U in the output is never multiplied. The paper does
     not do this."""
-    grid: tuple[int, int] | None = None
+    grid: tuple[GridSide, GridSide] | None = None
     """Height and width of conv4's kernels; by default those of the mid map at the model's input
     size (14x14 at 224x224)."""
 
@@ -106,7 +108,7 @@ class SRNAttConfig(HeadConfig):
     """How the main net pools the final map: `avg` (the paper's), `max` or `gem`."""
     extra_blocks: ExtraBlocks = _EXTRA_BLOCKS
     """`released` only: pre-activation bottlenecks before the attention; the authors' have 2."""
-    attention_channels: int = Field(default=512, ge=1)
+    attention_channels: Channels = 512
     """Channels of the attention estimator's hidden layers."""
     alpha: float = Field(default=0.5, ge=0, le=1)
     """The weight of y_cls in the final logits; y_att has 1 - alpha."""

@@ -25,7 +25,6 @@ from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,7 +33,9 @@ from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, conv_norm, resample_to_grid
 from manylabel.models.heads.base import (
+    Channels,
     Evidence,
+    GridSide,
     Head,
     HeadConfig,
     HeadOutput,
@@ -52,13 +53,13 @@ class SRNModernConfig(HeadConfig):
     """Which head."""
     pool: Pool = "avg"
     """How the main net pools the final map: `avg`, `max` or `gem`."""
-    channels: int = Field(default=256, ge=1)
+    channels: Channels = 256
     """Channels of the features that the attention is computed from."""
-    relation_channels: int = Field(default=256, ge=1)
+    relation_channels: Channels = 256
     """Channels of conv2 and conv3. It is also the number of conv4's groups."""
-    units_per_channel: int = Field(default=4, ge=1)
+    units_per_channel: Channels = 4
     """The kernels of each group of conv4."""
-    grid: tuple[int, int] | None = None
+    grid: tuple[GridSide, GridSide] | None = None
     """Height and width of conv4's kernels; by default those of the mid map at the model's input
     size."""
 
