@@ -177,7 +177,7 @@ BAD = {
                      "1 without targets (owl)"),
     "label twice": ("image,cat,dog,cat\na.jpg,0,0,0\nb.jpg,0,0,0\nc.jpg,0,0,0\n", "cat"),
     "image twice": ("image,cat,dog\na.jpg,0,0\nb.jpg,0,0\n./a.jpg,0,0\nc.jpg,0,0\n",
-                    "1 images occur more than once: a.jpg."),
+                    "1 image occurs more than once: a.jpg."),
     "images less": ("image,cat,dog\nb.jpg,0,0\n",
                     "2 have targets but no predictions (a.jpg, c.jpg)"),
     "images more": ("image,cat,dog\na.jpg,0,0\nb.jpg,0,0\nc.jpg,0,0\nd.jpg,0,0\n",
@@ -204,7 +204,7 @@ def test_arrays_whose_shapes_differ_are_told(tmp_path: Path, capsys) -> None:
     (tmp_path / "t.csv").write_text(TRUTH)
     assert run(path, tmp_path / "t.csv") == 2
     said = capsys.readouterr().err
-    assert "There are 1 images and 2 labels, but the scores are float64 [2, 2]." in said
+    assert "The scores are float64 [2, 2], but the file names 1 image and 2 labels." in said
 
 
 @pytest.mark.parametrize(

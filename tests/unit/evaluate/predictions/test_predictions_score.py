@@ -150,7 +150,7 @@ def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
 BAD = {
     "nan": ("s.csv", "image,x\na.jpg,0.5\nb.jpg,nan\n", "1 of 2 scores are NaN or infinite: b.jpg"),
     "logits": ("s.csv", "image,x\na.jpg,-2.5\nb.jpg,3\n", "2 of 2 scores are outside 0..1"),
-    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 images occur more than once"),
+    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 image occurs more than once"),
     "no image": ("s.csv", "file,x\na.jpg,0\n", "no column 'image'"),
     "word": ("s.csv", "image,x,y\na.jpg,0,high\n", "'high' is not a number"),
     "short row": ("s.csv", "image,x,y\na.jpg,0\n", "2 cells, but the header has 3"),
