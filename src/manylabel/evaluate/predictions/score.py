@@ -195,6 +195,10 @@ def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:
     wanted = "an object from label to threshold, or the .receipt.json of saved predictions"
     document = load_object(path, wanted)
     by_label = document.get("thresholds", document)
+    if not isinstance(by_label, dict):
+        raise DataError(
+            "The thresholds are not a JSON object.", where=str(path), fix=f"Give {wanted}."
+        )
     missing = [name for name in labels if name not in by_label]
     if missing:
         raise DataError(
