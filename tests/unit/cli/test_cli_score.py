@@ -266,8 +266,11 @@ def test_thresholds_by_label_decide_by_name(made, files, tmp_path: Path, capsys)
         ('{"cat": 0.2, "dog": 0.5}', "1 of 3 labels have no threshold: owl"),
         ('{"thresholds": {"cat": 0.2, "dog": 0.5, "owl": 1.5}}', "threshold of 'owl' is 1.5"),
         ('{"cat": 0.2, "dog": "half", "owl": 0.5}', "threshold of 'dog' is 'half'"),
-        ("[0.2, 0.5, 0.5]", "does not hold a JSON object"),
-        ('{"cat": 0.2', "not valid JSON"),
+        ("[0.2, 0.5, 0.5]", "does not hold a threshold for each label"),
+        ('{"thresholds": ["cat", "dog", "owl"]}', "does not hold a threshold for each label"),
+        ('{"cat": 0.2, "dog": 0.5, "owl": NaN}', "NaN is not a number"),
+        ('{"cat": 0.2, "dog": 0.5, "owl": 0.5, "cat": 0.9}', "'cat' is given twice"),
+        ('{"cat": 0.2', "it is not JSON"),
     ],
 )
 def test_thresholds_that_cannot_be_used(files, tmp_path: Path, capsys, given: str, said: str):

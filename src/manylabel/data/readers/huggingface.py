@@ -41,6 +41,7 @@ from manylabel.data.formats.tabular import (
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.images import Place, Stored
+from manylabel.images.places import read_file
 
 _SAVED: Final = ("dataset_dict.json", "state.json")
 _TRIED: Final = 20
@@ -136,7 +137,7 @@ class ArrowImage(Stored):
             raise OSError("the row has no image")
         if cell["bytes"] is not None:
             return cell["bytes"]
-        return Path(cell["path"]).read_bytes()
+        return read_file(cell["path"])
 
     def identity(self) -> str:
         """The fingerprint of the data set, which depends on its content, and the row."""

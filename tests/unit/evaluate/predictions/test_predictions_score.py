@@ -234,5 +234,5 @@ def test_thresholds_that_are_no_object_are_told(tmp_path) -> None:
     path = tmp_path / "thresholds.json"
     for text in ('{"thresholds": ["cat"]}', '{"thresholds": "cat"}', '{"thresholds": null}'):
         path.write_text(text)
-        with pytest.raises(DataError, match="not a JSON object"):
+        with pytest.raises(DataError, match="does not hold a threshold"):
             read_thresholds(path, LabelSpace(["cat"]))
