@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Final, final
 
@@ -27,6 +29,9 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B|%)", re.IGNORECASE)
 
 _LARGE_FILE: Final = 16 * 1024 * 1024
 """Of files with more bytes, one is read at a time: what it needs is known only when it is read."""
+
+_LARGE_IMAGE: Final = 100_000_000
+"""Before an image that needs more bytes, the memory that earlier ones left is given back."""
 
 _CGROUPS: Final = (
     ("memory.max", "memory.current"),
@@ -69,6 +74,8 @@ class Memory:
             self._changed.wait_for(lambda: self._used + needed <= self.limit)
             self._used += needed
         try:
+            if needed > _LARGE_IMAGE:
+                _give_back()
             yield
         finally:
             with self._changed:
@@ -125,6 +132,20 @@ def own_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _give_back() -> None:
+    """Give memory that was freed back to the system. glibc would keep much of it in each thread."""
+    if (trim := _trimmer()) is not None:
+        trim(0)
+
+
+@cache
+def _trimmer() -> Callable[[int], object] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another system gives memory back by itself
+        return None
 
 
 def _machine(name: str) -> int:

@@ -29,6 +29,7 @@ from manylabel.evaluate.predictions.files import (
 )
 from manylabel.files import replaced_file, write_errors
 from manylabel.labels import LabelSpace
+from manylabel.text import counted
 
 _SHOWN: Final = 3
 
@@ -193,7 +194,8 @@ def _require_once(keys: Sequence[str], path: Path) -> None:
     twice = list(dict.fromkeys(key for key in keys if key in seen or seen.add(key)))
     if twice:
         raise DataError(
-            f"{len(twice):,} images occur more than once: {some_names(twice)}.",
+            f"{counted(len(twice), 'image')} occur{'s' if len(twice) == 1 else ''} more than once: "
+            f"{some_names(twice)}.",
             where=str(path),
             fix="Keep one row for each image.",
         )
