@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError, RunError
-from manylabel.evaluate.predictions.score import Inputs, score_predictions
+from manylabel.evaluate.predictions.score import Inputs, read_thresholds, score_predictions
 from manylabel.evaluate.predictions.table import (
     Predictions,
     matched,
@@ -228,3 +228,11 @@ def test_damaged_and_doubtful_parquet_is_told(tmp_path) -> None:
     parquet.write_table(pyarrow.Table.from_arrays(twice, names=["image", "cat", "cat"]), path)
     with pytest.raises(DataError, match="Multiple matches"):
         read_predictions(path)
+
+
+def test_thresholds_that_are_no_object_are_told(tmp_path) -> None:
+    path = tmp_path / "thresholds.json"
+    for text in ('{"thresholds": ["cat"]}', '{"thresholds": "cat"}', '{"thresholds": null}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="does not hold a threshold"):
+            read_thresholds(path, LabelSpace(["cat"]))
