@@ -29,8 +29,8 @@ def hostile_images(folder: Path) -> dict[Path, str]:
     (folder / "endless.jpg").symlink_to("/dev/zero")
     return said | {
         folder / "sparse.jpg": "100,000 MB",
-        folder / "pipe.jpg": "a device, a pipe or a socket",
-        folder / "endless.jpg": "a device, a pipe or a socket",
+        folder / "pipe.jpg": "not an ordinary file",
+        folder / "endless.jpg": "not an ordinary file",
     }
 
 

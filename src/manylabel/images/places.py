@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import BinaryIO, final
 from PIL import Image
 
 from manylabel.errors import ImageError, reason
+from manylabel.files import open_regular
 from manylabel.images.errors import refused
 from manylabel.images.limits import MAX_FILE, MIN_SIDE
 
@@ -196,7 +195,7 @@ def read_file(path: str | Path, offset: int = 0, size: int | None = None) -> byt
         ImageError: They are more than `MAX_FILE`.
         OSError: The file cannot be read, or is not a regular file.
     """
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         length = os.fstat(file.fileno()).st_size - offset if size is None else size
         _require_file_size(length)
         file.seek(offset)
@@ -211,38 +210,15 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
         ImageError: The file cannot be opened, or is not a regular file.
     """
     try:
-        file = _open_regular(path)
+        file = open_regular(path)
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
     with file:
         yield file
 
 
-def _open_regular(path: str | Path) -> BinaryIO:
-    """Opens nothing else: a pipe could block for ever, and a device could have no end."""
-    _require_regular(os.stat(path))  # opening some devices has an effect, so this comes first
-    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (the caller closes it)
-    try:
-        _require_regular(os.fstat(file.fileno()))
-    except OSError:
-        file.close()
-        raise
-    return file
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def _unreadable(error: Exception) -> ImageError:
     return refused(f"The image cannot be read: {reason(error)}.", fix="Check the path.")
-
-
-def _require_regular(status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is a device, a pipe or a socket, and not a file")
 
 
 def _require_file_size(size: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, ImageError
 from manylabel.images import Crop, FilePart, Stored
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _equal_files(records: Records) -> tuple[list[list[str]], list[str]]:
         for done, place in enumerate(keys, start=1):
             try:
                 content = place if sizes[place] in unique else _digest(place)
-            except OSError:
+            except ImageError:
                 unread += 1
                 content = place
             equal[content] += keys[place]
@@ -201,5 +201,6 @@ def _size(place: Path | Stored) -> int | None:
 
 
 def _digest(place: Path | Stored) -> bytes:
-    content = place.read() if isinstance(place, Stored) else place.read_bytes()
-    return hashlib.sha256(content).digest()
+    from manylabel.images.places import file_bytes
+
+    return hashlib.sha256(file_bytes(place)).digest()

@@ -17,7 +17,8 @@ from pathlib import Path
 from manylabel.data.formats.lists import note
 from manylabel.data.records import Record, Records, Split, split_of
 from manylabel.errors import DataError, os_errors_as
-from manylabel.images import ENDINGS, has_image_ending
+from manylabel.images import ENDINGS, has_image_ending, image_errors
+from manylabel.images.places import read_file
 from manylabel.labels import PRESENT, LabelSpace
 
 
@@ -142,8 +143,8 @@ def _size(path: Path) -> int:
 
 
 def _digest(path: Path) -> bytes:
-    with _read_errors(path):
-        return hashlib.sha256(path.read_bytes()).digest()
+    with image_errors(str(path)), _read_errors(path):
+        return hashlib.sha256(read_file(path)).digest()
 
 
 def _read_errors(path: Path) -> AbstractContextManager[None]:
