@@ -129,6 +129,8 @@ def os_errors_as(
 
 def reason(error: Exception) -> str:
     """Why it failed: the first line of what an error says, without the full stop."""
+    if isinstance(error, FileExistsError):  # what the system says of making a folder
+        return "There is a file where a folder is needed"
     said = error.strerror if isinstance(error, OSError) else None
     lines = (said or str(error)).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TextIO
@@ -192,14 +192,32 @@ def replaced_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The file cannot be moved to `path`.
     """
-    if _is_stream(path):
-        yield path
-        return
-    target = Path(os.path.realpath(path))
-    with unfinished_file(target) as unfinished:
+    with replaced_files(path) as (unfinished,):
         yield unfinished
-        _sync(unfinished)
-        os.replace(unfinished, target)
+
+
+@contextmanager
+def replaced_files(*paths: Path) -> Iterator[list[Path]]:
+    """As `replaced_file`, for files that belong together: none is replaced before all are complete.
+
+    Raises:
+        OSError: A file cannot be completed or moved to its path.
+    """
+    with ExitStack() as stack:
+        moves: dict[Path, Path] = {}
+        given: list[Path] = []
+        for path in paths:
+            if _is_stream(path):
+                given.append(path)
+                continue
+            target = Path(os.path.realpath(path))
+            given.append(stack.enter_context(unfinished_file(target)))
+            moves[given[-1]] = target
+        yield given
+        for unfinished in moves:
+            _sync(unfinished)
+        for unfinished, target in moves.items():
+            os.replace(unfinished, target)
 
 
 @contextmanager

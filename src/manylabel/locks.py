@@ -78,8 +78,8 @@ def held(
     if _mine.get(key) == threading.get_ident():
         yield
         return
-    fault, other = "The folder cannot be written", "Give a folder that you may write to."
-    with os_errors_as(RunError, fault, where=path.parent, fix=other):
+    other = "Give a folder that you may write to. If this file is there, remove it."
+    with os_errors_as(RunError, "The lock file cannot be written", where=path, fix=other):
         made = [folder for folder in key.parents if not folder.exists()]
         release = _take(path, fix, on_wait)
     _mine[key] = threading.get_ident()

@@ -1,8 +1,8 @@
-"""Text from files, made safe to show: labels, keys and paths may contain any character.
+"""Text for people, and text from files that is safe to show.
 
-Some characters command a terminal instead of being shown, and some change the order in which the
-text beside them is shown. People see such characters as an escape. The values in files of data stay
-as they are.
+Labels, keys and paths may contain any character. Some characters command a terminal instead of
+being shown, and some change the order in which the text beside them is shown. People see such
+characters as an escape. The values in files of data stay as they are.
 """
 
 from __future__ import annotations
@@ -68,3 +68,13 @@ def json_line(value: Any) -> str:
     """
     line = json.dumps(value, ensure_ascii=False)
     return _HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "image"), counted(1200, "image"), counted(2, "entry", "entries")
+        ('1 image', '1,200 images', '2 entries')
+    """
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"

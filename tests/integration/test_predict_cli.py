@@ -38,7 +38,7 @@ def test_predict_writes_results_to_stdout_and_errors_to_stderr(
     ]
     assert done.stderr.splitlines() == [
         "Skipped photos/cat/0.jpg: The image file is empty (0 bytes). Download or export it again.",
-        "1 of 6 images were skipped.",
+        "1 of 6 images was skipped.",
     ]
     expected = Predictor.load(tiny_bundle).predict(folder / "photos" / "owl" / "5.jpg")
     assert rows[-1]["labels"] == expected.names

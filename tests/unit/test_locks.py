@@ -170,7 +170,9 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(RunError, match="The folder cannot be written"),
+        pytest.raises(
+            RunError, match="cannot be written: There is a file where a folder is needed"
+        ),
         held(tmp_path / "file" / "x"),
     ):
         pass

@@ -28,7 +28,8 @@ from typing import Final
 from manylabel.atomic.placing import is_undone, undo
 from manylabel.locks import LOCK, lock, unlock
 
-_NAME: Final = re.compile(r"\.unfinished-([0-9a-f]{4})-[0-9a-f]{8}(\..*)?", re.DOTALL)
+_BEGINNING: Final = ".unfinished-"
+_NAME: Final = re.compile(r"\.unfinished-[0-9a-f]{4}-[0-9a-f]{8}(\..*)?", re.DOTALL)
 _DAY: Final = 24 * 3600.0
 
 
@@ -83,11 +84,11 @@ def sweep(home: Path) -> None:
 
     If a writer was killed while it moved files to their places, they are moved back first.
     """
-    with suppress(OSError), os.scandir(home) as entries:
-        left = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
-        for path in left:
-            with suppress(OSError):  # Another user's, or something else with such a name.
-                _remove_if_dead(path, home)
+    with suppress(OSError):
+        for name in os.listdir(home):
+            if name.startswith(_BEGINNING) and _NAME.fullmatch(name):
+                with suppress(OSError):  # Another user's, or something else with such a name.
+                    _remove_if_dead(home / name, home)
 
 
 def _remove_if_dead(path: Path, home: Path) -> None:
@@ -154,4 +155,4 @@ def _released(claim: int | None) -> Iterator[None]:
 def _prefix() -> str:
     """The beginning of the temporary names of this machine."""
     host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
-    return f".unfinished-{host}-"
+    return f"{_BEGINNING}{host}-"

@@ -250,7 +250,12 @@ def _read_tables(path: Path) -> dict[str, Any]:
         raise damaged(str(error), path) from None
     _require_format(tables, path)
     if tables.get(_DIGEST) != sealed(tables)[_DIGEST]:
-        raise damaged("its content differs from its own SHA-256", path)
+        raise BundleError(
+            "The bundle is damaged, or was edited: its content differs from its own SHA-256.",
+            where=str(path),
+            fix="Copy or download the whole bundle again. To change thresholds, use "
+            "`manylabel tune`; to set them yourself, `manylabel.bundle.folder.with_decision`.",
+        )
     return {key: value for key, value in tables.items() if key != _DIGEST}
 
 

@@ -71,7 +71,8 @@ class ModelInfo(Config):
     @property
     def trained_on(self) -> str | None:
         """The fingerprint of the images that the model was trained on, if it is known."""
-        return self.provenance.get("trained_on")
+        found = self.provenance.get("trained_on")
+        return found if isinstance(found, str) else None
 
 
 class BundleInfo(ModelInfo):

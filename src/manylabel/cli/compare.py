@@ -10,6 +10,7 @@ import click
 from manylabel.cli.figures import PROFILES, percent, points, print_json, table
 from manylabel.cli.score import draws_options, inputs_options
 from manylabel.cli.shared import progress, terminal
+from manylabel.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,7 +93,8 @@ def _print(found: Compared, *, per_label: bool) -> None:
     for name, model in zip("AB", found.models, strict=False):
         console.print(f"{name}: {model.receipt.predictions}")
     receipt = found.models[0].receipt
-    console.print(f"targets {receipt.data}: {receipt.images:,} images, {receipt.labels:,} labels")
+    size = f"{counted(receipt.images, 'image')}, {counted(receipt.labels, 'label')}"
+    console.print(f"targets {receipt.data}: {size}")
     for note in found.notes:
         console.print(f"note: {note}")
     if found.comparison:
@@ -130,7 +132,8 @@ def _print_comparison(found: Comparison, *, per_label: bool) -> None:
         f"both, seed {found.seed}; profile manylabel, decided where score >= {found.threshold:g}"
     )
     falling = sorted(found.labels, key=lambda row: -row.difference.value)
-    console.print(_label_table(falling if per_label else _largest_changes(falling)))
+    shown = falling if per_label else _largest_changes(falling)
+    console.print(_label_table(shown) if shown else "No label has another AP.")
 
 
 def _largest_changes(falling: list[LabelDifference]) -> list[LabelDifference]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from manylabel.cli.shared import terminal
+from manylabel.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,14 +120,15 @@ def print_figures(
         per_label: Also print a table of all labels.
     """
     console = terminal()
-    console.print(f"{measures.num_images:,} images, {len(measures.per_label):,} labels")
+    images, labels = measures.num_images, len(measures.per_label)
+    console.print(f"{counted(images, 'image')}, {counted(labels, 'label')}")
     for note in notes:
         console.print(f"note: {note}")
     console.print(_figures(measures))
     console.print(f"profile {measures.profile.name}: {measures.profile.definition}")
     if measures.skipped:
         names = ", ".join(measures.skipped)
-        console.print(f"skipped, no positive: {len(measures.skipped):,} labels ({names})")
+        console.print(f"skipped, no positive: {counted(len(measures.skipped), 'label')} ({names})")
     for remark in measures.remarks:
         console.print(f"note: {remark}")
     if measures.unknown:

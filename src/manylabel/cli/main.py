@@ -93,7 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         return cli.main(arguments, prog_name="manylabel", standalone_mode=False)
     except click.ClickException as error:
-        error.message = visible(error.message)  # it may quote an argument
+        vars(error)["message"] = visible(error.message)  # it may quote an argument
         with suppress(ManylabelError):
             error.show()
         return error.exit_code

@@ -23,7 +23,7 @@ from manylabel.cli.shared import (
     terminal,
 )
 from manylabel.errors import DataError, ImageError
-from manylabel.text import for_spreadsheet, json_line
+from manylabel.text import counted, for_spreadsheet, json_line
 
 if TYPE_CHECKING:
     from manylabel.labels import LabelSpace
@@ -90,7 +90,8 @@ def predict(
         results = Results(predictor, images, report)
         FORMATS[form](results, predictor.labels, choice, stream)
     if results.bad:
-        click.echo(f"{results.bad:,} of {len(images):,} images were skipped.", err=True)
+        were = "was" if results.bad == 1 else "were"
+        click.echo(f"{results.bad:,} of {counted(len(images), 'image')} {were} skipped.", err=True)
         click.get_current_context().exit(1)
 
 

@@ -24,7 +24,7 @@ def files_outside(records: Records) -> list[Path]:
     homes = tuple(os.path.join(os.path.realpath(folder), "") for folder in records.folders)
     if not homes:
         return []
-    real_folder = cache(os.path.realpath)
+    real_folder = cache(lambda folder: os.path.realpath(folder))
     files = dict.fromkeys(_files(records))
     return [Path(file) for file in files if not _real(file, real_folder).startswith(homes)]
 

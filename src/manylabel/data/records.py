@@ -17,6 +17,7 @@ from manylabel.data.places import Places, divide
 from manylabel.errors import DataError
 from manylabel.images import Place
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
+from manylabel.text import counted
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -329,7 +330,7 @@ class Records:
         unknown = int(np.count_nonzero(self.targets == UNKNOWN))
         counts = ", ".join(f"{name} {count:,}" for name, count in self.split_counts().items())
         parts = [
-            f"{self.source}: {len(self):,} images, {len(self.labels):,} labels, "
+            f"{self.source}: {counted(len(self), 'image')}, {counted(len(self.labels), 'label')}, "
             f"{positives / max(1, len(self)):.2f} positives per image"
         ]
         if unknown:

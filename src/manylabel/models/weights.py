@@ -6,20 +6,26 @@ tensors. Position embeddings for another input size are resampled.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from manylabel.errors import ConfigError, reason
+from manylabel.files import open_regular
+
+_MAX_SHARED: Final = 4
+"""How many times as large as their file tensors may be: those that share memory count twice."""
 
 
 class Shaped(Protocol):
@@ -147,24 +153,47 @@ def _is_part(key: str, modules: tuple[str, ...]) -> bool:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that may come from a stranger: nothing in it is run."""
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            state = load_file(path) if path.suffix == ".safetensors" else _unpickled(file, size)
     except FileNotFoundError:
         raise ConfigError(
             "The backbone's weights do not exist.", where=str(path), fix="Check the path."
         ) from None
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, reason(error)) from None
     except UnpicklingError:  # its own message advises an unsafe option
         raise _unreadable(path, "it contains more than tensors") from None
+    except Exception as error:  # what it raises depends on where a file is damaged
+        fault = reason(error)
+        if "weights_only" in fault:  # torch's advice again
+            fault = "it is not a file of torch.save"
+        raise _unreadable(path, fault) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+        isinstance(key, str) and isinstance(value, Tensor) and _is_plain(value)
+        for key, value in state.items()
     ):
         raise _unreadable(path, "it is not a mapping from names to tensors")
+    if sum(tensor.nbytes for tensor in state.values()) > _MAX_SHARED * size:
+        raise _unreadable(path, "its tensors are larger than the file")
     return state
+
+
+def _unpickled(file: BufferedReader, size: int) -> Any:
+    """What `torch.save` wrote to a file of `size` bytes."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:  # torch never compresses; it would unpack anything
+            if sum(entry.file_size for entry in archive.infolist()) > size:
+                raise ValueError("its content is larger than the file")
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has a number in memory for each of its positions."""
+    special = tensor.is_meta or tensor.is_quantized or tensor.is_complex()
+    return tensor.layout == torch.strided and not special
 
 
 def _unreadable(path: Path, fault: str) -> ConfigError:

@@ -76,7 +76,7 @@ def cached_images(config: RunConfig, part: Records, name: Split, reporter: Repor
     bad = _fill(plan, name, reporter)
     if not bad and (damaged := _forget_damaged(plan, name, reporter)):
         reporter.say(
-            f"{damaged:,} images in the cache {plan.folder} were damaged; they are decoded again."
+            f"Damaged images in the cache {plan.folder}, which are decoded again: {damaged:,}."
         )
         bad = _fill(plan, name, reporter)
     if bad:

@@ -177,7 +177,7 @@ def test_every_read_during_replacements_finds_a_whole_bundle(tiny_bundle, tmp_pa
             reads += 1
         assert int(tuner.stdout.read()) > 10
     assert tuner.returncode == 0
-    assert reads > 100
+    assert reads > 10
     assert seen == {0.0, 0.5}
 
 

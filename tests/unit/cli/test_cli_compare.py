@@ -172,7 +172,10 @@ def test_labels_that_moved_are_shown_from_best_to_worst(tmp_path: Path, capsys) 
 def test_equal_files_are_not_told_apart(files, capsys) -> None:
     a, _, truth = files
     assert run(a, a, "--targets", truth, "--resamples", 100) == 0
-    assert "so these 60 images do not show which of A and B is better." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "so these 60 images do not show which of A and B is better." in printed
+    assert "No label has another AP." in printed
+    assert "label, AP %" not in printed
 
 
 def test_different_images_are_refused_unless_told(targets, files, tmp_path, capsys) -> None:
@@ -207,7 +210,7 @@ def test_common_holds_for_one_file(targets, files, tmp_path, capsys) -> None:
     ("change", "said"),
     [
         (lambda text: text.replace(",0.", ",x0.", 1), "is not a number"),
-        (lambda text: text + "0.jpg,0,0,0\n", "1 images occur more than once: 0.jpg."),
+        (lambda text: text + "0.jpg,0,0,0\n", "1 image occurs more than once: 0.jpg."),
         (lambda text: text.replace("owl", "cow"), "1 without predictions (owl)"),
         (lambda text: text.rpartition(",")[0] + ",inf\n", "1 of 180 scores are NaN or infinite"),
         (lambda text: text.rpartition(",")[0] + ",7\n", "1 of 180 scores are outside 0..1"),

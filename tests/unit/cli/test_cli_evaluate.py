@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from pathlib import Path
 
 import click
@@ -226,6 +228,30 @@ def test_predictions_take_the_place_of_older_ones(tiny_bundle, photos, capsys) -
     path.write_text("old")
     found = run_json(capsys, tiny_bundle, "--data", photos, "--save-predictions", path)
     assert len(path.read_text().splitlines()) == 1 + found["num_images"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_scores_targets_and_receipt_are_replaced_together(
+    tiny_bundle, photos, capsys, monkeypatch, number: int
+) -> None:
+    """The disk is full when the first, second or third file is completed."""
+    names = ("scores.csv", "scores.targets.csv", "scores.receipt.json")
+    for name in names:
+        photos.with_name(name).write_text("old")
+    calls, sync = iter(range(1, 100)), os.fsync
+
+    def full(descriptor: int) -> None:
+        if next(calls) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr("manylabel.evaluate.predictions.saving._save_and_read_back", lambda *_: 0)
+    monkeypatch.setattr(os, "fsync", full)
+    path = photos.with_name(names[0])
+    assert run(tiny_bundle, "--data", photos, "--save-predictions", path) == 1
+    assert "cannot be written: No space left on device" in capsys.readouterr().err
+    assert [photos.with_name(name).read_text() for name in names] == ["old"] * 3
+    assert not list(photos.parent.glob(".*"))
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ BAD = {
                      "1 without targets (owl)"),
     "label twice": ("image,cat,dog,cat\na.jpg,0,0,0\nb.jpg,0,0,0\nc.jpg,0,0,0\n", "cat"),
     "image twice": ("image,cat,dog\na.jpg,0,0\nb.jpg,0,0\n./a.jpg,0,0\nc.jpg,0,0\n",
-                    "1 images occur more than once: a.jpg."),
+                    "1 image occurs more than once: a.jpg."),
     "images less": ("image,cat,dog\nb.jpg,0,0\n",
                     "2 have targets but no predictions (a.jpg, c.jpg)"),
     "images more": ("image,cat,dog\na.jpg,0,0\nb.jpg,0,0\nc.jpg,0,0\nd.jpg,0,0\n",
@@ -204,7 +204,7 @@ def test_arrays_whose_shapes_differ_are_told(tmp_path: Path, capsys) -> None:
     (tmp_path / "t.csv").write_text(TRUTH)
     assert run(path, tmp_path / "t.csv") == 2
     said = capsys.readouterr().err
-    assert "There are 1 images and 2 labels, but the scores are float64 [2, 2]." in said
+    assert "The scores are float64 [2, 2], but the file names 1 image and 2 labels." in said
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,11 @@ def test_thresholds_by_label_decide_by_name(made, files, tmp_path: Path, capsys)
         ('{"cat": 0.2, "dog": 0.5}', "1 of 3 labels have no threshold: owl"),
         ('{"thresholds": {"cat": 0.2, "dog": 0.5, "owl": 1.5}}', "threshold of 'owl' is 1.5"),
         ('{"cat": 0.2, "dog": "half", "owl": 0.5}', "threshold of 'dog' is 'half'"),
-        ("[0.2, 0.5, 0.5]", "does not hold a JSON object"),
-        ('{"cat": 0.2', "not valid JSON"),
+        ("[0.2, 0.5, 0.5]", "does not hold a threshold for each label"),
+        ('{"thresholds": ["cat", "dog", "owl"]}', "does not hold a threshold for each label"),
+        ('{"cat": 0.2, "dog": 0.5, "owl": NaN}', "NaN is not a number"),
+        ('{"cat": 0.2, "dog": 0.5, "owl": 0.5, "cat": 0.9}', "'cat' is given twice"),
+        ('{"cat": 0.2', "it is not JSON"),
     ],
 )
 def test_thresholds_that_cannot_be_used(files, tmp_path: Path, capsys, given: str, said: str):

@@ -94,8 +94,8 @@ def test_a_damaged_cache_is_mended_and_the_run_says_so(
     assert not torch.equal(ImageCache(_plan(recipe(tmp_path), part, "train"))[1], before)
     assert torch.equal(cached_images(recipe(tmp_path), part, "train", reporter)[1], before)
     said = reporter.console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    assert said.count("1 images in the cache") == 1
-    assert "were damaged; they are decoded again" in said
+    assert said.count("Damaged images in the cache") == 1
+    assert "which are decoded again: 1." in said
 
 
 def test_one_bad_image_makes_all_of_them_known(records: Records) -> None:

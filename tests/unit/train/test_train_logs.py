@@ -101,3 +101,9 @@ def test_only_the_leading_process_shows_and_logs(tmp_path, monkeypatch):
         for words in ("40/100", "epoch 1"):
             assert (words in console.file.getvalue()) == shown
         assert log.exists() == shown
+
+
+def test_a_line_for_people_holds_no_character_that_a_terminal_obeys():
+    console = Console(file=io.StringIO(), width=160)
+    Reporter(console=console).say("photos\x1b[2J\n\u202e.csv: 3 images")
+    assert console.file.getvalue() == "photos\\x1b[2J\\n\\u202e.csv: 3 images\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from manylabel.cli.shared import DataOptions, data_options, data_source, output, progress, say
-from manylabel.text import visible
+from manylabel.text import counted, visible
 
 if TYPE_CHECKING:
     from manylabel.data.doctor.findings import Diagnosis, Finding
@@ -97,7 +97,7 @@ def _print(finding: Finding) -> None:
 
 
 def _last_line(found: Diagnosis) -> str:
-    from manylabel.data.doctor.findings import SEVERITIES, counted
+    from manylabel.data.doctor.findings import SEVERITIES
 
     counts = ", ".join(counted(found.count(severity), severity) for severity in SEVERITIES)
     rate = found.images_per_second

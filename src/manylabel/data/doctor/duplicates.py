@@ -10,11 +10,12 @@ from typing import Final, NamedTuple, final
 
 import numpy as np
 
-from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted, listed
+from manylabel.data.doctor.findings import SHOWN, Finding, Severity, listed
 from manylabel.data.doctor.look import Looks
 from manylabel.data.doctor.similar import find_alike
 from manylabel.data.records import Record, Records
 from manylabel.labels import ABSENT, PRESENT
+from manylabel.text import counted
 
 
 @final

@@ -121,16 +121,6 @@ def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def counted(number: int, thing: str, things: str | None = None) -> str:
-    """A number with its noun.
-
-    Example:
-        >>> counted(1, "image"), counted(1200, "image"), counted(2, "entry", "entries")
-        ('1 image', '1,200 images', '2 entries')
-    """
-    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
-
-
 def listed(names: Sequence[str], limit: int = 3) -> str:
     """The first few names as text.
 

@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.doctor.findings import SHOWN, Finding, Severity, counted
+from manylabel.data.doctor.findings import SHOWN, Finding, Severity
 from manylabel.data.doctor.look import Looks
 from manylabel.data.outside import files_outside
 from manylabel.data.records import Records
 from manylabel.images import Crop, FilePart, Place
+from manylabel.text import counted
 
 MAX_ASPECT: Final = 3.0
 """The ratio of the longer to the shorter side above which a square input distorts an image much."""

@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.doctor.findings import SHOWN, Finding, LabelRow, Severity, counted
+from manylabel.data.doctor.findings import SHOWN, Finding, LabelRow, Severity
 from manylabel.data.doctor.names import near_names
 from manylabel.data.records import NO_SPLIT, SPLITS, Records
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
+from manylabel.text import counted
 
 RARE: Final = 20
 """A label with fewer positives in train is rare."""

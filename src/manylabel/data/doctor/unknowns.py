@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.doctor.findings import SHOWN, Finding, counted
+from manylabel.data.doctor.findings import SHOWN, Finding
 from manylabel.data.records import SPLITS, Records
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
+from manylabel.text import counted
 
 _ONE_LABEL: Final = 0.99
 """The fraction of images with exactly one label above which single labels are reported."""

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+import numpy as np
+
 from manylabel.data.formats.arrow import is_text, texts
 from manylabel.data.formats.arrow_labels import (
     ArrowLabels,
@@ -326,12 +328,13 @@ def _split_note(parts: Sequence[_Part], columns: _Columns) -> str:
 
 def _files(column: Any) -> list[Path | None]:
     """The file that each row of a column of images refers to; None if the row has the bytes."""
-    from pyarrow import compute
-
     cells = column.data.table.column(0)
-    bytes_, paths = (compute.struct_field(cells, name) for name in ("bytes", "path"))
-    referred = compute.if_else(compute.is_null(bytes_), paths, None)
-    return [path and Path(path) for path in referred.to_pylist()]
+    parts = dict(zip([part.name for part in cells.type], cells.flatten(), strict=True))
+    rows = np.flatnonzero(parts["bytes"].is_null().to_numpy())
+    files: list[Path | None] = [None] * len(cells)
+    for row, path in zip(rows.tolist(), parts["path"].take(rows).to_pylist(), strict=True):
+        files[row] = path and Path(path)
+    return files
 
 
 def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, Place]]:

@@ -23,7 +23,7 @@ from manylabel.data.formats.parsing import (
 from manylabel.errors import DataError
 from manylabel.evaluate.predictions.csv_table import IMAGE_COLUMN, Numbers, Raw, image_column
 from manylabel.files import read_bytes, read_lines
-from manylabel.text import for_spreadsheet
+from manylabel.text import counted, for_spreadsheet
 
 _NPZ_DAMAGE: Final = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, SyntaxError, MemoryError),
@@ -73,8 +73,8 @@ def read_npz(path: Path) -> Raw:
     images, labels, scores = found["images"], found["labels"], found["scores"]
     if scores.ndim != 2 or scores.shape != (images.size, labels.size) or scores.dtype.kind != "f":
         raise DataError(
-            f"There are {images.size:,} images and {labels.size:,} labels, but the scores are "
-            f"{scores.dtype} {list(scores.shape)}.",
+            f"The scores are {scores.dtype} {list(scores.shape)}, but the file names "
+            f"{counted(images.size, 'image')} and {counted(labels.size, 'label')}.",
             where=str(path),
             fix="Give float scores, with one row per image and one column per label.",
         )

@@ -20,8 +20,8 @@ from manylabel.data.formats.tabular import path_key
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records
 from manylabel.errors import ConfigError, DataError
-from manylabel.evaluate.predictions.table import Predictions, write_predictions
-from manylabel.files import replaced_file, staging_folder, write_errors, write_text
+from manylabel.evaluate.predictions.table import Predictions, writer_for
+from manylabel.files import replaced_files, staging_folder, write_errors
 from manylabel.labels import LabelSpace
 from manylabel.text import for_spreadsheet
 
@@ -77,7 +77,7 @@ def check_saving(path: Path, records: Records, *, read_from: Iterable[Path | Non
 
 
 def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
-    """Save scores, targets and receipt. Each file appears only when it is complete.
+    """Save scores, targets and receipt. They appear together, when all of them are complete.
 
     Args:
         path: The path; its suffix gives the format: .csv, .tsv, .parquet or .npz. Existing files
@@ -93,14 +93,17 @@ def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
         RunError: A file cannot be written.
         MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
-    files = saved_as(path)
-    write_predictions(path, Predictions(found.keys, labels, found.scores, str(path)))
-    _write_targets(files.targets, found.keys, labels, found.targets)
+    files, write = saved_as(path), writer_for(path)
     thresholds = {row.label: row.threshold for row in found.measures.per_label}
     receipt = found.receipt.model_dump(mode="json", exclude_none=True)
     tables = {"receipt": receipt, "thresholds": thresholds, "notes": list(found.notes)}
-    with write_errors(files.receipt):
-        write_text(files.receipt, json.dumps(tables, indent=2) + "\n")
+    with (
+        write_errors(path, "The predictions"),
+        replaced_files(*files) as (scores, targets, about),
+    ):
+        write(scores, Predictions(found.keys, labels, found.scores, str(path)))
+        _write_targets(targets, found.keys, labels, found.targets)
+        about.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
     return files
 
 
@@ -109,7 +112,7 @@ def _save_and_read_back(path: Path, first: Records) -> None:
     with write_errors(path), staging_folder(path.parent) as folder:
         trial = saved_as(folder / path.name)
         scores = np.zeros((1, len(first.labels)), np.float32)
-        write_predictions(trial.predictions, Predictions(first.keys, first.labels, scores, ""))
+        writer_for(path)(trial.predictions, Predictions(first.keys, first.labels, scores, ""))
         _write_targets(trial.targets, first.keys, first.labels, first.targets)
         try:
             same = read(DataSource(path=trial.targets)).fingerprint() == first.fingerprint()
@@ -126,11 +129,7 @@ def _save_and_read_back(path: Path, first: Records) -> None:
 def _write_targets(
     path: Path, keys: Sequence[str], labels: LabelSpace, targets: NDArray[np.int8]
 ) -> None:
-    with (
-        write_errors(path),
-        replaced_file(path) as unfinished,
-        unfinished.open("w", encoding="utf-8", newline="") as file,
-    ):
+    with path.open("w", encoding="utf-8", newline="") as file:
         # Readers guess the separator from the header, outside of quotes.
         header = [_IMAGE, *map(for_spreadsheet, labels)]
         csv.writer(file, quoting=csv.QUOTE_ALL).writerow(header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -11,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.config import parse
-from manylabel.data.formats.parsing import load_object
 from manylabel.data.read import DataSource, read, recognise
 from manylabel.data.records import SPLITS, Records
 from manylabel.errors import DataError
 from manylabel.evaluate.intervals import THRESHOLD, Intervals, OnProgress, Threshold, intervals
 from manylabel.evaluate.predictions.table import Predictions, matched, read_predictions
 from manylabel.evaluate.receipt import Receipt, receipt_of
+from manylabel.files import read_bytes
 from manylabel.labels import LabelSpace
 from manylabel.metrics.additional import measure_additional
 from manylabel.metrics.profiles import Measures, find_profile, measure
+from manylabel.plain_json import parse_json
 
 
 @final
@@ -193,8 +195,7 @@ def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:
         DataError: The file cannot be read, a label is missing, or a value is not a threshold.
     """
     wanted = "an object from label to threshold, or the .receipt.json of saved predictions"
-    document = load_object(path, wanted)
-    by_label = document.get("thresholds", document)
+    by_label = _by_label(path, wanted)
     missing = [name for name in labels if name not in by_label]
     if missing:
         raise DataError(
@@ -207,11 +208,28 @@ def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:
     for name, value in zip(labels, values, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise DataError(
-                f"The threshold of '{name}' is {value!r}.",
+                f"The threshold of '{name}' is {repr(value)[:60]}.",
                 where=str(path),
                 fix="Give numbers from 0 to 1.",
             )
     return np.array(values, dtype=np.float64)
+
+
+def _by_label(path: Path, wanted: str) -> Mapping[str, Any]:
+    try:
+        document = parse_json(read_bytes(path))
+    except ValueError as error:
+        raise DataError(
+            f"The thresholds cannot be read: {error}.", where=str(path), fix=f"Give {wanted}."
+        ) from None
+    found = document.get("thresholds", document) if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        raise DataError(
+            "The file does not hold a threshold for each label.",
+            where=str(path),
+            fix=f"Give {wanted}.",
+        )
+    return found
 
 
 def describe_threshold(threshold: float | Path | None) -> str:

@@ -8,7 +8,7 @@ COCO results (.json)         objects of image_id, category_id and score, with th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
@@ -29,6 +29,7 @@ from manylabel.evaluate.predictions.files import (
 )
 from manylabel.files import replaced_file, write_errors
 from manylabel.labels import LabelSpace
+from manylabel.text import counted
 
 _SHOWN: Final = 3
 
@@ -114,6 +115,21 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
         RunError: The file cannot be written.
         MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
+    write = writer_for(path)
+    with (
+        write_errors(path, "The predictions"),
+        replaced_file(path) as unfinished,
+    ):
+        write(unfinished, predictions)
+    return path
+
+
+def writer_for(path: Path) -> Callable[[Path, Predictions], None]:
+    """The function that writes predictions in the format of `path`, to exactly the path it gets.
+
+    Raises:
+        DataError: The suffix is none of those that can be written.
+    """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise DataError(
@@ -121,12 +137,7 @@ def write_predictions(path: Path, predictions: Predictions) -> Path:
             where=str(path),
             fix=f"Give {', '.join(WRITERS)}.",
         )
-    with (
-        write_errors(path, "The predictions"),
-        replaced_file(path) as unfinished,
-    ):
-        write(unfinished, predictions.keys, predictions.labels.names, predictions.scores)
-    return path
+    return lambda out, found: write(out, found.keys, found.labels.names, found.scores)
 
 
 def matched(
@@ -183,7 +194,8 @@ def _require_once(keys: Sequence[str], path: Path) -> None:
     twice = list(dict.fromkeys(key for key in keys if key in seen or seen.add(key)))
     if twice:
         raise DataError(
-            f"{len(twice):,} images occur more than once: {some_names(twice)}.",
+            f"{counted(len(twice), 'image')} occur{'s' if len(twice) == 1 else ''} more than once: "
+            f"{some_names(twice)}.",
             where=str(path),
             fix="Keep one row for each image.",
         )

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError, RunError
-from manylabel.evaluate.predictions.score import Inputs, score_predictions
+from manylabel.evaluate.predictions.score import Inputs, read_thresholds, score_predictions
 from manylabel.evaluate.predictions.table import (
     Predictions,
     matched,
@@ -150,7 +150,7 @@ def test_figures_are_those_of_scikit_learn(tmp_path, predictions):
 BAD = {
     "nan": ("s.csv", "image,x\na.jpg,0.5\nb.jpg,nan\n", "1 of 2 scores are NaN or infinite: b.jpg"),
     "logits": ("s.csv", "image,x\na.jpg,-2.5\nb.jpg,3\n", "2 of 2 scores are outside 0..1"),
-    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 images occur more than once"),
+    "twice": ("s.csv", "image,x\na.jpg,0\nb.jpg,0\n./a.jpg,1\n", "1 image occurs more than once"),
     "no image": ("s.csv", "file,x\na.jpg,0\n", "no column 'image'"),
     "word": ("s.csv", "image,x,y\na.jpg,0,high\n", "'high' is not a number"),
     "short row": ("s.csv", "image,x,y\na.jpg,0\n", "2 cells, but the header has 3"),
@@ -228,3 +228,11 @@ def test_damaged_and_doubtful_parquet_is_told(tmp_path) -> None:
     parquet.write_table(pyarrow.Table.from_arrays(twice, names=["image", "cat", "cat"]), path)
     with pytest.raises(DataError, match="Multiple matches"):
         read_predictions(path)
+
+
+def test_thresholds_that_are_no_object_are_told(tmp_path) -> None:
+    path = tmp_path / "thresholds.json"
+    for text in ('{"thresholds": ["cat"]}', '{"thresholds": "cat"}', '{"thresholds": null}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="does not hold a threshold"):
+            read_thresholds(path, LabelSpace(["cat"]))
