@@ -160,7 +160,8 @@ class Predictor:
             folder: A bundle.
             device: `auto` (a GPU if there is one), or the name of a torch device.
             batch_size: The number of images that are scored at once.
-            max_memory: The most memory that the process may take, such as "4GB" or "50%".
+            max_memory: The most memory that the process may take with this model and its images,
+                such as "4GB" or "50%".
 
         Raises:
             BundleError: There is no bundle, or it cannot be used.

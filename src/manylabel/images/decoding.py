@@ -253,10 +253,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> Pixels:
     """Converts a decoded image strip by strip."""
-    convert = _conversion(image)
     pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
-    for top, strip in _strips(image):
-        pixels[top : top + strip.height] = convert(strip)
+    with np.errstate(invalid="ignore", over="ignore"):  # values that are infinite or no numbers
+        convert = _conversion(image)
+        for top, strip in _strips(image):
+            pixels[top : top + strip.height] = convert(strip)
     return pixels
 
 

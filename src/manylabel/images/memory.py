@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 import threading
@@ -104,7 +105,7 @@ def parse_size(text: str) -> int:
     if not found or not float(found[1]):
         raise ConfigError(
             f"The size of memory is '{text}'.",
-            where="max_memory",
+            where="--max-memory",
             fix="Give a number with a unit, such as 4GB, 512MiB or 50%.",
         )
     if found[2] == "%":
@@ -149,12 +150,13 @@ def _trimmer() -> Callable[[int], object] | None:
 
 
 def _machine(name: str) -> int:
-    """A figure of /proc/meminfo; where there is none, an amount that every machine has."""
+    """A figure of /proc/meminfo. Where there is none: all memory, or an amount that is common."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
     except (OSError, StopIteration, ValueError, IndexError):
-        return 4 * 10**9
+        pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else -1
+        return pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else 4 * 10**9
 
 
 def _container() -> Iterator[tuple[int, int]]:

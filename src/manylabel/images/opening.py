@@ -22,6 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from manylabel.images.errors import refused
 from manylabel.images.formats import usual_ending
+from manylabel.images.jpeg import require_short_header
 from manylabel.images.quiet import silence_libraries
 
 _CLASSES: Final = (
@@ -48,7 +49,10 @@ def open_header(file: IO[bytes]) -> Image.Image:
         ImageError: It is of no format in `FORMATS`, or needs a package that is not installed.
         Exception: Pillow may raise anything for a damaged file.
     """
-    heif = _is_heif(file.read(64))
+    start = file.read(64)
+    if start.startswith(b"\xff\xd8"):
+        require_short_header(file)
+    heif = _is_heif(start)
     if heif:
         _add_heif()
     silence_libraries()

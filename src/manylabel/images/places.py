@@ -199,7 +199,7 @@ def read_file(path: str | Path, offset: int = 0, size: int | None = None) -> byt
         length = os.fstat(file.fileno()).st_size - offset if size is None else size
         _require_file_size(length)
         file.seek(offset)
-        return file.read(length)
+        return file.read(max(0, length))
 
 
 @contextmanager

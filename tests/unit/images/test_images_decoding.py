@@ -289,6 +289,13 @@ def outcome(
     return pixels.shape, pixels.tobytes()
 
 
+def test_greys_that_are_no_numbers_are_black() -> None:
+    for values in ([0, 4, np.nan], [np.inf, 0, 1], [-np.inf, np.inf, np.nan]):
+        image = Image.fromarray(np.array([values] * 2, dtype=np.float32))
+        pixels = load_rgb(saved(image, "TIFF"))[0, :, 0].tolist()
+        assert all(pixels[i] == 0 for i, value in enumerate(values) if np.isnan(value))
+
+
 # Very large JPEGs
 
 

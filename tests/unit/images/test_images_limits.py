@@ -12,7 +12,7 @@ from cases import case
 from PIL import Image
 
 from manylabel.errors import ImageError
-from manylabel.images import MAX_MEMORY, MAX_PIXELS, MAX_SIDE, load_rgb, open_image
+from manylabel.images import MAX_MEMORY, MAX_PIXELS, MAX_SIDE, load_rgb, open_image, read_header
 from manylabel.images.limits import MAX_SCANS, decoded_bytes
 from manylabel.images.opening import open_header
 
@@ -138,6 +138,22 @@ def test_what_looks_like_a_scan_elsewhere_is_none() -> None:
     data = saved(Image.new("RGB", (60, 40)), "JPEG", comment=b"\xff\xda" * 300)
     plain = load_rgb(data)
     np.testing.assert_array_equal(load_rgb(data + b"\xff\xda\0\0" * 300), plain)
+
+
+@pytest.mark.parametrize("between", [b"", b"\xff", b"\xff\xd8"], ids=repr)
+def test_jpegs_of_too_many_segments_are_refused(between: bytes) -> None:
+    """Whatever stands between them: Pillow skips it."""
+    plain = saved(Image.new("RGB", (60, 40)), "JPEG")
+    segment = b"\xff\xe1\0\x09Exif\0\0a"
+
+    def of(segments: int) -> bytes:
+        return plain[:2] + (between + segment) * segments + plain[2:] + bytes(1_000_000)
+
+    if between != b"\xff\xd8":  # Pillow skips it, but the decoder does not
+        np.testing.assert_array_equal(load_rgb(of(9_900)), load_rgb(plain))
+    for read in (load_rgb, open_image, read_header):
+        with pytest.raises(ImageError, match="more than 10,000 segments"):
+            read(of(10_001))
 
 
 def test_rare_forms_that_are_slow_are_bounded() -> None:
