@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -104,6 +105,7 @@ def evaluate(
         else:
             terminal().print(f"{about['bundle']} on {found.source}, split: {job.part}")
             print_figures(found.measures, found.notes, found.receipt, per_label=per_label)
+        sys.stdout.flush()  # while the other processes wait: none ends well if this fails
 
 
 class _Job(NamedTuple):
