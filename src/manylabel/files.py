@@ -50,7 +50,7 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open an ordinary file for reading bytes.
 
     Pipes and devices are refused without reading from them: they may have no end, or may wait.

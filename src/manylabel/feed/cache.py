@@ -156,7 +156,11 @@ def fill_cache(
 
 
 def forget_damaged(
-    plan: CachePlan, *, workers: int, on_progress: Callable[[int], None] = lambda images: None
+    plan: CachePlan,
+    *,
+    workers: int,
+    on_progress: Callable[[int], None] = lambda images: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> int:
     """Compare all pixels with their checksums, and take damaged images out of the cache.
 
@@ -167,6 +171,7 @@ def forget_damaged(
         plan: The cache.
         workers: The number of threads. Reading and adding up release Python's global lock.
         on_progress: Called with the number of images that were compared since the last call.
+        on_wait: Called once before waiting, if another process builds this cache.
 
     Returns:
         The number of damaged images.
@@ -186,7 +191,10 @@ def forget_damaged(
                 damaged = np.append(damaged, bad)
                 on_progress(len(chunk))
     if len(damaged):
-        with write_errors(plan.folder, "The cache of images", fix=fix), held(plan.folder / LOCK):
+        with (
+            write_errors(plan.folder, "The cache of images", fix=fix),
+            held(plan.folder / LOCK, on_wait=on_wait),
+        ):
             still = _damaged(plan, plan.sums(), damaged)  # another process may have mended them
             _write_sums(plan, dict.fromkeys(still.tolist(), 0))
     return len(damaged)

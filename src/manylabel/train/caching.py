@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Final
 
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
@@ -21,6 +23,8 @@ from manylabel.feed.loaders import stage_of
 from manylabel.feed.verify import find_bad_images, refusal
 from manylabel.train.config import RunConfig
 from manylabel.train.logs import Reporter
+
+_WAITING: Final = "Waiting for another process that builds this cache."
 
 
 def find_unusable(
@@ -105,7 +109,12 @@ def _plan(config: RunConfig, part: Records, name: Split) -> CachePlan:
 
 def _forget_damaged(plan: CachePlan, name: Split, reporter: Reporter) -> int:
     reporter.begin(f"comparing the cache of {name}", len(plan.records))
-    damaged = forget_damaged(plan, workers=processors(), on_progress=reporter.advance)
+    damaged = forget_damaged(
+        plan,
+        workers=processors(),
+        on_progress=reporter.advance,
+        on_wait=partial(reporter.say, _WAITING),
+    )
     reporter.end()
     return damaged
 
@@ -123,7 +132,7 @@ def _fill(plan: CachePlan, name: Split, reporter: Reporter) -> list[ImageError]:
         plan,
         workers=processors(),
         on_progress=reporter.advance,
-        on_wait=lambda: reporter.say("Waiting for another process that builds this cache."),
+        on_wait=partial(reporter.say, _WAITING),
     )
     reporter.end()
     return bad

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from held import held_elsewhere
 
 from manylabel.data.records import Record, Records
 from manylabel.errors import ImageError, RunError
@@ -269,6 +270,21 @@ def test_a_reader_gets_the_mended_pixels(plan: CachePlan, records: Records) -> N
     forget_damaged(plan, workers=1)
     fill_cache(plan, workers=1)
     require_exact(reader, records)
+
+
+def test_mending_waits_for_another_process(plan: CachePlan) -> None:
+    fill_cache(plan, workers=1)
+    flip(plan.pixels_path, 0)
+    waiting = threading.Event()
+    with held_elsewhere(plan.folder / LOCK):
+        mender = threading.Thread(
+            target=forget_damaged, args=(plan,), kwargs={"workers": 1, "on_wait": waiting.set}
+        )
+        mender.start()
+        assert waiting.wait(10)
+        assert plan.is_whole()
+    mender.join(10)
+    assert not plan.is_whole()
 
 
 def test_a_cache_that_cannot_be_read_is_told(

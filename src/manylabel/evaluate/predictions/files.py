@@ -23,6 +23,7 @@ from manylabel.data.formats.parsing import (
 from manylabel.errors import DataError
 from manylabel.evaluate.predictions.csv_table import IMAGE_COLUMN, Numbers, Raw, image_column
 from manylabel.files import read_bytes, read_lines
+from manylabel.images.memory import free_bytes
 from manylabel.text import counted, for_spreadsheet
 
 _NPZ_DAMAGE: Final = (
@@ -56,6 +57,7 @@ def read_npz(path: Path) -> Raw:
     data = io.BytesIO(read_bytes(path))
     try:
         with np.load(data, allow_pickle=False) as arrays:
+            _require_room(sum(part.file_size for part in arrays.zip.infolist()), path)
             found = {name: arrays[name] for name in arrays.files}
     except _NPZ_DAMAGE as error:
         raise DataError(
@@ -79,6 +81,21 @@ def read_npz(path: Path) -> Raw:
             fix="Give float scores, with one row per image and one column per label.",
         )
     return [str(key) for key in images], [str(name) for name in labels], scores
+
+
+def _require_room(needed: int, path: Path) -> None:
+    """Refuse arrays that do not fit into memory: a small file may unpack to a thousand times more.
+
+    Raises:
+        DataError: They need more memory than is free.
+    """
+    free = free_bytes()
+    if needed > free:
+        raise DataError(
+            f"The arrays need {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are free.",
+            where=str(path),
+            fix="Use a machine with more memory, or fewer images at a time.",
+        )
 
 
 def read_lists(path: Path, image_list: Path | None, label_names: Path | None) -> Raw:

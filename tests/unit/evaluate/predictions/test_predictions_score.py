@@ -236,3 +236,12 @@ def test_thresholds_that_are_no_object_are_told(tmp_path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match="does not hold a threshold"):
             read_thresholds(path, LabelSpace(["cat"]))
+
+
+def test_arrays_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "scores.npz"
+    scores = np.zeros((1000, 1000))  # 8 MB, which take 8 KB in the file
+    np.savez_compressed(path, images=np.arange(1000), labels=np.arange(1000), scores=scores)
+    monkeypatch.setattr("manylabel.evaluate.predictions.files.free_bytes", lambda: 1_000_000)
+    with pytest.raises(DataError, match="need 0.0 GB of memory"):
+        read_predictions(path)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
-from manylabel.models.classifier import Classifier, ModelConfig, build_classifier
+from manylabel.models.classifier import Classifier, ModelConfig, build_classifier, outline
 from manylabel.models.heads import HEADS
 from manylabel.preprocess import InputSpec
 
@@ -39,7 +39,7 @@ over_both = pytest.mark.parametrize(
 )
 
 
-def build(head: str, backbone: str) -> Classifier:
+def describe(head: str, backbone: str) -> tuple[ModelConfig, LabelSpace, InputSpec]:
     options = BACKBONES[backbone]
     config = ModelConfig.model_validate(
         {
@@ -47,11 +47,13 @@ def build(head: str, backbone: str) -> Classifier:
             "head": {"name": head, **SMALL.get(head, {})},
         }
     )
+    return config, LabelSpace.numbered(LABELS), InputSpec(height=SIZE[0], width=SIZE[1])
+
+
+def build(head: str, backbone: str) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_classifier(
-            config, LabelSpace.numbered(LABELS), InputSpec(height=SIZE[0], width=SIZE[1])
-        )
+        return build_classifier(*describe(head, backbone))
 
 
 def draw() -> Tensor:
@@ -76,3 +78,19 @@ def test_gradients_reach_the_pixels_and_the_same_weights_give_the_same_bits(head
     other.load_state_dict(classifier.state_dict())
     with torch.no_grad():
         assert_same_bits(classifier(draw()), other(draw()))
+
+
+@pytest.mark.parametrize(
+    ("head", "backbone"),
+    [*((head, "test_resnet") for head in HEADS), *(("linear", name) for name in BACKBONES)],
+)
+def test_an_outline_has_the_tensors_of_the_classifier_and_no_memory(head, backbone):
+    """By it a bundle is compared with its weights, and its head is built."""
+    built, before = build(head, backbone), torch.random.get_rng_state()
+    planned, shapes = outline(*describe(head, backbone))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(tensor.is_meta for tensor in planned.state_dict().values())
+    assert shapes == built.backbone.shapes(*SIZE)
+    wanted = {key: (tensor.shape, tensor.dtype) for key, tensor in built.state_dict().items()}
+    found = {key: (tensor.shape, tensor.dtype) for key, tensor in planned.state_dict().items()}
+    assert found == wanted
