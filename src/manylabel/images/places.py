@@ -195,7 +195,7 @@ def read_file(path: str | Path, offset: int = 0, size: int | None = None) -> byt
         ImageError: They are more than `MAX_FILE`.
         OSError: The file cannot be read, or is not a regular file.
     """
-    with open_regular(path) as file:
+    with open_regular(Path(path)) as file:
         length = os.fstat(file.fileno()).st_size - offset if size is None else size
         _require_file_size(length)
         file.seek(offset)
@@ -210,7 +210,7 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
         ImageError: The file cannot be opened, or is not a regular file.
     """
     try:
-        file = open_regular(path)
+        file = open_regular(Path(path))
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
     with file:
