@@ -27,6 +27,7 @@ from manylabel.files import (
     replaced_folder,
     staging_folder,
     write_bytes,
+    write_errors,
     write_text,
 )
 
@@ -401,3 +402,10 @@ def test_only_ordinary_files_are_opened_as_such(tmp_path: Path) -> None:
             assert file.read() == b"abc"
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "missing")
+
+
+def test_the_fix_is_that_of_the_cause(tmp_path: Path) -> None:
+    for path, fix in ((tmp_path / "no" / "x", "Make its folder"), (tmp_path, "the path of a file")):
+        with pytest.raises(RunError) as caught, write_errors(path):
+            path.write_text("x")
+        assert fix in caught.value.fix

@@ -37,7 +37,13 @@ def letters():
     with output(None) as stream:
         stream.write("\u96ea")
 
-for each in (lines, words, rich, letters):
+def named():
+    from pathlib import Path
+    from manylabel.cli.shared import output
+    with output(Path("/dev/stdout")) as stream:
+        stream.write("x" * 1_000_000)
+
+for each in (lines, words, rich, letters, named):
     name = each.__name__
     setattr(frame, name, click.Command(name, callback=each))
     frame.COMMANDS[name] = frame.CommandEntry(f"manylabel.cli.main:{name}", "")
@@ -65,7 +71,7 @@ def without_reader() -> Iterator[int]:
         os.close(writing)
 
 
-@pytest.mark.parametrize("call", ["--help", "data draw --help", "lines", "rich"])
+@pytest.mark.parametrize("call", ["--help", "data draw --help", "lines", "rich", "named"])
 def test_a_reader_that_has_left_ends_the_command_in_silence(call: str) -> None:
     with without_reader() as pipe:
         done = run(*call.split(), stdout=pipe)
