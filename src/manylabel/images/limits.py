@@ -47,6 +47,9 @@ _DECODER: Final[Mapping[str | None, int]] = {"WEBP": 12, "AVIF": 11, "HEIF": 11}
 _SLOW: Final[Mapping[str, int]] = {"ppm": 6_000_000, "ppm_plain": 16_000_000, "bmp_rle": 16_000_000}
 """The most samples for Pillow's decoders that are written in Python, by name: a few seconds."""
 
+MAX_COMMENTS: Final = 10_000
+"""PPMs of text with more comments are refused: Pillow copies a megabyte for each of them."""
+
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 """A marker of a JPEG that begins a segment: no stuffed byte, no filler and no restart."""
 
@@ -103,7 +106,7 @@ def decoded_bytes(image: Image.Image, data: bytes, *, pixels: int | None = None)
         ImageError: It has more scans, or more values for a slow decoder, than are allowed.
     """
     whole = image.width * image.height
-    _require_fast(image, whole)
+    _require_fast(image, whole, data)
     return (
         PIXEL_BYTES * (whole if pixels is None else pixels)
         + _decoder_bytes(image, data)
@@ -123,7 +126,7 @@ def _decoder_bytes(image: Image.Image, data: bytes) -> int:
     return _DECODER.get(image.format, 0) * pixels
 
 
-def _require_fast(image: Image.Image, pixels: int) -> None:
+def _require_fast(image: Image.Image, pixels: int, data: bytes) -> None:
     tiles = getattr(image, "tile", None)
     most = _SLOW.get(tiles[0][0]) if tiles else None
     samples = pixels * len(image.getbands())
@@ -131,6 +134,11 @@ def _require_fast(image: Image.Image, pixels: int) -> None:
         raise refused(
             f"The image has {samples:,} values in a rare form of {image.format} that is slow to "
             f"decode, and {most:,} are allowed.",
+            fix="Save it as PNG.",
+        )
+    if tiles and tiles[0][0] == "ppm_plain" and data.count(b"#") > MAX_COMMENTS:
+        raise refused(
+            f"The PPM has more than {MAX_COMMENTS:,} comments, which would take too long.",
             fix="Save it as PNG.",
         )
 
