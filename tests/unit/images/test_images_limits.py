@@ -133,6 +133,36 @@ def test_jpegs_of_too_many_scans_are_refused() -> None:
             read(with_scans(data, 2000))
 
 
+def jpegs_in_tiff(jpeg: bytes, count: int, *, tiled: bool) -> bytes:
+    """A grey TIFF 2,000 wide, of strips or tiles of 400 rows that are all the same JPEG."""
+    data = 22 + 12 * 11
+    lists = data + len(jpeg)
+    tags = {256: 2_000, 257: 400 * count, 258: 8, 259: 7, 262: 1, 277: 1}
+    tags |= {322: 2_000, 323: 400} if tiled else {278: 400, 296: 1}
+    entries = [(tag, 1, value) for tag, value in tags.items()]
+    entries += [
+        (324 if tiled else 273, count, lists),
+        (325 if tiled else 279, count, lists + 4 * count),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, 4, *entry) for tag, *entry in sorted(entries))
+    start = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + directory
+    numbers = struct.pack("<I", data) * count + struct.pack("<I", len(jpeg)) * count
+    return start.ljust(data, b"\0") + jpeg + numbers
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_tiffs_whose_jpegs_have_too_many_scans_are_refused(tiled: bool) -> None:
+    """Many strips or tiles may share one small JPEG of many scans."""
+    grey = Image.new("L", (2_000, 400), 90)
+    plain, slow = saved(grey, "JPEG"), saved(grey, "JPEG", progressive=True)
+    assert load_rgb(jpegs_in_tiff(slow, 2, tiled=tiled)).shape == (800, 2_000, 3)
+    assert needed(jpegs_in_tiff(plain, 150, tiled=tiled))
+    assert needed(jpegs_in_tiff(with_scans(slow, 50), 2, tiled=tiled))
+    for read in (load_rgb, open_image):
+        with pytest.raises(ImageError, match="JPEGs in the TIFF have too many scans"):
+            read(jpegs_in_tiff(with_scans(slow, 60), 40, tiled=tiled))
+
+
 def test_what_looks_like_a_scan_elsewhere_is_none() -> None:
     """Thumbnails and what follows the image may hold any bytes."""
     data = saved(Image.new("RGB", (60, 40)), "JPEG", comment=b"\xff\xda" * 300)
