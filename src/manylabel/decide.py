@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from manylabel.config import Config
 from manylabel.errors import ConfigError
@@ -31,7 +31,7 @@ class Decision(Config):
     """The function that turns a logit into a score, 0..1."""
     calibration: Calibration | None = None
     """The calibration of the scores after the activation; None: they are not calibrated."""
-    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    thresholds: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], FailFast()]
     """A threshold for each label: the label is predicted if its score reaches the threshold. If
     there is a calibration, they are thresholds of the calibrated scores."""
     at_least: Annotated[int, Field(ge=0, le=MAX_LABELS)] = 0

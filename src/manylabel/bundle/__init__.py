@@ -4,6 +4,7 @@
     bundle.json          its architecture, labels, input, decision and provenance
 
 Training writes a bundle. Prediction, evaluation and explanation read nothing else of a run.
-`info.py` describes the content of `bundle.json`. `folder.py` reads and writes the two files. Both
-work without torch. `classifier.py` builds the network from the files.
+`info.py` describes the content of `bundle.json`, and `bounds.py` says how much it may hold.
+`folder.py` reads and writes the two files. These three work without torch. `classifier.py` builds
+the network from the files.
 """

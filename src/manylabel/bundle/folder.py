@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 from manylabel.atomic.reading import read_whole
+from manylabel.bundle.bounds import require_bounds
 from manylabel.bundle.info import FORMAT_VERSION, MAX_WORD, BundleInfo, ModelInfo
 from manylabel.bundle.tensors import TensorSpec, read_tensor_specs
 from manylabel.config import parse
@@ -213,14 +214,17 @@ def _require_readable(data: bytes, path: Path) -> None:
         raise BundleError(
             f"The bundle cannot be saved: {error}.",
             where=str(path),
-            fix="Use fewer labels, or a calibration with fewer numbers than isotonic.",
+            fix="Use fewer labels, a calibration with fewer numbers than isotonic, or a shorter "
+            "provenance.",
         ) from None
 
 
 def _parse_info(data: bytes) -> Any:
     if len(data) > MAX_INFO:
         raise ValueError(f"it has more than {MAX_INFO:,} bytes")
-    return parse_json(data)
+    tables = parse_json(data)
+    require_bounds(tables)
+    return tables
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import FailFast, Field, ValidationError, model_validator
 
 from manylabel.config import Config
 from manylabel.decide import Decision
@@ -25,11 +25,11 @@ class ModelInfo(Config):
 
     manylabel_version: Annotated[str, Field(max_length=MAX_WORD)] = __version__
     """The version of manylabel that saved the model."""
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], FailFast()]
     """The label names, in the order of the logits."""
     input: InputSpec
     """The model's input."""
-    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    thresholds: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], FailFast()]
     """A threshold for each label. This key and the next three make up the `Decision`."""
     at_least: Annotated[int, Field(ge=0, le=MAX_LABELS)] = 0
     """The smallest number of labels of each image, whatever the thresholds."""

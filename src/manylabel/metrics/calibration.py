@@ -22,11 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, Final, Literal, get_args
+from itertools import pairwise
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import FailFast, Field, FiniteFloat, model_validator
 
 from manylabel.config import Config
 from manylabel.errors import DataError
@@ -34,6 +35,8 @@ from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 from manylabel.metrics.ranking import Scores, Targets, check_scores_and_targets
 
 Floats = NDArray[np.float64]
+_Number = TypeVar("_Number")
+_Lists = Annotated[tuple[Annotated[tuple[_Number, ...], FailFast()], ...], FailFast()]
 Kind = Literal["temperature", "platt", "beta", "isotonic"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -67,13 +70,13 @@ class SmoothCalibration(Config):
 
     kind: Literal["temperature", "platt", "beta"]
     """Which parameters were fitted."""
-    rise: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
+    rise: Annotated[tuple[Annotated[FiniteFloat, Field(ge=0)], ...], FailFast()]
     """[C], the factor of log(s)."""
-    fall: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
+    fall: Annotated[tuple[Annotated[FiniteFloat, Field(ge=0)], ...], FailFast()]
     """[C], the factor of -log(1 - s)."""
-    offset: tuple[FiniteFloat, ...]
+    offset: Annotated[tuple[FiniteFloat, ...], FailFast()]
     """[C], the constant of the logit."""
-    pooled: tuple[bool, ...]
+    pooled: Annotated[tuple[bool, ...], FailFast()]
     """[C], whether the label takes the curve of all pairs."""
 
     @model_validator(mode="after")
@@ -99,11 +102,11 @@ class StepCalibration(Config):
 
     kind: Literal["isotonic"] = "isotonic"
     """Isotonic regression."""
-    at: tuple[tuple[FiniteFloat, ...], ...]
+    at: _Lists[FiniteFloat]
     """The scores at the knots of each of C labels, rising."""
-    value: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...]
+    value: _Lists[Annotated[float, Field(ge=0, le=1)]]
     """The calibrated scores at these knots, never falling."""
-    pooled: tuple[bool, ...]
+    pooled: Annotated[tuple[bool, ...], FailFast()]
     """[C], whether the label takes the curve of all pairs."""
 
     @model_validator(mode="after")
@@ -113,7 +116,8 @@ class StepCalibration(Config):
         for at, value in zip(self.at, self.value, strict=True):
             if not at or len(at) != len(value):
                 raise ValueError("a label has no knots, or not one value for each knot")
-            if (np.diff(at) <= 0).any() or (np.diff(value) < 0).any():
+            rising = all(left < right for left, right in pairwise(at))
+            if not rising or any(left > right for left, right in pairwise(value)):
                 raise ValueError("the knots of a label do not rise")
         return self
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final, Protocol
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 
 from manylabel.errors import ConfigError, reason
 from manylabel.files import open_regular
+from manylabel.models.saved import load_saved
 
 _MAX_SHARED: Final = 4
 """How many times as large as their file tensors may be: those that share memory count twice."""
@@ -157,13 +156,13 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            state = load_file(path) if path.suffix == ".safetensors" else _unpickled(file, size)
+            state = load_file(path) if path.suffix == ".safetensors" else load_saved(file, size)
     except FileNotFoundError:
         raise ConfigError(
             "The backbone's weights do not exist.", where=str(path), fix="Check the path."
         ) from None
     except UnpicklingError:  # its own message advises an unsafe option
-        raise _unreadable(path, "it contains more than tensors") from None
+        raise _unreadable(path, "it contains more than plain tensors") from None
     except Exception as error:  # what it raises depends on where a file is damaged
         fault = reason(error)
         if "weights_only" in fault:  # torch's advice again
@@ -178,16 +177,6 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     if sum(tensor.nbytes for tensor in state.values()) > _MAX_SHARED * size:
         raise _unreadable(path, "its tensors are larger than the file")
     return state
-
-
-def _unpickled(file: BufferedReader, size: int) -> Any:
-    """What `torch.save` wrote to a file of `size` bytes."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:  # torch never compresses; it would unpack anything
-            if sum(entry.file_size for entry in archive.infolist()) > size:
-                raise ValueError("its content is larger than the file")
-    file.seek(0)
-    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO, Final, final
 
 import torch
 
 from manylabel.errors import CheckpointError, reason
 from manylabel.files import open_regular, replaced_file, write_errors
+from manylabel.models.saved import load_saved
 
 CHECKPOINT: Final = "checkpoint.pt"
 
@@ -132,7 +135,9 @@ def _check(file: io.BufferedReader, path: Path) -> None:
 def _read(file: io.BufferedReader, path: Path) -> dict[str, Any]:
     payload: Any = _Payload(file)  # torch needs no more of a file than this
     try:
-        state = torch.load(payload, map_location="cpu", weights_only=True)
+        state = load_saved(payload, os.fstat(file.fileno()).st_size)
+    except UnpicklingError:
+        raise _damaged("it asks for more than the state of a run", path) from None
     except Exception:  # the digest is right, so another program wrote the file
         raise _damaged("it holds something else than the state of a run", path) from None
     if not isinstance(state, dict):

@@ -174,6 +174,23 @@ def test_a_foreign_file_with_a_right_digest_is_an_error(tmp_path, damage):
     assert not marker.exists()
 
 
+def test_a_small_checkpoint_that_asks_for_much_memory_is_an_error(tmp_path):
+    """4 TB by a call that torch allows, which would fail in another way."""
+    path, file = tmp_path / "checkpoint.pt", io.BytesIO()
+    torch.save({"identity": "a", "more": _Zeros(4 << 40)}, file)
+    path.write_bytes(digested(file.getvalue()) + file.getvalue())
+    with pytest.raises(CheckpointError, match="it asks for more than the state of a run"):
+        load_checkpoint(path, identity="a")
+
+
+class _Zeros:
+    def __init__(self, size):
+        self.size = size
+
+    def __reduce__(self):
+        return bytearray, (self.size,)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_what_is_no_ordinary_file_is_an_error_at_once(tmp_path):
     path = tmp_path / "checkpoint.pt"
