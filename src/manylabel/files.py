@@ -14,13 +14,16 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Final, TextIO
 
 from manylabel.atomic.placing import NEW, placed
 from manylabel.atomic.unfinished import unfinished_file, unfinished_folder
 from manylabel.errors import DataError, RunError, os_errors_as, reason
+
+MAX_READ: Final = 2 * 2**30
+"""The most bytes of a file that is read whole, such as JSON or a list: 2 GiB."""
 
 
 @contextmanager
@@ -40,14 +43,25 @@ def read_errors(path: Path) -> Iterator[None]:
             ) from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+def read_bytes(path: Path, *, at_most: int = MAX_READ) -> bytes:
+    """The bytes of an ordinary file.
+
+    Args:
+        path: The file.
+        at_most: The most bytes that the file may have.
 
     Raises:
-        DataError: The file does not exist or cannot be read.
+        DataError: The file does not exist, cannot be read, is a pipe or a device, or is larger.
     """
-    with read_errors(path):
-        return path.read_bytes()
+    with read_errors(path), open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > at_most:
+            raise DataError(
+                f"The file has {size:,} bytes, and may have {at_most:,}.",
+                where=str(path),
+                fix="Check that it is the right file. If it is, divide it.",
+            )
+        return file.read()
 
 
 def open_regular(path: str | Path) -> BufferedReader:
@@ -83,10 +97,10 @@ def open_text(path: Path) -> TextIO:
     A byte order mark is skipped. Reading raises a `UnicodeDecodeError` if the file is not UTF-8.
 
     Raises:
-        DataError: The file does not exist or cannot be read.
+        DataError: The file does not exist, cannot be read, or is a pipe or a device.
     """
     with read_errors(path):
-        return path.open(encoding="utf-8-sig", newline="")
+        return TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
 
 
 def read_text(path: Path) -> str:
