@@ -181,6 +181,9 @@ FILES: dict[str, Callable[[], bytes]] = {
     "BMP, runs of 255 pixels, 16 MP": lambda: _bmp(3_999, 255),
     "BMP, runs of 255 pixels, 177 MP": lambda: _bmp(_side(177), 255),
     "PPM, text": lambda: b"P3 1280 1280 255\n" + b"7 " * (1280 * 1280 * 3),
+    "PPM, text, 2 million comments": lambda: (
+        b"P3 100 100 255\n" + b"#\n" * 2_000_000 + b"1 " * 30_000
+    ),
     "PPM, largest value 254": lambda: b"P6 1410 1410 254\n" + bytes(1410 * 1410 * 3),
     "PPM, 9.8 MB of comments": lambda: b"P6 " + b"#\n" * 4_900_000 + b"9 9 255\n" + bytes(243),
 }

@@ -152,6 +152,8 @@ def read_header(source: str | bytes | Path | Stored) -> Header:
             image = open_header(io.BytesIO(file_bytes(source)))
         width, height = image.size
         require_size(width, height)
+        if image.format == "PNG":  # Pillow decodes it to look for an orientation at its end
+            require_memory(decoded_bytes(image, b""))
         # Pillow gives the upright size of a TIFF.
         turned = image.format != "TIFF" and _orientation(image) in _TURNED
         return Header(image.format or "", (height, width) if turned else (width, height))

@@ -23,8 +23,8 @@ MAX_FILLER: Final = 65_536
 """JPEGs with more bytes between those segments are refused: Pillow skips them one by one. PPMs must
 begin with a header of at most so many bytes."""
 
-MAX_EXIF: Final = 1_000_000
-"""Images with more bytes of EXIF are refused. It has pictures of its own at most, of 64 kB."""
+MAX_EXIF: Final = 2_000_000
+"""Images with more bytes of EXIF are refused. It holds a thumbnail and the notes of a camera."""
 
 MAX_CHUNKS: Final = 200_000
 """PNGs with more chunks are refused: 512 MiB in the usual chunks of 8 KiB are 65,536."""

@@ -60,8 +60,8 @@ def test_jpegs_of_too_many_segments_are_refused(between: bytes) -> None:
 def test_a_jpeg_of_much_exif_is_refused() -> None:
     """Pillow joins the segments one by one, so their bytes count, not only their number."""
     segment = b"\xff\xe1\x03\xe8Exif\0\0" + bytes(992)
-    assert read_header(JPEG[:2] + segment * 900 + JPEG[2:] + REST).size == (16, 16)
-    refused(JPEG[:2] + segment * 1_100 + JPEG[2:] + REST, "more than 1,000,000 bytes of EXIF")
+    assert read_header(JPEG[:2] + segment * 1_900 + JPEG[2:] + REST).size == (16, 16)
+    refused(JPEG[:2] + segment * 2_100 + JPEG[2:] + REST, "more than 2,000,000 bytes of EXIF")
 
 
 def test_a_png_of_many_chunks_is_refused() -> None:
@@ -74,9 +74,9 @@ def test_a_png_of_many_chunks_is_refused() -> None:
 def test_a_png_of_much_exif_is_refused() -> None:
     """Its orientation may be millions of fractions."""
     file = io.BytesIO()
-    exif = b"II*\0\x08\0\0\0" + bytes(1_000_000)
+    exif = b"II*\0\x08\0\0\0" + bytes(2_000_000)
     Image.new("RGB", (16, 16)).save(file, "PNG", exif=exif)
-    refused(file.getvalue(), "more than 1,000,000 bytes of EXIF")
+    refused(file.getvalue(), "more than 2,000,000 bytes of EXIF")
 
 
 def tiff(order: str, tags: dict[int, tuple[int, int, int]], *, large: bool = False) -> bytes:

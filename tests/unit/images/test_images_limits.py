@@ -12,7 +12,7 @@ from cases import case
 from PIL import Image
 
 from manylabel.errors import ImageError
-from manylabel.images import MAX_MEMORY, MAX_PIXELS, MAX_SIDE, load_rgb, open_image
+from manylabel.images import MAX_MEMORY, MAX_PIXELS, MAX_SIDE, load_rgb, open_image, read_header
 from manylabel.images.limits import MAX_SCANS, decoded_bytes
 from manylabel.images.opening import open_header
 
@@ -55,7 +55,7 @@ def png(width: int, height: int, *, bits: int = 8, colour: int = 0, row: int = 0
     ],
 )
 def test_sizes_are_refused_by_the_header(width: int, height: int, what: str) -> None:
-    for read in (load_rgb, open_image):
+    for read in (load_rgb, open_image, read_header):
         with pytest.raises(ImageError, match=what) as caught:
             read(png(width, height))
         assert caught.value.fix
