@@ -26,8 +26,9 @@ demo: $(VENV)/.core  ## the whole main job on drawn scenes, under runs/demo
 test: $(VENV)/.tools  ## all tests, offline, on a CPU; some of them: make test ARGS="-k srn"
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
-fuzz: $(VENV)/.tools  ## five minutes of damaged files for everything that reads one
+fuzz: $(VENV)/.tools  ## five minutes of damaged files for everything that reads one; hostile bundles
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/hostile_bundles.py
 
 faults: $(VENV)/.tools  ## kill every writer before each of its writes, and fill its disk
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/table.py $(ARGS)

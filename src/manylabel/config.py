@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from manylabel.errors import ConfigError
-from manylabel.files import write_text
+from manylabel.files import open_regular, write_text
 from manylabel.plain_json import MAX_DEPTH, require_depth
 
 
@@ -87,7 +87,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing or is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8")
     except FileNotFoundError:
         raise ConfigError(
             "The recipe does not exist.", where=str(path), fix="Check the path."

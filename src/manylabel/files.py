@@ -13,14 +13,17 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from io import BufferedReader
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from manylabel.atomic.placing import NEW, placed
 from manylabel.atomic.unfinished import unfinished_file, unfinished_folder
-from manylabel.errors import DataError, RunError, os_errors_as
+from manylabel.errors import DataError, RunError, os_errors_as, reason
+
+MAX_READ: Final = 2 * 2**30
+"""The most bytes of a file that is read whole, such as JSON or a list: 2 GiB."""
 
 
 @contextmanager
@@ -40,14 +43,25 @@ def read_errors(path: Path) -> Iterator[None]:
             ) from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+def read_bytes(path: Path, *, at_most: int = MAX_READ) -> bytes:
+    """The bytes of an ordinary file.
+
+    Args:
+        path: The file.
+        at_most: The most bytes that the file may have.
 
     Raises:
-        DataError: The file does not exist or cannot be read.
+        DataError: The file does not exist, cannot be read, is a pipe or a device, or is larger.
     """
-    with read_errors(path):
-        return path.read_bytes()
+    with read_errors(path), open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > at_most:
+            raise DataError(
+                f"The file has {size:,} bytes, and may have {at_most:,}.",
+                where=str(path),
+                fix="Check that it is the right file. If it is, divide it.",
+            )
+        return file.read()
 
 
 def open_regular(path: str | Path) -> BufferedReader:
@@ -74,7 +88,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def _require_regular(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "It is not an ordinary file")
+        raise OSError(errno.EINVAL, "It is a folder, a pipe or a device, and not an ordinary file")
 
 
 def open_text(path: Path) -> TextIO:
@@ -83,10 +97,10 @@ def open_text(path: Path) -> TextIO:
     A byte order mark is skipped. Reading raises a `UnicodeDecodeError` if the file is not UTF-8.
 
     Raises:
-        DataError: The file does not exist or cannot be read.
+        DataError: The file does not exist, cannot be read, or is a pipe or a device.
     """
     with read_errors(path):
-        return path.open(encoding="utf-8-sig", newline="")
+        return TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
 
 
 def read_text(path: Path) -> str:
@@ -115,20 +129,35 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
-def write_errors(
-    path: Path,
-    what: str = "The file",
-    *,
-    fix: str = "Free disk space or give another path. What was there before is unchanged.",
-) -> AbstractContextManager[None]:
+_FREE_SPACE: Final = "Free disk space or give another path. What was there before is unchanged."
+_WRITE_FIXES: Final = {
+    errno.ENOENT: "Make its folder first, or give another path.",
+    errno.ENOTDIR: "Give a path whose folder is a folder.",
+    errno.EISDIR: "Give the path of a file.",
+    errno.EACCES: "Give a path that you may write to.",
+    errno.EFBIG: "Raise the limit of the size of files (ulimit -f), or give another path.",
+}
+"""What to do about the errors of writing that have another cause than a full disk."""
+
+
+@contextmanager
+def write_errors(path: Path, what: str = "The file", *, fix: str | None = None) -> Iterator[None]:
     """Turn an `OSError` of the block into a `RunError`: "The report cannot be written: ...".
 
     Args:
         path: The file or folder that is written.
         what: What the file is, as the beginning of a sentence.
-        fix: What the user can do about the error.
+        fix: What the user can do about the error; if not given, what helps against its cause.
     """
-    return os_errors_as(RunError, f"{what} cannot be written", where=path, fix=fix)
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        known = _WRITE_FIXES.get(error.errno or 0, _FREE_SPACE)
+        raise RunError(
+            f"{what} cannot be written: {reason(error)}.", where=str(path), fix=fix or known
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -90,7 +90,7 @@ class Processes:
 
         if not torch.cuda.is_available():
             return name
-        here = int(os.environ.get("LOCAL_RANK", self.rank))
+        here = _number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else self.rank
         return f"cuda:{here % torch.cuda.device_count()}"
 
 
@@ -103,10 +103,33 @@ def processes() -> Processes:
 
 
 def launched_count() -> int:
-    """How many processes torchrun started, this one included; 1 if it started none."""
+    """How many processes torchrun started, this one included; 1 if it started none.
+
+    Raises:
+        ConfigError: The variables of torchrun do not give the number of a process.
+    """
     if not all(name in os.environ for name in _LAUNCHED):
         return 1
-    return int(os.environ["WORLD_SIZE"])
+    rank, count = _number("RANK"), _number("WORLD_SIZE")
+    if rank >= count:
+        raise _not_launched(f"RANK is {rank}, but WORLD_SIZE is {count}")
+    return count
+
+
+def _number(name: str) -> int:
+    """The whole number in an environment variable of torchrun."""
+    text = os.environ[name].strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise _not_launched(f"{name} is {text[:60]!r}, which is not the number of a process")
+    return int(text)
+
+
+def _not_launched(reason: str) -> ConfigError:
+    return ConfigError(
+        f"The environment variables of torchrun are not right: {reason}.",
+        where="environment variables",
+        fix=f"Start the command with torchrun, or remove these variables: {', '.join(_LAUNCHED)}.",
+    )
 
 
 def require_one_process(command: str) -> None:

@@ -15,6 +15,7 @@ _HIDDEN: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters: among them ESC, line ends, and the 8-bit CSI
     "\u2028\u2029"  # separators of lines and paragraphs
     "\u202a-\u202e\u2066-\u2069"  # embeddings, overrides and isolates of writing directions
+    "\u061c\u200e\u200f"  # marks of writing directions
     "\ud800-\udfff]"  # halves of pairs: bytes of a path that are not UTF-8
 )
 

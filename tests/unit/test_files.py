@@ -17,16 +17,21 @@ from full_disk import limited_files
 from manylabel.atomic import placing
 from manylabel.atomic.exchange import exchange
 from manylabel.atomic.placing import placed
-from manylabel.errors import RunError, os_errors_as
+from manylabel.errors import DataError, RunError, os_errors_as
 from manylabel.files import (
+    MAX_READ,
     append_line,
     mend_last_line,
     open_regular,
+    open_text,
     read_bytes,
+    read_lines,
+    read_text,
     replaced_file,
     replaced_folder,
     staging_folder,
     write_bytes,
+    write_errors,
     write_text,
 )
 
@@ -382,7 +387,7 @@ def test_a_file_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="does not exist"):
         read_bytes(tmp_path / "none")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="cannot be read: .* not an ordinary file"):
         read_bytes(tmp_path)
 
 
@@ -401,3 +406,31 @@ def test_only_ordinary_files_are_opened_as_such(tmp_path: Path) -> None:
             assert file.read() == b"abc"
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "missing")
+
+
+def test_the_fix_is_that_of_the_cause(tmp_path: Path) -> None:
+    for path, fix in ((tmp_path / "no" / "x", "Make its folder"), (tmp_path, "the path of a file")):
+        with pytest.raises(RunError) as caught, write_errors(path):
+            path.write_text("x")
+        assert fix in caught.value.fix
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_whatever_is_read_is_an_ordinary_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        for read in (read_bytes, read_text, read_lines, open_text):
+            with pytest.raises(DataError, match="not an ordinary file"):
+                read(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "a", at_most=5) == b"12345"
+    with pytest.raises(DataError, match="5 bytes, and may have 4"):
+        read_bytes(tmp_path / "a", at_most=4)
+    with (tmp_path / "b").open("wb") as file:
+        file.truncate(MAX_READ + 1)  # it takes no place on the disk
+    with pytest.raises(DataError, match="and may have 2,147,483,648"):
+        read_bytes(tmp_path / "b")

@@ -128,7 +128,7 @@ def test_a_limit_of_memory_is_of_the_whole_process(tiny_bundle, tmp_path: Path) 
         limited.predict(tmp_path / "large.png")
     with pytest.raises(ConfigError, match="The model takes .* with batches of 2, and 1 MB are"):
         Predictor.load(tiny_bundle, batch_size=2, max_memory="1MB")
-    with pytest.raises(ConfigError, match="The size of memory is 'much'"):
+    with pytest.raises(ConfigError, match="'much' is not a size of memory"):
         Predictor.load(tiny_bundle, max_memory="much")
 
 

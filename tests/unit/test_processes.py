@@ -16,7 +16,7 @@ from manylabel.bundle.classifier import load_bundle
 from manylabel.cli.main import main
 from manylabel.data.records import Record, Records
 from manylabel.engines.torch import TorchEngine
-from manylabel.errors import DataError, RunError
+from manylabel.errors import ConfigError, DataError, RunError
 from manylabel.evaluate.run import Evaluation, evaluate
 from manylabel.feed.loaders import Batch
 from manylabel.labels import LabelSpace
@@ -28,6 +28,7 @@ from manylabel.processes import (
     from_leader,
     in_turns,
     joined,
+    launched_count,
     processes,
     require_same,
 )
@@ -316,3 +317,44 @@ def test_a_command_for_one_process_is_refused_in_several(command: str, monkeypat
     assert f"`manylabel {command}` runs in one process, but torchrun started 2." in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE is 'many'"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE is ''"),
+        ({"WORLD_SIZE": "9" * 5_000}, "WORLD_SIZE is '999"),
+        ({"RANK": "1.5"}, "RANK is '1.5'"),
+        ({"RANK": "-1"}, "RANK is '-1'"),
+        ({"RANK": "2"}, "RANK is 2, but WORLD_SIZE is 2"),
+        ({"RANK": "0", "WORLD_SIZE": "0"}, "RANK is 0, but WORLD_SIZE is 0"),
+    ],
+)
+def test_variables_that_torchrun_did_not_set_are_refused(
+    changed: dict[str, str], wrong: str, tiny_bundle: Path, monkeypatch, capsys
+) -> None:
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in {**launched, **changed}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="torchrun") as refused:
+        launched_count()
+    assert wrong in refused.value.what
+    for arguments in (["train"], ["evaluate", str(tiny_bundle), "--data", "photos.csv"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert wrong in capsys.readouterr().err
+
+
+def test_the_number_on_this_machine_is_a_number(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "first")
+    with pytest.raises(ConfigError, match="LOCAL_RANK is 'first'"):
+        Processes(rank=1, count=2).device("cuda")
+
+
+def test_variables_of_another_launcher_are_ignored(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    assert launched_count() == 1

@@ -18,7 +18,9 @@ def test_every_control_character_is_escaped() -> None:
         character = chr(code)
         directs = unicodedata.bidirectional(character) in {
             *("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
-        }
+        } or unicodedata.name(character, "").endswith(
+            ("-TO-RIGHT MARK", "-TO-LEFT MARK", "LETTER MARK")
+        )
         obeyed = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or directs
         assert (visible(character) != character) == obeyed, hex(code)
 

@@ -258,7 +258,7 @@ def _read_tables(path: Path) -> dict[str, Any]:
             "The bundle is damaged, or was edited: its content differs from its own SHA-256.",
             where=str(path),
             fix="Copy or download the whole bundle again. To change thresholds, use "
-            "`manylabel tune`; to set them yourself, `manylabel.bundle.folder.with_decision`.",
+            "`manylabel tune`, or in Python `manylabel.bundle.folder.with_decision`.",
         )
     return {key: value for key, value in tables.items() if key != _DIGEST}
 

@@ -8,6 +8,8 @@ from typing import NamedTuple, final
 
 import click
 
+from manylabel.cli.streams import READER_LEFT
+
 
 class CommandEntry(NamedTuple):
     """A subcommand in the list of commands."""
@@ -31,8 +33,15 @@ class LazyGroup(click.Group):
         self.entries = entries
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the subcommand. Its return value is not used as the exit code."""
-        super().invoke(ctx)
+        """Run the subcommand. Its return value is not used as the exit code.
+
+        Raises:
+            SystemExit: The reader of a pipe has left, such as that of `--out /dev/stdout`.
+        """
+        try:
+            super().invoke(ctx)
+        except BrokenPipeError:
+            raise SystemExit(READER_LEFT) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the subcommands."""

@@ -15,13 +15,18 @@ import click
 from manylabel.cli.lazy import CommandEntry, LazyGroup
 from manylabel.cli.streams import guard_streams
 from manylabel.cli.warned import counted_warnings
-from manylabel.errors import ManylabelError
+from manylabel.errors import ManylabelError, RunError
 from manylabel.text import visible
 from manylabel.version import __version__
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 
+_NO_MEMORY: Final = RunError(
+    "There is not enough memory for this.",
+    where="the command",
+    fix="Close other programs, use fewer images or labels, or a machine with more memory.",
+)
 
 COMMANDS: Final[dict[str, CommandEntry]] = {
     "demo": CommandEntry(
@@ -85,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ManylabelError as error:
         code = error.exit_code
         _tell(f"Error: {error}")
+    except MemoryError:
+        code = RunError.exit_code
+        _tell(f"Error: {_NO_MEMORY}")
     sys.exit(code)
 
 

@@ -23,7 +23,7 @@ from manylabel.cli.shared import (
     terminal,
 )
 from manylabel.errors import DataError, ImageError
-from manylabel.text import counted, for_spreadsheet, json_line
+from manylabel.text import counted, for_spreadsheet, json_line, visible
 
 if TYPE_CHECKING:
     from manylabel.labels import LabelSpace
@@ -86,7 +86,10 @@ def predict(
     choice = Choice(top, any_score=threshold is None)
     # If lines are printed to a terminal, a progress bar would be mixed with them.
     bar = form == "table" or out is not None or not sys.stdout.isatty()
-    with output(out) as stream, progress("scoring", len(images), bar=bar) as report:
+    with (
+        output(out, data=form != "table") as stream,
+        progress("scoring", len(images), bar=bar) as report,
+    ):
         results = Results(predictor, images, report)
         FORMATS[form](results, predictor.labels, choice, stream)
     if results.bad:
@@ -171,11 +174,13 @@ def _write_jsonl(
 def _write_csv(
     results: Iterable[Prediction], labels: LabelSpace, choice: Choice, stream: TextIO
 ) -> None:
+    # A terminal would obey the control characters of names. A file holds the exact names.
+    shown = visible if stream.isatty() else str
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["image", *map(for_spreadsheet, labels)])
+    writer.writerow(["image", *(shown(for_spreadsheet(label)) for label in labels)])
     for prediction in results:
         scores = (f"{score:.6f}" for score in prediction.scores)
-        writer.writerow([for_spreadsheet(prediction.key), *scores])
+        writer.writerow([shown(for_spreadsheet(prediction.key)), *scores])
 
 
 Writer = Callable[[Iterable["Prediction"], "LabelSpace", Choice, TextIO], None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar, final
 
 import click
 
+from manylabel.cli.streams import write_as_utf8
 from manylabel.files import replaced_file, write_errors
 from manylabel.text import visible
 
@@ -247,13 +248,19 @@ def progress(doing: str, total: int, *, bar: bool = True) -> Iterator[Bar]:
 
 
 @contextmanager
-def output(path: Path | None) -> Iterator[TextIO]:
+def output(path: Path | None, *, data: bool = True) -> Iterator[TextIO]:
     """A text stream to write to: stdout, or the file at `path`, which appears when it is complete.
+
+    Args:
+        path: The file; None: stdout.
+        data: Whether data is written, which is always UTF-8; False for text that people read.
 
     Raises:
         RunError: The file cannot be written. An earlier file at `path` is unchanged.
     """
     if path is None:
+        if data:
+            write_as_utf8(sys.stdout)
         yield sys.stdout
         sys.stdout.flush()
         return

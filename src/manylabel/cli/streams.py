@@ -8,6 +8,7 @@ ends.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -23,11 +24,25 @@ def guard_streams() -> None:
     """Let `sys.stdout` and `sys.stderr` say what is wrong when they cannot be written.
 
     Terminals, and streams that were replaced, for example by a test, stay as they are. A stream
-    that was closed before the process began takes what is written to it and drops it.
+    that was closed before the process began takes what is written to it and drops it. Letters that
+    the encoding of a stream does not have are written as escapes.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _is_utf8(stream):
+            stream.reconfigure(errors="backslashreplace")
     if os.name == "posix":
         sys.stdout = _guarded(sys.stdout, sys.__stdout__, 1)
         sys.stderr = _guarded(sys.stderr, sys.__stderr__, 2)
+
+
+def write_as_utf8(stream: TextIO) -> None:
+    """Let a stream of data be UTF-8, as files of data are, whatever the system's encoding is."""
+    if isinstance(stream, io.TextIOWrapper) and not _is_utf8(stream):
+        stream.reconfigure(encoding="utf-8")
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    return codecs.lookup(stream.encoding).name == "utf-8"
 
 
 def _guarded(stream: TextIO | None, original: TextIO | None, number: int) -> TextIO:

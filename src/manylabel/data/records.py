@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.data.formats.room import require_room
 from manylabel.data.places import Places, divide
 from manylabel.errors import DataError
 from manylabel.images import Place
@@ -42,6 +43,8 @@ _WORDS: Final[Mapping[str, Split]] = {
 _NAMES: Final[tuple[Split | None, ...]] = (*SPLITS, None)
 """The names of splits by their numbers. The last one is for `NO_SPLIT`, which is -1."""
 
+UNCHECKED: Final = 1 << 26
+"""The bytes of targets up to which the free memory is not looked at."""
 _NO_SPLITS: Final = np.array(NO_SPLIT, dtype=np.int8)
 """One number that stands for a whole column without splits."""
 
@@ -160,11 +163,15 @@ class Records:
             items: The records, in the order of the data set.
             source: The file or folder that was read, for messages.
             notes: What the reader decided, dropped or noticed.
+
+        Raises:
+            DataError: The targets do not fit into memory.
         """
         keys: list[str] = []
         folders: list[str] = []
         names: list[Any] = []
         targets, splits = bytearray(), array("b")
+        room = UNCHECKED
         groups: list[str | None] = []
         boxes: list[tuple[Box, ...]] = []
         masks: list[Path | None] = []
@@ -175,6 +182,9 @@ class Records:
             folders.append(shared.setdefault(folder, folder))
             names.append(name)
             targets += item.targets.tobytes()
+            if len(targets) > room:
+                require_room(len(targets), "The targets", source)
+                room = 2 * len(targets)
             splits.append(split_code(item.split))
             groups.append(item.group)
             boxes.append(item.boxes)

@@ -1,10 +1,10 @@
 """Images: where they are stored, and how they become upright RGB with 8 bits per channel.
 
 `places.py` says where an image can be stored, and reads its file. `formats.py` lists the formats.
-`opening.py` is the only place that opens image files. `limits.py` computes what decoding needs, and
-refuses too much; `memory.py` shares memory among threads. `decoding.py` puts these together, and
-`jpeg.py` is its fast way for ordinary JPEGs. `jpeg2000.py` reads what such an image needs, and
-`quiet.py` silences what libraries print.
+`opening.py` is the only place that opens image files, and `headers.py` refuses those that are slow
+to open. `limits.py` computes what decoding needs, and refuses too much; `memory.py` shares memory
+among threads. `decoding.py` puts these together, and `jpeg.py` is its fast way for ordinary JPEGs.
+`jpeg2000.py` reads what such an image needs, and `quiet.py` silences what libraries print.
 """
 
 from manylabel.images.decoding import (

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from manylabel.errors import ImageError, ManylabelError, reason
 from manylabel.images.errors import refused
 from manylabel.images.formats import FORMATS
+from manylabel.images.headers import require_short_exif
 from manylabel.images.jpeg import decode_jpeg, is_ordinary, reduced_size, reduction
 from manylabel.images.limits import (
     MAX_PIXELS,
@@ -247,6 +248,7 @@ def _require_usable(image: Image.Image) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
+    require_short_exif(len(image.info.get("exif", b"")))
     # ImageOps.exif_transpose is not used: it rewrites all EXIF data and fails if any is damaged.
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.JpegImagePlugin import MARKER, JpegImageFile
-
-from manylabel.images.errors import refused
+from PIL.JpegImagePlugin import JpegImageFile
 
 REDUCED_ABOVE: Final = 64_000_000
 """JPEGs with more pixels are decoded at a half, a quarter or an eighth of their size, if they are
@@ -21,39 +17,6 @@ MARGIN: Final = 8
 """A JPEG that is decoded at a reduced size stays at least this many times as large as the size that
 it is then resized to. So the result of a photograph differs by one level of 255 from that of all
 pixels; docs/input.md has the figures."""
-
-MAX_SEGMENTS: Final = 10_000
-"""JPEGs with more segments before the image are refused. Pillow joins those of EXIF one by one,
-which takes a time that grows with the square of their number."""
-
-_FEW_BYTES: Final = 1_000_000
-"""In a file of fewer bytes, no number of segments takes long."""
-
-_SEGMENT: Final = re.compile(
-    b"\xff([%b])" % re.escape(bytes(marker & 0xFF for marker, each in MARKER.items() if each[2]))
-)
-"""A marker of a segment that Pillow reads. It skips what stands between segments."""
-
-
-def require_short_header(file: IO[bytes]) -> None:
-    """Refuse a JPEG of very many segments, before Pillow reads them.
-
-    Raises:
-        ImageError: It has more than `MAX_SEGMENTS`.
-    """
-    if file.seek(0, os.SEEK_END) <= _FEW_BYTES:
-        return
-    file.seek(0)
-    data, position = file.read(), 0
-    for _ in range(MAX_SEGMENTS):
-        found = _SEGMENT.search(data, position)
-        if not found or found[1] == b"\xda":
-            return
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    raise refused(
-        f"The JPEG has more than {MAX_SEGMENTS:,} segments before its image.",
-        fix="Save it again as an ordinary JPEG.",
-    )
 
 
 def is_ordinary(image: Image.Image) -> bool:

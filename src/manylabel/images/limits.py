@@ -7,7 +7,9 @@ is computed from its header, before anything is decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from itertools import islice, zip_longest
 from typing import Final
 
 from PIL import Image
@@ -46,6 +48,15 @@ _DECODER: Final[Mapping[str | None, int]] = {"WEBP": 12, "AVIF": 11, "HEIF": 11}
 
 _SLOW: Final[Mapping[str, int]] = {"ppm": 6_000_000, "ppm_plain": 16_000_000, "bmp_rle": 16_000_000}
 """The most samples for Pillow's decoders that are written in Python, by name: a few seconds."""
+
+MAX_COMMENTS: Final = 10_000
+"""PPMs of text with more comments are refused: Pillow copies a megabyte for each of them."""
+
+_TIFF_SCANS: Final = 500_000
+"""The most scans in all JPEGs of a TIFF: `headers.MAX_PARTS` of several scans."""
+
+_TIFF_SCAN: Final = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c][\x01-\x04]")
+"""The begin of a scan in a JPEG inside a TIFF. Compressed values never look like it."""
 
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 """A marker of a JPEG that begins a segment: no stuffed byte, no filler and no restart."""
@@ -103,7 +114,7 @@ def decoded_bytes(image: Image.Image, data: bytes, *, pixels: int | None = None)
         ImageError: It has more scans, or more values for a slow decoder, than are allowed.
     """
     whole = image.width * image.height
-    _require_fast(image, whole)
+    _require_fast(image, whole, data)
     return (
         PIXEL_BYTES * (whole if pixels is None else pixels)
         + _decoder_bytes(image, data)
@@ -117,13 +128,14 @@ def _decoder_bytes(image: Image.Image, data: bytes) -> int:
     if isinstance(image, JpegImageFile):
         return _coefficients(image, data)
     if isinstance(image, TiffImageFile):
+        _require_few_scans(image, data)
         return _tiff_bytes(image, pixels)
     if image.format == "JPEG2000":
         return jpeg2000_bytes(data)
     return _DECODER.get(image.format, 0) * pixels
 
 
-def _require_fast(image: Image.Image, pixels: int) -> None:
+def _require_fast(image: Image.Image, pixels: int, data: bytes) -> None:
     tiles = getattr(image, "tile", None)
     most = _SLOW.get(tiles[0][0]) if tiles else None
     samples = pixels * len(image.getbands())
@@ -131,6 +143,11 @@ def _require_fast(image: Image.Image, pixels: int) -> None:
         raise refused(
             f"The image has {samples:,} values in a rare form of {image.format} that is slow to "
             f"decode, and {most:,} are allowed.",
+            fix="Save it as PNG.",
+        )
+    if tiles and tiles[0][0] == "ppm_plain" and data.count(b"#") > MAX_COMMENTS:
+        raise refused(
+            f"The PPM has more than {MAX_COMMENTS:,} comments, which would take too long.",
             fix="Save it as PNG.",
         )
 
@@ -175,14 +192,47 @@ def _count_scans(data: bytes) -> int:
     return scans
 
 
+def _require_few_scans(image: TiffImageFile, data: bytes) -> None:
+    """Refuse a TIFF of JPEGs whose scans take too long. Its strips may share one JPEG."""
+    if image.info.get("compression") != "jpeg" or not data:
+        return
+    scans = [found.start() for found in islice(_TIFF_SCAN.finditer(data), _TIFF_SCANS + 1)]
+    passed = sum(_scans_of_parts(image, scans, *tags) for tags in ((273, 279), (324, 325)))
+    if len(scans) > _TIFF_SCANS or passed * _part_pixels(image) > _MAX_SCANNED:
+        raise refused(
+            "The JPEGs in the TIFF have too many scans, which would take too long.",
+            fix="Save it again as an ordinary TIFF.",
+        )
+
+
+def _scans_of_parts(image: TiffImageFile, scans: list[int], places: int, lengths: int) -> int:
+    """How many of the scans the strips or tiles have together, by the tags of both."""
+    parts = zip_longest(_tag(image, places), _tag(image, lengths), fillvalue=0)
+    return sum(
+        # libtiff guesses a length that is missing.
+        bisect_left(scans, place + length) - bisect_left(scans, place) if length else len(scans)
+        for place, length in parts
+    )
+
+
+def _part_pixels(image: TiffImageFile) -> int:
+    """The pixels of a tile, or of a strip if there are no tiles."""
+    if 322 in image.tag_v2:
+        return max(_tag(image, 322), default=0) * max(_tag(image, 323), default=0)
+    height = image.tag_v2[257]
+    return image.tag_v2[256] * min(max(_tag(image, 278), default=height), height)
+
+
 def _tiff_bytes(image: TiffImageFile, pixels: int) -> int:
     """The largest strip or tile, which libtiff decodes at once, and a second copy if rotated."""
+    strip = image.width * min(max(_tag(image, 278), default=image.height), image.height)
+    tile = max(_tag(image, 322), default=0) * max(_tag(image, 323), default=0)
+    rotated = 4 * pixels if max(_tag(image, 274), default=1) > 1 else 0
+    sample = max(_tag(image, 277), default=1) * max(_tag(image, 258), default=1)
+    return max(strip, tile) * sample // 8 + rotated
 
-    def tag(number: int, default: int) -> int:
-        value = image.tag_v2.get(number, default)
-        return max(map(int, value), default=default) if isinstance(value, tuple) else int(value)
 
-    strip = image.width * min(tag(278, image.height), image.height)
-    tile = tag(322, 0) * tag(323, 0)
-    rotated = 4 * pixels if tag(274, 1) > 1 else 0
-    return max(strip, tile) * tag(277, 1) * tag(258, 1) // 8 + rotated
+def _tag(image: TiffImageFile, number: int) -> Sequence[int]:
+    """All values of a tag, none if it is not there."""
+    value = image.tag_v2.get(number, ())
+    return [*map(int, value)] if isinstance(value, tuple | bytes) else [int(value)]

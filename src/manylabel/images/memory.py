@@ -26,7 +26,7 @@ _UNITS: Final = {
     **{"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
     **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40},
 }
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B|%)", re.IGNORECASE)
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i?B|%)", re.IGNORECASE)
 
 _LARGE_FILE: Final = 16 * 1024 * 1024
 """Of files with more bytes, one is read at a time: what it needs is known only when it is read."""
@@ -102,11 +102,11 @@ def parse_size(text: str) -> int:
         ConfigError: The text is not a size.
     """
     found = _SIZE.fullmatch(text.strip())
-    if not found or not float(found[1]):
+    if not found or not float(found[1]) or (found[2] == "%" and float(found[1]) > 100):
         raise ConfigError(
-            f"The size of memory is '{text}'.",
+            f"'{text}' is not a size of memory that can be kept.",
             where="--max-memory",
-            fix="Give a number with a unit, such as 4GB, 512MiB or 50%.",
+            fix="Give a number above 0 with a unit, such as 4GB, 512MiB or 50%; at most 100%.",
         )
     if found[2] == "%":
         return int(float(found[1]) / 100 * total_bytes())

@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from manylabel.images.errors import refused
 from manylabel.images.formats import usual_ending
-from manylabel.images.jpeg import require_short_header
+from manylabel.images.headers import require_short_header
 from manylabel.images.quiet import silence_libraries
 
 _CLASSES: Final = (
@@ -46,12 +46,12 @@ def open_header(file: IO[bytes]) -> Image.Image:
         file: Opened at its begin. It must stay open until the image is decoded.
 
     Raises:
-        ImageError: It is of no format in `FORMATS`, or needs a package that is not installed.
+        ImageError: It is of no format in `FORMATS`, needs a package that is not installed, or its
+            header is beyond a limit of `headers.py`.
         Exception: Pillow may raise anything for a damaged file.
     """
     start = file.read(64)
-    if start.startswith(b"\xff\xd8"):
-        require_short_header(file)
+    require_short_header(file, start)
     heif = _is_heif(start)
     if heif:
         _add_heif()

@@ -207,13 +207,14 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
     """A regular file, opened to be read.
 
     Raises:
-        ImageError: The file cannot be opened, or is not a regular file.
+        ImageError: The file cannot be opened, is not a regular file, or is larger than `MAX_FILE`.
     """
     try:
         file = open_regular(Path(path))
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
     with file:
+        _require_file_size(os.fstat(file.fileno()).st_size)
         yield file
 
 

@@ -232,3 +232,13 @@ def test_ctrl_c_in_the_middle_of_work() -> None:
     assert process.returncode == 130
     assert said.strip() == "Interrupted."
     assert time.monotonic() - began < 10
+
+
+def test_too_little_memory_is_told_in_words(command, capsys) -> None:
+    np = pytest.importorskip("numpy")
+    for work in (lambda: np.empty(2**62, np.int8), lambda: bytearray(2**62)):
+        command(work)
+        assert run("boom") == 1
+        said = capsys.readouterr().err
+        assert said.startswith("Error: There is not enough memory")
+        assert "Traceback" not in said

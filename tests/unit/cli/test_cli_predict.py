@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -144,6 +145,19 @@ def test_csv_has_a_column_a_label(tiny_bundle: Path, photos: Path, capsys) -> No
         assert all(len(score.split(".")[1]) == 6 for score in scores)
         expected = predictor.predict(name).scores
         np.testing.assert_allclose(np.array(scores, float), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("on_terminal", "name"), [(True, r"a\x1b[31m.png"), (False, "a\x1b[31m.png")]
+)
+def test_csv_on_a_terminal_cannot_command_it(
+    tiny_bundle: Path, tmp_path: Path, make_image, capsys, monkeypatch, on_terminal: bool, name: str
+) -> None:
+    make_image(tmp_path / "a\x1b[31m.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
+    assert run(tiny_bundle, "a\x1b[31m.png", "--format", "csv") == 0
+    assert capsys.readouterr().out.splitlines()[1].split(",")[0] == name
 
 
 def test_the_table_has_names_as_they_are(

@@ -31,7 +31,19 @@ def rich():
     from manylabel.cli.shared import terminal
     terminal().print("x" * 100_000)
 
-for each in (lines, words, rich):
+def letters():
+    from manylabel.cli.shared import output
+    click.echo("\u96ea")
+    with output(None) as stream:
+        stream.write("\u96ea")
+
+def named():
+    from pathlib import Path
+    from manylabel.cli.shared import output
+    with output(Path("/dev/stdout")) as stream:
+        stream.write("x" * 1_000_000)
+
+for each in (lines, words, rich, letters, named):
     name = each.__name__
     setattr(frame, name, click.Command(name, callback=each))
     frame.COMMANDS[name] = frame.CommandEntry(f"manylabel.cli.main:{name}", "")
@@ -59,7 +71,7 @@ def without_reader() -> Iterator[int]:
         os.close(writing)
 
 
-@pytest.mark.parametrize("call", ["--help", "data draw --help", "lines", "rich"])
+@pytest.mark.parametrize("call", ["--help", "data draw --help", "lines", "rich", "named"])
 def test_a_reader_that_has_left_ends_the_command_in_silence(call: str) -> None:
     with without_reader() as pipe:
         done = run(*call.split(), stdout=pipe)
@@ -96,6 +108,15 @@ def test_messages_on_a_full_disk_leave_the_exit_code(call: str, code: int) -> No
 def test_closed_streams_are_no_trouble() -> None:
     command = f"{sys.executable} -c '{MANY}' words >&- 2>&-"
     assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+
+
+def test_letters_that_the_encoding_lacks_are_escapes_and_data_are_utf8() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, "letters"], capture_output=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"\\u96ea\n" + "\u96ea".encode()
 
 
 def test_output_that_is_taken_is_whole() -> None:

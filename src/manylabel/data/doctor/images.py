@@ -87,7 +87,8 @@ def _unreadable(records: Records, looks: Looks) -> list[Finding]:
             what=f"{_images(len(bad), len(records))} there, but cannot be used.",
             count=len(bad),
             examples=tuple(f"{row['image']}: {row['what']}" for row in reasons[:SHOWN]),
-            fix="Download or export them again, or leave them out with --skip-bad-images.",
+            fix="Download or export them again, or leave them out: give manylabel train the option "
+            "--skip-bad-images.",
             data={"images": reasons},
         )
     ]

@@ -12,9 +12,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.data.formats.room import require_room
 from manylabel.errors import DataError, MissingExtraError, reason
+from manylabel.files import open_regular
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
+_ROW_BYTES: Final = 80
+"""About the memory of the key of a row."""
+_WIDTHS: Final = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
+"""The memory of a value by its type; 8 bytes if it is of another one."""
 _TARGETS: Final = (PRESENT, ABSENT, UNKNOWN)
 
 
@@ -45,7 +51,10 @@ def load_parquet(path: Path) -> Any:
     """
     pyarrow, parquet = parquet_module(str(path))
     try:
-        table = parquet.read_table(path, page_checksum_verification=True, partitioning=None)
+        with open_regular(path) as stream:
+            file = parquet.ParquetFile(stream, page_checksum_verification=True)
+            require_room(_needed(file.metadata), "The table", str(path))
+            table = file.read()
         table.validate(full=True)
         _read_names(table.schema)
     except FileNotFoundError:
@@ -61,6 +70,14 @@ def load_parquet(path: Path) -> Any:
     if table.num_rows == 0 or table.num_columns == 0:
         raise DataError("The table has no rows.", where=str(path), fix="Give a row for each image.")
     return table
+
+
+def _needed(metadata: Any) -> int:
+    """About the bytes that a table and its records take. A tiny file can have a billion rows."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+    values = sum(chunk.num_values * _WIDTHS.get(chunk.physical_type, 8) for chunk in chunks)
+    return _ROW_BYTES * metadata.num_rows + values
 
 
 def _read_names(fields: Iterable[Any]) -> None:

@@ -18,6 +18,7 @@ from manylabel.data.formats.arrow import (
     names_and_codes,
     texts,
 )
+from manylabel.data.formats.room import matrix
 from manylabel.data.formats.tabular import find_column, guess_delimiter, listed, split_labels
 from manylabel.errors import DataError
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
@@ -90,7 +91,7 @@ def _from_lists(table: Any, column: int, where: str, declared: Sequence[str] | N
     unknown = None if other is None or other == column else _lists(table, other, where)
     columns = [present] if unknown is None else [present, unknown]
     space = _space({name for lists in columns for name in lists.names}, declared, where)
-    targets = np.zeros((table.num_rows, len(space)), dtype=np.int8)
+    targets = matrix(table.num_rows, len(space), 0, where)
     present.mark(targets, space, PRESENT)
     notes = [f"Labels are read from lists in column {present.name!r}"]
     if unknown is not None:
@@ -159,7 +160,9 @@ def _from_texts(
     lists = [split_labels(cell, mark) for cell in cells]
     space = _space({name for names in lists for name in names}, declared, where)
     shown = "one in each row" if mark is None else f"separated by {mark!r}"
-    targets = np.stack([space.encode(names) for names in lists])
+    targets = matrix(len(lists), len(space), 0, where)
+    for row, names in zip(targets, lists, strict=True):
+        row[:] = space.encode(names)
     return ArrowLabels(space, targets, {column}, [f"Labels are read from column {name!r}, {shown}"])
 
 
@@ -213,7 +216,7 @@ def labels_in_classes(table: Any, position: int, names: Sequence[str], where: st
     column = table.column(position)
     there = f"{where}, column {name!r}"
     space = LabelSpace(names, where=there)
-    targets = np.zeros((table.num_rows, len(space)), dtype=np.int8)
+    targets = matrix(table.num_rows, len(space), 0, where)
     notes = [f"Labels are the classes of column {name!r}"]
     if is_list(column.type):
         values, rows = flat_lists(column, there)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, final
 
 from manylabel.errors import DataError, reason
-from manylabel.files import read_errors
+from manylabel.files import open_regular, read_errors
 
 _BLOCK: Final = 512
 _CHUNK: Final = 1 << 20
+_TAR_DAMAGE: Final = (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError)
+"""tarfile raises all of these on damaged archives."""
 
 
 @final
@@ -33,20 +35,24 @@ def members(path: Path) -> Iterator[Member]:
         DataError: The file does not exist, is not a tar archive, is incomplete or damaged, or holds
             links or sparse files.
     """
-    with read_errors(path), path.open("rb") as file:
+    with read_errors(path), open_regular(path) as file:
         yield from _members(file, path)
 
 
 def _members(file: BinaryIO, path: Path) -> Iterator[Member]:
+    end = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (header := archive.next()) is not None:
                 # tarfile keeps all headers for `getmembers`; this frees them.
                 archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
+                if header.size < 0 or archive.offset <= end:
+                    raise _damaged(path, ": a size is below 0")  # it would be read for ever
+                end = archive.offset
                 if not header.isdir():
                     yield _member(header, path)
             end = archive.offset
-    except (tarfile.TarError, ValueError, OverflowError) as error:
+    except _TAR_DAMAGE as error:
         raise _damaged(path, f": {reason(error)}") from None
     # tarfile stops without an error at a header that is incomplete or damaged.
     _require_end(file, end, path)

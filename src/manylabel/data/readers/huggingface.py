@@ -28,6 +28,7 @@ from manylabel.data.formats.arrow_labels import (
     labels_in_column,
     labels_in_columns,
 )
+from manylabel.data.formats.hub_folders import is_saved, load_parquet_files, load_saved
 from manylabel.data.formats.lists import require_distinct
 from manylabel.data.formats.tabular import (
     IMAGE_NAMES,
@@ -43,7 +44,6 @@ from manylabel.errors import DataError, MissingExtraError, reason
 from manylabel.images import Place, Stored
 from manylabel.images.places import read_file
 
-_SAVED: Final = ("dataset_dict.json", "state.json")
 _TRIED: Final = 20
 """If the data set has paths of images, one of this many first images must exist."""
 _HUB_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
@@ -53,9 +53,8 @@ def find_huggingface(path: Path) -> Path | None:
     """`path`, if it was saved with save_to_disk or is a folder of Parquet files; else None."""
     if not path.is_dir():
         return None
-    saved = any((path / name).is_file() for name in _SAVED)
     places = ("*.parquet", "data/*.parquet")
-    return path if saved or any(any(path.glob(place)) for place in places) else None
+    return path if is_saved(path) or any(any(path.glob(place)) for place in places) else None
 
 
 def read_huggingface(
@@ -181,7 +180,7 @@ def _datasets(where: str) -> Any:
 
 def _load(path: Path, subset: str | None) -> list[_Part]:
     datasets = _datasets(str(path))
-    saved = any((path / name).is_file() for name in _SAVED)
+    saved = is_saved(path)
     if saved and subset is not None:
         raise DataError(
             "A data set that was saved with save_to_disk has no subsets.",
@@ -191,25 +190,27 @@ def _load(path: Path, subset: str | None) -> list[_Part]:
     if not path.exists() and not _HUB_NAME.fullmatch(path.as_posix()):
         raise DataError("The data set does not exist.", where=str(path), fix="Check the path.")
     try:
-        loaded = datasets.load_from_disk(str(path)) if saved else _download(datasets, path, subset)
+        if saved:
+            loaded = load_saved(datasets, path)
+        elif path.exists():
+            loaded = load_parquet_files(datasets, path, subset)
+        else:
+            loaded = _download(datasets, path, subset)
+    except DataError:
+        raise
     except Exception as error:  # The library reads networks, caches and formats: anything can fail.
         raise DataError(
             f"The data set cannot be loaded: {reason(error)}.",
             where=str(path),
             fix=_load_fix(path, datasets),
         ) from None
-    if isinstance(loaded, datasets.Dataset):
-        # The library gives the rows of any single file the split "train".
-        name = None if path.is_file() else loaded.split
-        return [_Part(str(name or "all"), loaded)]
-    return [_Part(str(name), part) for name, part in loaded.items()]
+    return [_Part(name, part) for name, part in loaded.items()]
 
 
-def _download(datasets: Any, path: Path, subset: str | None) -> Any:
-    """Load a Parquet file, a folder of such files, or a data set of the hub."""
-    if path.is_file():
-        return datasets.load_dataset("parquet", data_files=str(path), split="train")
-    return datasets.load_dataset(str(path), name=subset)
+def _download(datasets: Any, path: Path, subset: str | None) -> dict[str, Any]:
+    """Load a data set of the hub."""
+    loaded = datasets.load_dataset(str(path), name=subset)
+    return {str(name): part for name, part in loaded.items()}
 
 
 def _load_fix(path: Path, datasets: Any) -> str:

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.lists import as_key, note
+from manylabel.data.formats.room import require_matrix_room
 from manylabel.data.readers.label_studio_tasks import Mark, Task, read_export
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import DataError
+from manylabel.files import open_regular
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 _HEAD_BYTES: Final = 4096
@@ -97,6 +99,7 @@ def read_label_studio(
     if not found:
         raise _no_labels_error(path, export.counts)
     labels = LabelSpace(sorted(found), where=str(path))
+    require_matrix_room(len(answers), len(labels), str(path))
     targets = _targets(answers, labels)
     files = _find_images(tasks, path, images)
     items: dict[str, tuple[Task, Record]] = {}
@@ -122,7 +125,7 @@ def _is_export(file: Path) -> bool:
     if file.suffix.lower() != ".json":
         return False
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             head = stream.read(_HEAD_BYTES)
     except OSError:  # The reader of this file raises an error that explains.
         return False

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from manylabel.data.formats.lists import shorten
 from manylabel.data.records import SPLITS, Split, split_of
 from manylabel.errors import DataError
-from manylabel.files import read_errors, read_lines
+from manylabel.files import open_text, read_lines
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 _FOLDERS: Final = (".", "annotations", "labels")
@@ -248,7 +248,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """
     line = 1
     try:
-        with read_errors(file), file.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(file) as stream:
             # Strict: otherwise a quote without its end makes one cell of the whole rest of the
             # file.
             reader = csv.reader(stream, strict=True)

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.data.formats.room import matrix
 from manylabel.data.formats.tabular import (
     guess_delimiter,
     listed,
@@ -132,7 +133,7 @@ def _from_one_column(table: TextTable, column: int, delimiter: str | None) -> _L
     where = f"{table.path}, column {table.header[column]!r}"
     space = LabelSpace(sorted({name for names in lists.values() for name in names}), where=where)
     position = {cell: i for i, cell in enumerate(lists)}
-    distinct = np.empty((len(lists), len(space)), dtype=np.int8)
+    distinct = matrix(len(lists), len(space), 0, str(table.path))
     for row, names in enumerate(lists.values()):
         distinct[row] = space.encode(names)
     shown = "one per row" if mark is None else f"separated by {mark!r}"

@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from manylabel.data.formats.lists import note
 from manylabel.data.records import Box, Record, Records, Split
@@ -26,6 +26,9 @@ from manylabel.images import has_image_ending
 from manylabel.labels import LabelSpace
 
 Difficult = Literal["unknown", "present", "absent"]
+
+_MAX_XML: Final = 64 * 2**20
+"""The most bytes of the XML file of one image."""
 
 
 def find_voc(path: Path) -> Path | None:
@@ -187,7 +190,7 @@ def _image_files(root: Path) -> dict[str, Path]:
 def _read_objects(file: Path) -> list[_Object]:
     """The objects of one image."""
     try:
-        tree = ET.fromstring(read_bytes(file))
+        tree = ET.fromstring(read_bytes(file, at_most=_MAX_XML))
     except ET.ParseError as error:
         raise DataError(
             f"The annotation is not valid XML: {error}.",

@@ -28,7 +28,7 @@ from manylabel.data.formats.shards import Member, members
 from manylabel.data.formats.truth import boxes_in, names_of, split_in, text_of
 from manylabel.data.records import SPLITS, Record, Records, Split, split_of
 from manylabel.errors import DataError
-from manylabel.files import read_lines
+from manylabel.files import open_regular, read_errors, read_lines
 from manylabel.images import FilePart, has_image_ending
 from manylabel.labels import LabelSpace
 
@@ -151,7 +151,7 @@ def _samples(shard: Path, counts: Counter[str]) -> Iterator[_Sample]:
                 fix="Give each sample a unique name.",
             )
     split = _split(shard)
-    with shard.open("rb") as file:
+    with read_errors(shard), open_regular(shard) as file:
         for name, group in groups.items():
             image = _image(group, f"{shard}, {name}")
             counts["Members that are neither images nor labels, left out"] += (
@@ -281,7 +281,7 @@ def _label_space(samples: Sequence[_Sample], sidecar: Path | None, path: Path) -
 def _record(sample: _Sample, labels: LabelSpace, declared: bool) -> Record:
     entry = sample.entry
     unknown = [] if entry is None else names_of(entry, "unknown")
-    present = [_name(label, labels, declared, sample) for label in sample.present]
+    present = {_name(label, labels, declared, sample) for label in sample.present}
     for name in unknown:
         if _name(name, labels, declared, sample) in present:
             raise DataError(

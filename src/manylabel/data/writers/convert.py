@@ -247,6 +247,12 @@ def _require_unused(records: Records, out: Path, writer: Writer, overwrite: bool
     for place, patterns in places.items():
         if not os.path.lexists(place):
             continue
+        if not (place.is_file() or place.is_dir() or place.is_symlink()):
+            raise ConfigError(
+                "The path is a pipe or a device. A conversion writes files and reads them back.",
+                where=str(place),
+                fix="Give the path of a file or folder that does not exist.",
+            )
         if not overwrite:
             raise ConfigError(
                 "The file or folder exists already.",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.formats.text_table import Row, read_rows, separator_of
 from manylabel.errors import DataError
-from manylabel.files import open_text
+from manylabel.files import open_regular, open_text
 from manylabel.text import from_spreadsheet
 
 Numbers = NDArray[np.floating[Any]]
@@ -159,7 +159,7 @@ def _plain_cells(
     path: Path, skipped: int, separator: bytes, width: int
 ) -> Iterator[tuple[list[str], bytes]]:
     """The keys of some rows, and all their other cells, one on a line."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if any(b"\r" in line.replace(b"\r\n", b"") for line in islice(file, skipped)):
             raise _NotPlainError  # it ends a line for the csv module, but not here
         for lines in _lines(file):

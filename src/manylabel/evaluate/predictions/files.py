@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from manylabel.data.formats.arrow import is_number, load_parquet, parquet_module
 from manylabel.data.formats.parsing import (
@@ -20,17 +22,20 @@ from manylabel.data.formats.parsing import (
     load_json,
     load_object,
 )
+from manylabel.data.formats.room import matrix, require_room
 from manylabel.errors import DataError
 from manylabel.evaluate.predictions.csv_table import IMAGE_COLUMN, Numbers, Raw, image_column
-from manylabel.files import read_bytes, read_lines
-from manylabel.images.memory import free_bytes
+from manylabel.files import open_regular, read_errors, read_lines
 from manylabel.text import counted, for_spreadsheet
 
 _NPZ_DAMAGE: Final = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, SyntaxError, MemoryError),
-    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error),
 )
 """NumPy and zipfile raise all of these on truncated or mutated files."""
+_HEADERS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_STRING_BYTES: Final = 64
+"""About the memory of a short Python string and of its place in a list."""
 
 
 def read_parquet(path: Path) -> Raw:
@@ -54,11 +59,11 @@ def read_parquet(path: Path) -> Raw:
 
 def read_npz(path: Path) -> Raw:
     """Read an NPZ file with the arrays `images`, `labels` and `scores`."""
-    data = io.BytesIO(read_bytes(path))
+    with read_errors(path):
+        file = open_regular(path)
     try:
-        with np.load(data, allow_pickle=False) as arrays:
-            _require_room(sum(part.file_size for part in arrays.zip.infolist()), path)
-            found = {name: arrays[name] for name in arrays.files}
+        with file, zipfile.ZipFile(file) as archive:
+            found = _arrays(archive, path)
     except _NPZ_DAMAGE as error:
         raise DataError(
             f"The file is not an NPZ file of plain arrays: {error}.",
@@ -80,22 +85,38 @@ def read_npz(path: Path) -> Raw:
             where=str(path),
             fix="Give float scores, with one row per image and one column per label.",
         )
+    if not labels.size:
+        raise DataError(
+            "The array 'labels' is empty.", where=str(path), fix="Give one name for each score."
+        )
     return [str(key) for key in images], [str(name) for name in labels], scores
 
 
-def _require_room(needed: int, path: Path) -> None:
-    """Refuse arrays that do not fit into memory: a small file may unpack to a thousand times more.
+def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an NPZ file by name, after a look at what all of them need.
 
     Raises:
-        DataError: They need more memory than is free.
+        DataError: They do not fit into memory: a small file may unpack to a thousand times more.
+        Exception: One of `_NPZ_DAMAGE`.
     """
-    free = free_bytes()
-    if needed > free:
-        raise DataError(
-            f"The arrays need {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are free.",
-            where=str(path),
-            fix="Use a machine with more memory, or fewer images at a time.",
-        )
+    names = [name for name in archive.namelist() if name.endswith(".npy")]
+    require_room(sum(_needed(archive, name) for name in names), "The arrays", str(path))
+    found = {}
+    for name in names:
+        with archive.open(name) as part:
+            found[name.removesuffix(".npy")] = npy.read_array(part, allow_pickle=False)
+    return found
+
+
+def _needed(archive: zipfile.ZipFile, name: str) -> int:
+    """The bytes of an array and, if it holds texts, of the strings that are made of it."""
+    with archive.open(name) as part:
+        read_header = _HEADERS[npy.read_magic(part)]
+        shape, _, dtype = read_header(part)
+    if not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"the values of {name} have no size")
+    text = 0 if dtype.kind in "fiu" else _STRING_BYTES
+    return math.prod(shape) * (dtype.itemsize + text)
 
 
 def read_lists(path: Path, image_list: Path | None, label_names: Path | None) -> Raw:
@@ -183,7 +204,7 @@ def read_coco_results(
             where=str(path),
             fix="Give a list of objects with image_id, category_id and score.",
         )
-    scores = np.zeros((len(images), len(names)))
+    scores = matrix(len(images), len(names), 0, str(instances), np.float64)
     given = np.zeros(scores.shape, dtype=np.bool_)
     for entry in listed_entries(listed, "results", path):
         row = _position(entry, "image_id", row_of)

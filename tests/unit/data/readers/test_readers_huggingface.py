@@ -262,7 +262,7 @@ def test_damaged_files(tmp_path):
         with pytest.raises(DataError, match="cannot be loaded"):
             read_huggingface(tmp_path / "d")
     (tmp_path / "d" / "state.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be loaded"):
+    with pytest.raises(DataError, match="not valid JSON"):
         read_huggingface(tmp_path / "d")
 
 

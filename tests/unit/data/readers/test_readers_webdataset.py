@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -371,3 +372,23 @@ def test_what_the_library_writes_is_read(tmp_path, make_image):
         "train-000000.tar/sub/three.jpg": ["a"],
     }
     assert (np.asarray(open_image(records[2].image)) == np.asarray(open_image(image))).all()
+
+
+@pytest.mark.parametrize("size", [-512, -1024, -(2**60)])
+def test_a_size_below_zero_is_not_read_for_ever(tmp_path, size):
+    first, second = tarfile.TarInfo("a.jpg"), tarfile.TarInfo("b.jpg")
+    second.size = size
+    headers = (info.tobuf(tarfile.GNU_FORMAT) for info in (first, second))
+    (tmp_path / "a.tar").write_bytes(b"".join(headers) + bytes(1024))
+    with pytest.raises(DataError, match="incomplete or damaged"):
+        read_webdataset(tmp_path / "a.tar")
+
+
+def test_many_labels_take_little_time(tmp_path):
+    count = 20_000
+    truth = {"labels": [f"p{i}" for i in range(count)], "unknown": [f"u{i}" for i in range(count)]}
+    pack(tmp_path / "a.tar", {"a.jpg": jpeg(), "a.json": truth})
+    began = time.process_time()
+    records = read_webdataset(tmp_path / "a.tar")
+    assert time.process_time() - began < 3
+    assert np.count_nonzero(records.targets == 1) == np.count_nonzero(records.targets < 0) == count

@@ -1,12 +1,16 @@
 """Predictions from any kind of file, matched by name."""
 
+import io
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib import format as npy
 from sklearn.metrics import average_precision_score
 
 from manylabel.data.read import DataSource, read
@@ -226,7 +230,7 @@ def test_damaged_and_doubtful_parquet_is_told(tmp_path) -> None:
         read_predictions(path)
     twice = [pyarrow.array(values) for values in (["a.jpg"], [0.5], [0.25])]
     parquet.write_table(pyarrow.Table.from_arrays(twice, names=["image", "cat", "cat"]), path)
-    with pytest.raises(DataError, match="Multiple matches"):
+    with pytest.raises(DataError, match="given more than once: cat"):
         read_predictions(path)
 
 
@@ -242,6 +246,36 @@ def test_arrays_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch) -
     path = tmp_path / "scores.npz"
     scores = np.zeros((1000, 1000))  # 8 MB, which take 8 KB in the file
     np.savez_compressed(path, images=np.arange(1000), labels=np.arange(1000), scores=scores)
-    monkeypatch.setattr("manylabel.evaluate.predictions.files.free_bytes", lambda: 1_000_000)
+    monkeypatch.setattr("manylabel.data.formats.room.free_bytes", lambda: 1_000_000)
     with pytest.raises(DataError, match="need 0.0 GB of memory"):
         read_predictions(path)
+
+
+def test_arrays_whose_sizes_are_not_in_the_file(tmp_path, monkeypatch) -> None:
+    """Values without a size, and texts that take more as strings than as an array."""
+    path = tmp_path / "scores.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, descr, shape in (("images", "|S0", (10**11,)), ("labels", "<U1", (0,))):
+            header = io.BytesIO()
+            npy.write_array_header_1_0(
+                header, {"descr": descr, "fortran_order": False, "shape": shape}
+            )
+            archive.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(DataError, match="the values of images.npy have no size"):
+        read_predictions(path)
+    keys = np.zeros(100_000, "S1")
+    np.savez_compressed(path, images=keys, labels=np.array(["a"]), scores=np.zeros((100_000, 1)))
+    monkeypatch.setattr("manylabel.data.formats.room.free_bytes", lambda: 6_000_000)
+    with pytest.raises(DataError, match="The arrays would need"):
+        read_predictions(path)
+    np.savez(path, images=keys[:9], labels=np.array([], "U1"), scores=np.zeros((9, 0)))
+    with pytest.raises(DataError, match="'labels' is empty"):
+        read_predictions(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv", "p.npz", "p.parquet", "p.txt"])
+def test_a_pipe_holds_no_predictions(tmp_path, name) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="not an ordinary file"):
+        read_predictions(tmp_path / name, image_list=tmp_path / name)
