@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from manylabel.errors import ConfigError
 from manylabel.files import open_regular, write_text
+from manylabel.plain_json import MAX_DEPTH, require_depth
 
 
 class Config(BaseModel):
@@ -108,13 +109,15 @@ def parse_toml(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: The text is not TOML, is nested too deeply, or has a number with thousands of
-            digits.
+        ValueError: The text is not TOML, is nested more than 32 deep, or has a number with
+            thousands of digits.
     """
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    require_depth(tables)  # dots in keys nest without recursion
+    return tables
 
 
 def override(
@@ -131,15 +134,15 @@ def override(
         option: The command-line option with which they were given, for messages.
 
     Raises:
-        ConfigError: A setting has no `=`, or its path leads through a value.
+        ConfigError: A setting has no `=`, has too many dots, or its path leads through a value.
     """
     values: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
         keys = [part.strip() for part in path.split(".")]
-        if not equals or not all(keys):
+        if not equals or not all(keys) or len(keys) > MAX_DEPTH:
             raise ConfigError(
-                f"Cannot read the setting {setting!r}.",
+                f"Cannot read the setting {_shown(setting)}.",
                 where=option,
                 fix="Write it as key=value, with dots for keys inside tables: optim.lr=0.01.",
             )

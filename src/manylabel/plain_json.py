@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 MAX_VALUES: Final = 2_000_000
@@ -49,6 +50,16 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def require_depth(value: Any) -> None:
+    """Check that objects and lists are not nested more than `MAX_DEPTH` deep.
+
+    Raises:
+        ValueError: They are. The message is the end of a sentence, without a full stop.
+    """
+    for _ in _levels(value):
+        pass
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
@@ -69,9 +80,21 @@ def _constant(name: str) -> NoReturn:
 
 
 def _check(value: Any) -> None:
-    """Check depth, fractions and texts, level by level."""
+    """Check depth, fractions and texts."""
+    for level in _levels(value):
+        for item in level:
+            if isinstance(item, str):
+                if not item.isascii():
+                    _check_text(item)
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise ValueError("a number is too large")
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """The values with as many objects and lists around them, without recursion."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
+        yield level
         inner = list[Any]()
         for item in level:
             if isinstance(item, dict):
@@ -79,11 +102,6 @@ def _check(value: Any) -> None:
                 inner += item.values()
             elif isinstance(item, list):
                 inner += item
-            elif isinstance(item, str):
-                if not item.isascii():
-                    _check_text(item)
-            elif isinstance(item, float) and not math.isfinite(item):
-                raise ValueError("a number is too large")
         if not inner:
             return
         level = inner

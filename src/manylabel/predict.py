@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -180,18 +180,38 @@ class Predictor:
         Raises:
             ConfigError: Nothing is left.
         """
-        pixels = np.zeros((self.batch_size, self.spec.height, self.spec.width, 3), dtype=np.uint8)
-        self.engine.run(pixels)
-        taken = own_bytes() + 2 * pixels.nbytes  # so many prepared images wait for the model
+        taken = self._taken(most)
         if taken >= most:
             raise ConfigError(
-                f"The model takes {taken / 1e6:,.0f} MB of memory with batches of "
+                f"The model takes at least {taken / 1e6:,.0f} MB of memory with batches of "
                 f"{self.batch_size}, and {most / 1e6:,.0f} MB are allowed.",
                 where="--max-memory",
                 fix="Allow more, or give a smaller --batch-size.",
             )
         fix = "Make it smaller first, or allow more with --max-memory."
         return Memory(most - taken, fix=fix)
+
+    def _taken(self, most: int) -> int:
+        """The memory of the process with full batches, or less than that, but `most` or more.
+
+        It is measured with batches that grow. The next one is not run if it would go beyond `most`.
+        """
+        image = self.spec.height * self.spec.width * 3
+        waiting = 2 * self.batch_size * image  # so many prepared images wait for the model
+        size, peaks, expected = 1, list[int](), own_bytes() + waiting
+        while expected < most:
+            shape = (size, self.spec.height, self.spec.width, 3)
+            self.engine.run(np.zeros(shape, dtype=np.uint8))
+            peaks.append(own_bytes() + waiting)
+            if size == self.batch_size or peaks[-1] >= most:
+                return peaks[-1]
+            grown = [after - before for before, after in pairwise(peaks[-3:])]
+            steady = len(grown) == 2 and min(grown) > 0  # an earlier peak hides small batches
+            larger = self.batch_size if steady else min(2 * size, self.batch_size)
+            each = grown[-1] // (size // 2) if grown else 0
+            expected = peaks[-1] + each * (larger - size)
+            size = larger
+        return expected
 
     def deciding(self, decision: Decision) -> Predictor:
         """A predictor of the same model with another decision."""

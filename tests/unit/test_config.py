@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from cases import case
 from pydantic import Field, model_validator
 
 from manylabel.config import (
@@ -316,3 +317,30 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, data: bytes | None, what: str)
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_toml(tmp_path)
+
+
+def test_keys_with_thousands_of_dots_are_refused(tmp_path: Path) -> None:
+    """Python's reader of TOML builds these tables without recursion; nothing else would."""
+    path, key = tmp_path / "recipe.toml", ".".join(["a"] * 3000)
+    for text in (
+        f"{key} = 1",
+        f"[{key}]",
+        f"[[{key}]]",
+        f"x = {{ {key} = 1 }}",
+        f"x = [{{{key}=1}}]",
+    ):
+        path.write_text(text)
+        with case(text=text[:8]), pytest.raises(ConfigError, match="nested more than 32 deep"):
+            read_toml(path)
+    with pytest.raises(ConfigError, match=r"Cannot read the setting 'a\.a\.a.*\.\.\.\."):
+        override({}, [f"{key}=1"])
+    assert override({}, [f"x={{ {key} = 1 }}"]) == {"x": f"{{ {key} = 1 }}"}  # as text
+
+
+def test_tables_may_be_nested_as_deep_as_any_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(".".join(["a"] * 32) + " = 1")
+    assert read_toml(path)["a"]["a"]
+    path.write_text(".".join(["a"] * 33) + " = 1")
+    with pytest.raises(ConfigError, match="nested more than 32 deep"):
+        read_toml(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import case
 from PIL import Image
 
 from manylabel.bundle.classifier import load_bundle
@@ -129,6 +130,37 @@ def test_a_limit_of_memory_is_of_the_whole_process(tiny_bundle, tmp_path: Path) 
         Predictor.load(tiny_bundle, batch_size=2, max_memory="1MB")
     with pytest.raises(ConfigError, match="'much' is not a size of memory"):
         Predictor.load(tiny_bundle, max_memory="much")
+
+
+def test_a_batch_that_would_take_too_much_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first batches the memory of the next one is known; they are hidden at first."""
+    megabytes, sizes = 10**6, list[int]()
+    for batch, limit, hidden, ran, taken in [
+        (32, 2000, 0, [1, 2, 4], 3300),
+        (32, 4000, 0, [1, 2, 4, 32], None),
+        (32, 4000, 350, [1, 2, 4, 8, 32], None),
+        (32, 1200, 350, [1, 2, 4, 8], 3300),
+        (3, 4000, 0, [1, 2, 3], None),
+        (1, 4000, 0, [1], None),
+        (32, 150, 0, [1], 200),
+        (32, 90, 0, [], 100),
+    ]:
+        sizes.clear()
+        predictor = Predictor(Brightness(), batch_size=batch)
+        monkeypatch.setattr(predictor.engine, "run", lambda pixels: sizes.append(len(pixels)))
+        monkeypatch.setattr(
+            "manylabel.predict.own_bytes",
+            lambda hidden=hidden: (100 + max(hidden, 100 * max(sizes, default=0))) * megabytes,
+        )
+        with case(batch=batch, limit=limit, hidden=hidden):
+            if taken is None:
+                assert predictor._memory_below(limit * megabytes).limit > 0
+            else:
+                with pytest.raises(
+                    ConfigError, match=f"at least {taken:,} MB .* batches of {batch}"
+                ):
+                    predictor._memory_below(limit * megabytes)
+            assert sizes == ran
 
 
 def test_images_are_read_when_they_are_needed(tiny_bundle, photos) -> None:

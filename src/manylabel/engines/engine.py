@@ -67,6 +67,7 @@ class Engine(ABC):
 
         Raises:
             BundleError: The model has no logits of the name in `info.scores_from`.
+            RunError: There is not enough memory.
         """
 
     def method(self, name: str | None = None) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, final
+from typing import Final, Self, final
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from torch import Tensor
 from manylabel.bundle.classifier import Bundle, load_bundle
 from manylabel.devices import choose_device
 from manylabel.engines.engine import Engine, EngineOutput
-from manylabel.errors import BundleError
+from manylabel.errors import BundleError, RunError
 from manylabel.models.heads.base import HeadOutput
 from manylabel.pixels import normalise, to_pixels
+
+_NO_MEMORY: Final = ("DefaultCPUAllocator", "out of memory")
+"""Words by which errors of memory are told from others, since torch has no class for all."""
 
 
 @final
@@ -58,7 +62,16 @@ class TorchEngine(Engine):
 
     @torch.no_grad()
     def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
-        """Compute the output of the classifier for N images."""
+        """Compute the output of the classifier for N images.
+
+        Raises:
+            BundleError: The bundle has no logits of the name in `info.scores_from`.
+            RunError: There is not enough memory.
+        """
+        with _enough_memory(len(pixels), self.device):
+            return self._run(pixels, evidence)
+
+    def _run(self, pixels: NDArray[np.uint8], evidence: Sequence[str]) -> EngineOutput:
         # Contiguous: the last bits of a convolution depend on the memory layout of the images.
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
         maps = self.classifier.backbone(normalise(images, self.info.input))
@@ -81,3 +94,20 @@ class TorchEngine(Engine):
                 fix=f"The head has: {', '.join(['final', *output.branches])}.",
             )
         return output.select(name)
+
+
+@contextmanager
+def _enough_memory(images: int, device: str) -> Iterator[None]:
+    """Turn torch's errors of memory into a `RunError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(said in str(error) for said in _NO_MEMORY):
+            raise
+        raise RunError(
+            f"There is not enough memory to compute the model for {images} images at once.",
+            where=f"device {device}",
+            fix="Give a smaller --batch-size."
+            if images > 1
+            else "Use a machine with more memory, or a model with a smaller input.",
+        ) from None

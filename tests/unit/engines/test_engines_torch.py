@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import case
 
 from manylabel.bundle.classifier import load_bundle
 from manylabel.engines.torch import TorchEngine
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, RunError
 from manylabel.models.heads import SRNConfig
 from manylabel.preprocess import InputSpec
 
@@ -43,3 +44,34 @@ def test_the_best_method_is_the_default_and_an_unknown_one_is_refused(folder: Pa
     with pytest.raises(ConfigError, match="no method of evidence maps 'queries'") as caught:
         engine.method("queries")
     assert caught.value.fix == "It has: attention, cam."
+
+
+def test_too_little_memory_is_said_in_words(folder: Path, monkeypatch) -> None:
+    engine = TorchEngine.load(folder, device="cpu")
+
+    def ask_torch(_):
+        torch.empty(1 << 55)
+
+    def ask_a_gpu(_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    def ask_python(_):
+        bytearray(1 << 62)
+
+    for ask in (ask_torch, ask_a_gpu, ask_python):
+        monkeypatch.setattr(engine.classifier.backbone, "forward", ask)
+        for images, fix in [(2, "a smaller --batch-size"), (1, "more memory")]:
+            pixels = np.zeros((images, 64, 64, 3), dtype=np.uint8)
+            with (
+                case(ask=ask.__name__, images=images),
+                pytest.raises(RunError, match=f"not enough memory .* {images} image") as caught,
+            ):
+                engine.run(pixels)
+            assert fix in caught.value.fix
+
+    def other(_):
+        raise RuntimeError("a fault of the model")
+
+    monkeypatch.setattr(engine.classifier.backbone, "forward", other)
+    with pytest.raises(RuntimeError, match="a fault of the model"):
+        engine.run(np.zeros((1, 64, 64, 3), dtype=np.uint8))
