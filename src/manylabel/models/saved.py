@@ -1,4 +1,4 @@
-"""Loads what `torch.save` wrote, and nothing that takes more memory than the file has.
+"""Loads what `torch.save` wrote, and nothing that asks for memory by a number.
 
 A pickle is a program. `torch.load(weights_only=True)` runs only a part of it, but this part can
 still call `bytearray` and the like with any size. So the program is read before it runs: it may
@@ -25,7 +25,7 @@ _KNOWN: Final = re.compile(
     r"|torch\._utils _rebuild_(tensor_v2|parameter)"
     r"|torch\.nn\.parameter Parameter"
 )
-"""What a pickle may name. Each of these takes memory only for what it is given."""
+"""What a pickle may name. None of these takes memory of a size that is only named."""
 _ZIP: Final = b"PK\x03\x04"
 """What the files of `torch.save` begin with, by which torch itself knows them."""
 _OLD_PARTS: Final = 5
