@@ -21,6 +21,7 @@ from manylabel.bundle.folder import (
     OpenBundle,
     damaged,
     open_bundle,
+    unfit,
     write_bundle,
 )
 from manylabel.bundle.info import BundleInfo
@@ -177,7 +178,7 @@ def _model(info: BundleInfo, folder: Path) -> ModelConfig:
     try:
         model = parse(ModelConfig, info.model, where=f"{folder / INFO_FILE}, model")
     except ConfigError as error:
-        raise damaged(f"model: {error.what.rstrip('.')}", folder / INFO_FILE) from None
+        raise unfit(f"model: {error.what.rstrip('.')}", folder / INFO_FILE) from None
     require_self_contained(model, where=str(folder / INFO_FILE))
     return model
 

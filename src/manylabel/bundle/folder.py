@@ -201,6 +201,16 @@ def damaged(reason: str, path: Path) -> BundleError:
     )
 
 
+def unfit(reason: str, path: Path) -> BundleError:
+    """The error for a bundle that is as it was saved, but holds what no bundle may hold."""
+    return BundleError(
+        f"The bundle cannot be used: {reason}.",
+        where=str(path),
+        fix="Ask for a bundle that this version of manylabel saved. Do not use this one if you do "
+        "not know who made it.",
+    )
+
+
 def _to_json(info: BundleInfo, digest: str) -> bytes:
     tables = json.loads(info.model_dump_json())  # pydantic writes null for NaN, as JSON has none
     return (json.dumps(sealed({**tables, "weights_sha256": digest}), indent=2) + "\n").encode()
@@ -284,7 +294,7 @@ def _parse(tables: dict[str, Any], path: Path) -> BundleInfo:
     try:
         return parse(BundleInfo, tables, where=str(path))
     except ConfigError as error:
-        raise damaged(error.what.rstrip("."), path) from None
+        raise unfit(error.what.rstrip("."), path) from None
 
 
 def _open(path: Path) -> BufferedReader:
