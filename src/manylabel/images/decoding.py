@@ -250,7 +250,7 @@ def _require_usable(image: Image.Image) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    require_short_exif(len(image.info.get("exif", b"")))
+    require_short_exif(len(image.info.get("exif") or b""))  # None in a HEIF without any
     # ImageOps.exif_transpose is not used: it rewrites all EXIF data and fails if any is damaged.
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 

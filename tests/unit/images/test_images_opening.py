@@ -80,7 +80,8 @@ def test_heif_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("size", [(60, 40), (33, 47)])
 def test_heif_is_opened_where_it_can_be(size: tuple[int, int]) -> None:
-    pillow_heif = pytest.importorskip("pillow_heif")
+    import pillow_heif
+
     colour = Image.new("RGB", size, (200, 30, 10))
     file = io.BytesIO()
     pillow_heif.from_pillow(colour).save(file, quality=90)
