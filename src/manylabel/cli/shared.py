@@ -163,7 +163,7 @@ def model_options(command: Command) -> Command:
             "--max-memory",
             metavar="SIZE",
             help="The most memory that the model and the images of a process may take, such as "
-            "4GB, 512MiB or 50%. One batch is run first to learn what the model takes; images "
+            "4GB, 512MiB or 50%. Small batches are run first to learn what the model takes; images "
             "share the rest, and one that needs more is an error of its own. The memory of a GPU "
             "and that of a data set do not count.  [default: images share 80% of the free memory]",
         ),

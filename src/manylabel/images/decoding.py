@@ -113,16 +113,13 @@ def prepared(
     Raises:
         ImageError: As for `open_image`; or `prepare` failed.
     """
-    try:
-        with QUIET:
-            if isinstance(source, Image.Image):
-                _require_usable(source)
-                return _use(_to_rgb(source), _orientation(source), None, prepare)
-            crop = source if isinstance(source, Crop) else None
-            with reading(source, memory):
-                return _prepare_file(file_bytes(source), crop, prepare, size, memory)
-    except Exception as error:
-        raise _of_image(error, name_of(source)) from None
+    with image_errors(name_of(source)), QUIET:
+        if isinstance(source, Image.Image):
+            _require_usable(source)
+            return _use(_to_rgb(source), _orientation(source), None, prepare)
+        crop = source if isinstance(source, Crop) else None
+        with reading(source, memory):
+            return _prepare_file(file_bytes(source), crop, prepare, size, memory)
 
 
 @final
@@ -140,7 +137,7 @@ class Header:
 
 
 def read_header(source: str | bytes | Path | Stored) -> Header:
-    """The format and size of an image; a file is read no further than its header.
+    """The format and size of an image; a file is read no further than its header, except a PNG.
 
     Raises:
         ImageError: The image cannot be read, is of no format in `FORMATS`, or is too large.
