@@ -34,6 +34,33 @@ class WholeMapConv2d(nn.Module):
         return units if self.bias is None else units + self.bias
 
 
+def relative_sums(maps: Tensor) -> Tensor:
+    """How much of each map lies in each direction of each position: [N, C, 9, H, W].
+
+    The nine directions are above left, above, above right, left, the position itself, right, below
+    left, below and below right. Above means any row above, left any column to the left, so every
+    position of the map is in exactly one direction, and the nine sums add up to the map's sum. They
+    move with the map: a layout gives the same numbers anywhere in the image, and on any grid.
+
+    Args:
+        maps: [N, C, H, W].
+    """
+    rows, columns = (_sides(length, maps) for length in maps.shape[-2:])
+    by_row = torch.einsum("jpq,ncqw->ncjpw", rows, maps)
+    return torch.einsum("ivw,ncjpw->ncjipv", columns, by_row).flatten(2, 3)
+
+
+def _sides(length: int, like: Tensor) -> Tensor:
+    """For each place of a line, which places come before it, are it, and come after it.
+
+    [3, length, length], of 0 and 1: the place, then the others.
+    """
+    ones = torch.ones(length, length, dtype=like.dtype, device=like.device)
+    return torch.stack(
+        [ones.tril(-1), torch.eye(length, dtype=like.dtype, device=like.device), ones.triu(1)]
+    )
+
+
 def conv_norm(channels: int, outputs: int, kernel: int = 1) -> nn.Sequential:
     """A convolution that keeps the map's size, then batch normalisation."""
     return nn.Sequential(

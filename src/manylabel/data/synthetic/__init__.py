@@ -16,16 +16,18 @@ docs/drawn-scenes.md says how fair the task is.
 from manylabel.data.synthetic.folder import COUNTS, draw_scenes, scenes_are_drawn
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import Drawing, contact_sheet, render_scene
-from manylabel.data.synthetic.rules import LABELS, RULES, LabelRule
+from manylabel.data.synthetic.rules import LABELS, RULES, STANDARD, LabelRule, Relations
 from manylabel.data.synthetic.scene import Item, Scene
 
 __all__ = [
     "COUNTS",
     "LABELS",
     "RULES",
+    "STANDARD",
     "Drawing",
     "Item",
     "LabelRule",
+    "Relations",
     "Scene",
     "contact_sheet",
     "draw_scenes",

@@ -10,13 +10,21 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, final, get_args
 
 from manylabel.atomic.unfinished import holds_nothing
 from manylabel.data.records import SPLITS, Box, Split
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import render_scene
-from manylabel.data.synthetic.rules import LABELS, RULES, VERSION, prior
+from manylabel.data.synthetic.rules import (
+    LABELS,
+    RULES,
+    STANDARD,
+    VERSION,
+    Distance,
+    Relations,
+    prior,
+)
 from manylabel.errors import ConfigError, DataError
 from manylabel.files import write_errors, write_text
 from manylabel.locks import LOCK, held, remove_forgotten
@@ -37,6 +45,7 @@ def draw_scenes(
     seed: int = 0,
     counts: Mapping[str, int] = COUNTS,
     size: int = 128,
+    relations: Relations = STANDARD,
     workers: int | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
@@ -52,6 +61,7 @@ def draw_scenes(
             and NumPy.
         counts: The number of images by split; the splits are among train, val and test.
         size: The side of an image in pixels, 64 to 1024.
+        relations: How much the labels depend on one another; the table's relations if not given.
         workers: The number of processes; None uses one per core. If there is more than one, they
             are spawned, so a script must call this under `if __name__ == "__main__":`.
         on_progress: Called with the number of images drawn so far.
@@ -61,7 +71,7 @@ def draw_scenes(
         DataError: The folder holds something else.
         RunError: The folder cannot be written, for example without permission or on a full disk.
     """
-    plan = _plan(seed, counts, size)
+    plan = _plan(seed, counts, size, relations)
     if _is_drawn(folder, plan):
         remove_forgotten(folder / LOCK)
         return folder
@@ -73,14 +83,21 @@ def draw_scenes(
     return folder
 
 
-def scenes_are_drawn(folder: Path, *, seed: int, counts: Mapping[str, int], size: int) -> bool:
+def scenes_are_drawn(
+    folder: Path,
+    *,
+    seed: int,
+    counts: Mapping[str, int],
+    size: int,
+    relations: Relations = STANDARD,
+) -> bool:
     """Whether the folder holds exactly these scenes, complete. False if they can be drawn there.
 
     Raises:
         ConfigError: A setting is out of range.
         DataError: The folder holds something else.
     """
-    return _is_drawn(folder, _plan(seed, counts, size))
+    return _is_drawn(folder, _plan(seed, counts, size, relations))
 
 
 @final
@@ -91,15 +108,17 @@ class _Plan:
     seed: int
     counts: Mapping[Split, int]
     size: int
+    relations: Relations
 
     def header(self) -> str:
         """The text of scenes.json: the table, and all settings that determine the scenes."""
         rules = [asdict(rule) | {"prior": round(prior(rule.name), 6)} for rule in RULES]
         settings = {"seed": self.seed, "size": self.size, "counts": dict(self.counts)}
+        settings["relations"] = asdict(self.relations)
         return _as_json({"version": VERSION, **settings, "labels": rules})
 
 
-def _plan(seed: int, counts: Mapping[str, int], size: int) -> _Plan:
+def _plan(seed: int, counts: Mapping[str, int], size: int, relations: Relations) -> _Plan:
     unknown = [name for name in counts if name not in SPLITS]
     if unknown or not counts:
         raise ConfigError(
@@ -114,7 +133,24 @@ def _plan(seed: int, counts: Mapping[str, int], size: int) -> _Plan:
             raise ConfigError(
                 f"{name} is {value}.", where=name, fix=f"Give a whole number from {low} to {high}."
             )
-    return _Plan(seed, {split: counts[split] for split in SPLITS if split in counts}, size)
+    _check(relations)
+    in_order: dict[Split, int] = {split: counts[split] for split in SPLITS if split in counts}
+    return _Plan(seed, in_order, size, relations)
+
+
+def _check(relations: Relations) -> None:
+    if not 0 <= relations.strength <= 1:  # not a number is refused, too
+        raise ConfigError(
+            f"The strength of the relations is {relations.strength}.",
+            where="relations",
+            fix="Give a number from 0 to 1.",
+        )
+    if relations.distance not in get_args(Distance):
+        raise ConfigError(
+            f"There is no distance '{relations.distance}'.",
+            where="relations",
+            fix=f"Give one of: {', '.join(get_args(Distance))}.",
+        )
 
 
 def _is_drawn(folder: Path, plan: _Plan) -> bool:
@@ -201,7 +237,7 @@ def _ignore_interrupt() -> None:
 def _draw_chunk(chunk: _Chunk) -> list[tuple[Box, ...]]:
     boxes = []
     for index in chunk.indices:
-        scene = sample_scene(chunk.plan.seed, chunk.split, index)
+        scene = sample_scene(chunk.plan.seed, chunk.split, index, chunk.plan.relations)
         drawing = render_scene(scene, chunk.plan.size)
         drawing.image.save(chunk.folder / "images" / _file_name(chunk.split, index), quality=92)
         boxes.append(drawing.boxes)

@@ -5,13 +5,13 @@ docs/drawn-scenes.md explains the table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from numpy.random import Generator
 
-VERSION: Final = 1
+VERSION: Final = 2
 """This number is increased whenever the same seed gives other scenes."""
 
 SHY_SHARE: Final = 0.85
@@ -24,6 +24,32 @@ STRAY_CHANCE: Final = 0.15
 """P(an ambiguous shape without a label | its reference is absent)."""
 BARE_THICKET_CHANCE: Final = 0.35
 """P(a thicket that hides nothing | nothing is hidden)."""
+
+Distance = Literal["near", "far"]
+
+
+@final
+@dataclass(frozen=True)
+class Relations:
+    """How much the labels of a scene depend on one another, and over which distance.
+
+    The marginal P(label) and the drawing of each object are the same for all strengths.
+
+    Args:
+        strength: 0..1. At 1, the table holds. At 0, labels occur independently (but for rivals,
+            which exclude one another), and every object may be anywhere. Between them, P(label |
+            companion) is interpolated linearly, and each object keeps its place relative to its
+            companion with this probability.
+        distance: `near`: an object lies beside its companion. `far`: half the picture or more is
+            between their centres, and above or below still decides.
+    """
+
+    strength: float = 1.0
+    distance: Distance = "near"
+
+
+STANDARD: Final = Relations()
+"""The relations of the table."""
 
 
 @final
@@ -93,20 +119,55 @@ def companion_given(name: str) -> float:
     return rule.chance_with * prior(rule.companion) / prior(name)
 
 
-def sample_labels(rng: Generator) -> tuple[LabelRule, ...]:
+def sample_labels(rng: Generator, strength: float = 1.0) -> tuple[LabelRule, ...]:
     """Samples the labels of a scene, and returns their rules: one random number for each row."""
     present: dict[str, LabelRule] = {}
     for rule in RULES:
-        if rng.random() < _chance(rule, present):
+        if rng.random() < chance_of(rule, present, strength):
             present[rule.name] = rule
     return tuple(present.values())
 
 
-def _chance(rule: LabelRule, present: Mapping[str, LabelRule]) -> float:
-    """P(label | the labels sampled before it)."""
-    chance = rule.chance_with if rule.companion in present else rule.chance
+def chance_of(rule: LabelRule, present: Container[str], strength: float = 1.0) -> float:
+    """The exact P(label | the labels of earlier rows), 0..1.
+
+    Args:
+        rule: The row of the label.
+        present: The earlier labels that are in the scene.
+        strength: As in `Relations`.
+    """
+    alone = prior(rule.name)
+    chance = rule.chance_with if (rule.companion or "") in present else rule.chance
+    chance = alone + strength * (chance - alone) if strength < 1 else chance
     if rule.rival is None:
         return chance
     if rule.rival in present:
         return 0.0
-    return chance / (1 - _chance(RULE_OF[rule.rival], present))
+    return chance / (1 - chance_of(RULE_OF[rule.rival], present, strength))
+
+
+def stray_chance(rule: LabelRule, *, with_reference: bool, strength: float = 1.0) -> float:
+    """P(a shape without a label | neither of its two labels is present), 0..1.
+
+    How many such shapes there are does not depend on the strength. At strength 1 they are only in
+    scenes without the reference; at strength 0 the reference makes no difference.
+
+    Args:
+        rule: The row of the first label of the shape.
+        with_reference: Whether the reference is in the scene.
+        strength: As in `Relations`.
+    """
+    assert rule.companion is not None
+    reference = prior(rule.companion)
+    free = {
+        there: (reference if there else 1 - reference) * (1 - 2 * _mixed(rule, there, strength))
+        for there in (True, False)
+    }
+    total = STRAY_CHANCE * (1 - reference)
+    without = total / (free[False] + (1 - strength) * free[True])
+    return (1 - strength) * without if with_reference else without
+
+
+def _mixed(rule: LabelRule, there: bool, strength: float) -> float:
+    """P(label | companion there or not) of a label without an earlier rival."""
+    return chance_of(rule, {rule.companion} if there else set(), strength)

@@ -20,13 +20,19 @@ class LinearConfig(HeadConfig):
     pool: Pool = "avg"
     """How the final map is pooled over its positions: `avg` (the paper's), `max`, or `gem`, a
     generalised mean that lies between them and whose power is learned."""
+    maps: Literal["final", "both"] = "final"
+    """Which maps it reads: `final`, or `both` the middle and the final one, each pooled. SRN reads
+    both, so `both` is the control that tells what the middle map alone is worth."""
 
 
 @final
 class LinearHead(Head):
     """Global pooling of the final map and one linear layer. Its only branch is `cls`.
 
-    Source: the ResNet-101 baseline of arXiv:1702.05891, section 4.
+    Class activation maps show the final map's part alone.
+
+    Source: the ResNet-101 baseline of arXiv:1702.05891, section 4. Reading both maps is not in the
+    paper.
     """
 
     Config = LinearConfig
@@ -34,7 +40,8 @@ class LinearHead(Head):
 
     def __init__(self, config: LinearConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
-        self.main = MainNet(shapes.final_channels, len(labels), config.pool)
+        mid = shapes.mid_channels if config.maps == "both" else 0
+        self.main = MainNet(shapes.final_channels, len(labels), config.pool, mid_channels=mid)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images."""

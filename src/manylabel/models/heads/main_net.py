@@ -22,23 +22,36 @@ class MainNet(nn.Module):
 
     It returns a `HeadOutput`, so a training step can run it without the rest of its head.
 
+    Args:
+        channels: The channels E of the final map.
+        num_labels: The number of labels C.
+        pool: The kind of pooling.
+        mid_channels: The channels D of the mid map if the layer reads that map, too; 0 if not.
+
     Source: SRN's f_cls after conv5_x (global average pooling). Other kinds of pooling are later
     variants.
     """
 
-    def __init__(self, channels: int, num_labels: int, pool: Pool) -> None:
+    def __init__(
+        self, channels: int, num_labels: int, pool: Pool, *, mid_channels: int = 0
+    ) -> None:
         super().__init__()
+        self.channels = channels
         self.pooling = Pooling(pool)
-        self.fc = nn.Linear(channels, num_labels)
+        self.mid_pooling = Pooling(pool) if mid_channels else None
+        self.fc = nn.Linear(channels + mid_channels, num_labels)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images. The logits are also the only branch, `cls`."""
-        logits = self.fc(self.pooling(maps.final))
+        pooled = self.pooling(maps.final)
+        if self.mid_pooling is not None:
+            pooled = torch.cat([pooled, self.mid_pooling(maps.mid)], dim=1)
+        logits = self.fc(pooled)
         return HeadOutput(logits, branches={"cls": logits}, maps={})
 
     def label_weights(self) -> Tensor:
-        """The weights [C, E] of the linear layer."""
-        return self.fc.weight
+        """The weights [C, E] of the linear layer for the final map."""
+        return self.fc.weight[:, : self.channels]
 
 
 @final

@@ -1,19 +1,23 @@
 """SRN modernised: cheaper than SRN, and trained in one step.
 
-    backbone ─┬─ final map ── MainNet ──────────────────────────────── y_cls ─┐
-              └─ mid map ── 1x1 ── + context ─┬─ A, S ─ sum(A * S) ── y_att  ├─ mean
-                                              └─ U = sigmoid(S) * A          │
-                                                 └─ relations ─────── y_sr ──┘
+    backbone ─┬─ final map ── MainNet ───────────────────────────────────── y_cls ─┐
+              └─ mid map ── 1x1 ── + context = F ─┬─ A, S ─ sum(A * S) ──── y_att  ├─ mean
+                                                  └─ U = sigmoid(S) * A            │
+                                                     └─ F, U: a second look ─ y_sr ┘
 
 The ideas of SRN stay: attention that is learned from image-level labels alone, U = sigmoid(S) * A
-(Eq. 8), and convolutions over the U of all labels (conv2 to conv4), which learn the labels that
-occur together and their layout. These are the deliberate differences from arXiv:1702.05891; their
-effect is measured in docs/heads.md:
+(Eq. 8), and a network over the U of all labels, which learns the labels that occur together and
+their layout. These are the deliberate differences from arXiv:1702.05891; their effect is measured
+in docs/heads.md and docs/relations.md:
 
 - The mid map is reduced to 256 channels once, for both A and S. The 3x3 convolution, which is three
   fifths of SRN's cost, has a quarter as many weights. Its output is added to its input.
 - There is batch normalisation after every hidden convolution, as in the released network.
-- U is multiplied by its number of positions before conv2, so that its values are about 1.
+- The relations are about relative layout. conv4's kernels lie at absolute places, so that "a boat
+  below it" needs other kernels for each place in the image. Here every position reads how much of
+  each label's U lies above, below, left and right of it (`relative_sums`). A second attention per
+  label is computed from that and from the features, so that it can look where the layout decides.
+- The second look gives no gradient to U. With it, the attention of rare labels was not learned.
 - The final logits are the mean of all three branches. In the paper y_att only trains the attention.
 - There is one training step, with a loss on the final logits and on each branch
   (`whole-branches`), not four steps.
@@ -22,7 +26,7 @@ effect is measured in docs/heads.md:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +35,12 @@ from torch.nn import functional
 from manylabel.evidence import WEIGHTED_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.blocks import WholeMapConv2d, conv_norm, resample_to_grid
+from manylabel.models.blocks import (
+    WholeMapConv2d,
+    conv_norm,
+    relative_sums,
+    resample_to_grid,
+)
 from manylabel.models.heads.base import (
     Channels,
     Evidence,
@@ -55,22 +64,27 @@ class SRNModernConfig(HeadConfig):
     """How the main net pools the final map: `avg`, `max` or `gem`."""
     channels: Channels = 256
     """Channels of the features that the attention is computed from."""
-    relation_channels: Channels = 256
-    """Channels of conv2 and conv3. It is also the number of conv4's groups."""
+    relations: Literal["relative", "absolute"] = "relative"
+    """How y_sr reads the layout of labels: `relative` to each position, or by conv4's kernels at
+    `absolute` places, as in the paper."""
+    relation_channels: Channels = 64
+    """Channels of the hidden layer of the relations. With `absolute`, those of conv2 and conv3, and
+    the number of conv4's groups."""
     units_per_channel: Channels = 4
-    """The kernels of each group of conv4."""
+    """`absolute` only: the kernels of each group of conv4."""
     grid: tuple[GridSide, GridSide] | None = None
-    """Height and width of conv4's kernels; by default those of the mid map at the model's input
-    size."""
+    """`absolute` only: height and width of conv4's kernels; by default those of the mid map at the
+    model's input size."""
 
 
 @final
 class SRNModernHead(Head):
-    """Main net, label attention and spatial regularisation over a backbone's maps.
+    """Main net, label attention and relations over a backbone's maps.
 
     The branches are `cls`, `att` and `sr`. The maps are `attention` (A), `confidence` (S) and
-    `weighted` (U). The units are those of conv4. Any map size works, as in SRN: U is resampled to
-    the grid of conv4's kernels.
+    `weighted` (U). With relative relations there is also `related`, the U of the second look. The
+    units are those of the relations: the largest value of each hidden channel, or conv4's units.
+    Any map size works.
     """
 
     Config = SRNModernConfig
@@ -80,32 +94,45 @@ class SRNModernHead(Head):
         super().__init__(config, shapes, labels)
         self.main = MainNet(shapes.final_channels, len(labels), config.pool)
         self.attention = LightAttention(config.channels, shapes.mid_channels, len(labels))
-        self.regularisation = Relations(config, config.grid or shapes.grid, len(labels))
+        grid = config.grid or shapes.grid
+        self.grid = grid if config.relations == "absolute" else None
+        self.regularisation = (
+            RelativeRelations(config, len(labels))
+            if config.relations == "relative"
+            else AbsoluteRelations(config, grid, len(labels))
+        )
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
         """The output for N images: logits = (y_cls + y_att + y_sr) / 3."""
-        attention, confidence = self.attention(maps.mid)
+        attention, confidence, features = self.attention(maps.mid)
         weighted = torch.sigmoid(confidence) * attention
         y_cls = self.main(maps).logits
         y_att = (attention * confidence).sum((2, 3))
-        y_sr, units = self.regularisation(weighted)
+        found = self.regularisation(weighted, features)
         return HeadOutput(
-            logits=(y_cls + y_att + y_sr) / 3,
-            branches={"cls": y_cls, "att": y_att, "sr": y_sr},
-            maps={"attention": attention, "confidence": confidence, "weighted": weighted},
-            units=units,
+            logits=(y_cls + y_att + found.logits) / 3,
+            branches={"cls": y_cls, "att": y_att, "sr": found.logits},
+            maps={
+                "attention": attention,
+                "confidence": confidence,
+                "weighted": weighted,
+                **found.maps,
+            },
+            units=found.units,
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """The weighted attention U, and class activation maps of the main net."""
+        """The weighted attention U, that of the second look, and class activation maps."""
+        second = {"related": output_map("related", WEIGHTED_ATTENTION)} if self.grid is None else {}
         return {
             "attention": output_map("weighted", WEIGHTED_ATTENTION),
+            **second,
             "cam": class_activation(self.main.label_weights),
         }
 
     def settled(self) -> HeadConfig:
-        """The settings with the grid that conv4 was built for."""
-        return self.config.model_copy(update={"grid": self.regularisation.grid})
+        """The settings with the grid that conv4 was built for, if there is conv4."""
+        return self.config.model_copy(update={"grid": self.grid})
 
 
 @final
@@ -119,18 +146,64 @@ class LightAttention(nn.Module):
         self.z = nn.Conv2d(channels, num_labels, 1, bias=False)  # a bias would not change a softmax
         self.s = nn.Conv2d(channels, num_labels, 1)
 
-    def forward(self, mid: Tensor) -> tuple[Tensor, Tensor]:
-        """A and S, each [N, C, H, W] in fp32, of the mid map [N, D, H, W]."""
+    def forward(self, mid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A and S, each [N, C, H, W] in fp32, and the features of the mid map [N, D, H, W]."""
         features = self.reduce(mid)
         features = features + self.context(features)
-        z = self.z(features).float()
-        attention = z.flatten(2).softmax(2).unflatten(2, z.shape[-2:])
-        return attention, self.s(features).float()
+        return _softmax_map(self.z(features)), self.s(features).float(), features
+
+
+class Related(NamedTuple):
+    """What the relations give for N images: y_sr [N, C], hidden units [N, K], further maps."""
+
+    logits: Tensor
+    units: Tensor
+    maps: Mapping[str, Tensor]
 
 
 @final
-class Relations(nn.Module):
-    """f_sr over U: semantic relations (conv2, conv3), spatial ones (conv4), and a classifier."""
+class RelativeRelations(nn.Module):
+    """A second look for each label, at places that lie right in relation to the other labels.
+
+    Every position knows how much of each label's U lies in each of nine directions. A hidden layer
+    joins this with the position's features, so that it can tell "such a shape, and a boat below".
+    y_sr is pooled from it by attention, as y_att is from the features alone.
+
+    With 80 labels and 256 channels it computes as much as conv2 to conv4 of `AbsoluteRelations`
+    with their 256 channels.
+    """
+
+    def __init__(self, config: SRNModernConfig, num_labels: int) -> None:
+        super().__init__()
+        hidden = config.relation_channels
+        self.norm = nn.BatchNorm2d(9 * num_labels, affine=False)  # the next layer scales and shifts
+        self.join = nn.Sequential(
+            conv_norm(9 * num_labels + config.channels, hidden), nn.ReLU(inplace=True)
+        )
+        self.z = nn.Conv2d(hidden, num_labels, 1, bias=False)
+        self.s = nn.Conv2d(hidden, num_labels, 1)
+
+    def forward(self, weighted: Tensor, features: Tensor) -> Related:
+        """What U [N, C, H, W] and features [N, D, H, W] give."""
+        # Without a gradient: y_att alone shapes U. If y_sr does, too, it pulls U to places that
+        # serve the frequent relations, and the attention of rare labels is not learned.
+        directions = relative_sums(weighted.detach()).flatten(1, 2)
+        joined = self.join(torch.cat([self.norm(directions), features], dim=1))
+        attention, confidence = _softmax_map(self.z(joined)), self.s(joined).float()
+        return Related(
+            logits=(attention * confidence).sum((2, 3)),
+            units=joined.amax((2, 3)),
+            maps={"related": torch.sigmoid(confidence) * attention},
+        )
+
+
+@final
+class AbsoluteRelations(nn.Module):
+    """f_sr over U: semantic relations (conv2, conv3), spatial ones (conv4), and a classifier.
+
+    U is multiplied by its number of positions before conv2, so that its values are about 1. On a
+    map of another size than the grid of conv4's kernels, U is resampled to that grid.
+    """
 
     def __init__(self, config: SRNModernConfig, grid: tuple[int, int], num_labels: int) -> None:
         super().__init__()
@@ -147,8 +220,13 @@ class Relations(nn.Module):
         self.norm4 = nn.BatchNorm1d(units)
         self.fc = nn.Linear(units, num_labels)
 
-    def forward(self, weighted: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits y_sr [N, C] and conv4's units [N, K] of U [N, C, H, W]."""
+    def forward(self, weighted: Tensor, features: Tensor) -> Related:
+        """What U [N, C, H, W] gives; the features are not read."""
         on_grid = resample_to_grid(self.grid, weighted) * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
-        return self.fc(units), units
+        return Related(self.fc(units), units, {})
+
+
+def _softmax_map(z: Tensor) -> Tensor:
+    """A [N, C, H, W] in fp32: for each label a distribution over the positions."""
+    return z.float().flatten(2).softmax(2).unflatten(2, z.shape[-2:])

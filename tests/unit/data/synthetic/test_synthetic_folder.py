@@ -14,7 +14,7 @@ from manylabel.data.readers.coco import read_coco
 from manylabel.data.synthetic.folder import draw_scenes, scenes_are_drawn
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import render_scene
-from manylabel.data.synthetic.rules import LABELS, VERSION
+from manylabel.data.synthetic.rules import LABELS, VERSION, Relations
 from manylabel.errors import ConfigError, DataError, RunError
 from manylabel.locks import LOCK
 
@@ -86,7 +86,15 @@ def test_finished_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"seed": 3}, {"size": 65}, {"counts": SMALL | {"val": 4}}], ids=["seed", "size", "n"]
+    "other",
+    [
+        {"seed": 3},
+        {"size": 65},
+        {"counts": SMALL | {"val": 4}},
+        {"relations": Relations(strength=0.5)},
+        {"relations": Relations(distance="far")},
+    ],
+    ids=["seed", "size", "n", "strength", "distance"],
 )
 def test_folder_of_other_scenes_is_refused(tmp_path: Path, other: dict) -> None:
     settings = {"seed": 2, "counts": SMALL, "size": 64, "workers": 1}
@@ -191,3 +199,19 @@ def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         draw_scenes(tmp_path / "scenes", counts=SMALL, workers=1)
     assert caught.value.where == str(tmp_path / "scenes")
     assert not (tmp_path / "scenes" / "scenes.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("relations", "said"),
+    [
+        (Relations(strength=1.5), "strength of the relations is 1.5"),
+        (Relations(strength=float("nan")), "strength of the relations is nan"),
+        (Relations(distance="wide"), "no distance 'wide'"),  # type: ignore[arg-type]
+    ],
+)
+def test_relations_out_of_range_are_refused(
+    tmp_path: Path, relations: Relations, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        draw_scenes(tmp_path, counts=SMALL, relations=relations, workers=1)
+    assert files_of(tmp_path) == {}

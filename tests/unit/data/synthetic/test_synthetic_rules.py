@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.data.synthetic.rules import LABELS, RULES, SHY_SHARE, companion_given, prior
+from manylabel.data.synthetic.rules import (
+    LABELS,
+    RULE_OF,
+    RULES,
+    SHY_SHARE,
+    STRAY_CHANCE,
+    chance_of,
+    companion_given,
+    prior,
+    stray_chance,
+)
 
 SIDED = [rule for rule in RULES if rule.place in ("above", "below")]
 SHY = [rule for rule in RULES if rule.shy]
@@ -52,3 +62,55 @@ def describe_rules() -> str:
         cells = [rule.name, f"{prior(rule.name):.3f}", *chances, rule.place, sizes, visibility]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_marginals_do_not_depend_on_the_strength(strength: float) -> None:
+    """P(label), summed over all label sets that the rules can give."""
+    exact = dict.fromkeys(LABELS, 0.0)
+    for present, chance in label_sets(
+        ("boat", "bird", "fish", "bridge", "cloud", "pond"), strength
+    ):
+        for name in present:
+            exact[name] += chance
+    for name in ("boat", "bird", "fish", "bridge", "cloud", "pond"):
+        assert exact[name] == pytest.approx(prior(name))
+
+
+def test_at_strength_0_labels_are_independent_but_for_rivals() -> None:
+    sets = dict(label_sets(("boat", "bird", "bridge"), 0.0))
+    assert sum(sets.values()) == pytest.approx(1)
+    for present, chance in sets.items():
+        product = 1.0
+        for name in ("boat", "bird", "bridge"):
+            product *= prior(name) if name in present else 1 - prior(name)
+        assert chance == pytest.approx(product)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_as_many_shapes_without_a_label_at_each_strength(strength: float) -> None:
+    total = 0.0
+    for present, chance in label_sets(("boat", "bird", "fish"), strength):
+        if not present & {"bird", "fish"}:
+            there = "boat" in present
+            total += chance * stray_chance(RULE_OF["bird"], with_reference=there, strength=strength)
+    assert total == pytest.approx(STRAY_CHANCE * (1 - prior("boat")))
+
+
+def test_at_full_strength_no_shape_lies_beside_its_reference_without_a_label() -> None:
+    assert stray_chance(RULE_OF["cloud"], with_reference=True) == 0
+    assert stray_chance(RULE_OF["cloud"], with_reference=False) == pytest.approx(STRAY_CHANCE)
+
+
+def label_sets(names: tuple[str, ...], strength: float) -> list[tuple[frozenset[str], float]]:
+    """Every set of these labels with its probability: the product of P(label | earlier ones)."""
+    found: list[tuple[frozenset[str], float]] = [(frozenset(), 1.0)]
+    for name in names:
+        rule = RULE_OF[name]
+        found = [
+            (present | added, chance * (p if added else 1 - p))
+            for present, chance in found
+            for p in [chance_of(rule, present, strength)]
+            for added in (frozenset({name}), frozenset[str]())
+        ]
+    return [(present, chance) for present, chance in found if chance > 0]

@@ -1,0 +1,1 @@
+"""What relations between labels bring: a ceiling, a dial and controls."""

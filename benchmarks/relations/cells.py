@@ -1,0 +1,145 @@
+"""One training run: its test scores, kept in a file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.lite0 import BACKBONE, INPUT, write_weights
+from benchmarks.photographs import frozen_maps
+from benchmarks.relations.contenders import ALL, Contender, changed
+from manylabel.bundle.classifier import load_bundle
+from manylabel.config import put, read_toml
+from manylabel.data.read import DataSource
+from manylabel.data.records import Records, Split
+from manylabel.data.synthetic import Relations, draw_scenes
+from manylabel.models.backbones import FeatureMaps
+from manylabel.train.config import RunConfig, resolve
+from manylabel.train.features import CachedFeatures
+from manylabel.train.logs import Reporter
+from manylabel.train.run import load_records, run
+
+RECIPE: Final = Path(__file__).parent.parent / "heads_study" / "frozen.toml"
+SIZE: Final = 224
+COUNTS: Final = {"train": 2000, "val": 300, "test": 1000}
+_AT_ONCE: Final = 100
+
+Scores = Mapping[str, NDArray[np.float32]]
+"""Logits [N, C] by branch: `val` and `test` of each, as `val final`, `test att`."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A data set with the maps of a frozen backbone.
+
+    Args:
+        name: The name of the folder of its cells.
+        records: The data set, with splits.
+        features: The maps of each split.
+        settings: Put into the recipe: the backbone, and what it needs.
+    """
+
+    name: str
+    records: Records
+    features: Mapping[Split, CachedFeatures]
+    settings: Mapping[str, Any]
+
+
+def scenes_ground(seed: int, relations: Relations, work: Path, reporter: Reporter) -> Ground:
+    """Drawn scenes of one seed and dial, with the maps of EfficientNet-Lite0."""
+    name = f"scenes-{relations.distance}-{relations.strength:g}-seed{seed}"
+    folder = draw_scenes(work / name, seed=seed, counts=COUNTS, size=SIZE, relations=relations)
+    records = load_records(DataSource(path=folder), reporter)
+    settings = lite0_settings(work)
+    maps = frozen_maps(plain_recipe(settings), records, work / f"{name}-maps.pt", reporter)
+    return Ground(name, records, maps, settings)
+
+
+def lite0_settings(work: Path) -> dict[str, Any]:
+    """The keys of a recipe with EfficientNet-Lite0 and its ImageNet weights."""
+    weights = str(write_weights(work / "lite0.safetensors"))
+    inputs = {f"input.{key}": value for key, value in INPUT.items()}
+    return {"backbone.name": BACKBONE, "backbone.weights": weights, "workers": 0, **inputs}
+
+
+def plain_recipe(settings: Mapping[str, Any]) -> RunConfig:
+    """The recipe that a backbone's maps are computed by."""
+    steps = [{"kind": "main", "epochs": 1, "freeze": ["backbone"]}]
+    return resolve({**put(read_toml(RECIPE), settings), "steps": steps}, where=str(RECIPE))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a contender on a data set.
+
+    Args:
+        ground: What it is trained on.
+        name: The contender's name.
+        seed: Of weights, order and views.
+        folder: Where bundles and scores are kept.
+    """
+
+    ground: Ground
+    name: str
+    seed: int
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The folder of its bundle."""
+        name = self.name.replace(", ", "-").replace(" ", "_")
+        return self.folder / self.ground.name / f"{name}-seed{self.seed}"
+
+    def scores(self, reporter: Reporter, *, on: Ground | None = None) -> Scores:
+        """The logits of the trained head on its own data set, or on another one."""
+        ground = on or self.ground
+        path = self.path.with_name(f"{self.path.name}-on-{ground.name}.npz")
+        if not path.exists():
+            bundle = self._bundle(reporter)
+            with changed(ALL[self.name].change):
+                np.savez(path, allow_pickle=False, **_logits(bundle, ground))
+        with np.load(path) as kept:
+            return dict(kept)
+
+    def _bundle(self, reporter: Reporter) -> Path:
+        if not self.path.exists():
+            runs = self.path.with_name(f"{self.path.name}.run")
+            shutil.rmtree(runs, ignore_errors=True)  # of a study that was stopped
+            contender = ALL[self.name]
+            config = _recipe(self.ground, contender, self.seed)
+            with changed(contender.change):
+                outcome = run(
+                    config, self.ground.records, runs, reporter, features=self.ground.features
+                )
+            shutil.move(outcome.bundle, self.path)
+            shutil.rmtree(runs)
+        return self.path
+
+
+def _recipe(ground: Ground, contender: Contender, seed: int) -> RunConfig:
+    values = {"optim.lr": 3e-3, **ground.settings, **contender.settings, "seed": seed}
+    tables = put(read_toml(RECIPE), values)
+    tables["head"], tables["steps"] = dict(contender.head), contender.tables()
+    return resolve(tables, where=str(RECIPE))
+
+
+@torch.no_grad()
+def _logits(bundle: Path, ground: Ground) -> dict[str, NDArray[np.float32]]:
+    head = load_bundle(bundle, device="cpu").classifier.head
+    torch.manual_seed(0)  # a control draws its order anew
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for split in ("val", "test"):
+        mid, final_map = ground.features[split].views[0]
+        for start in range(0, len(mid), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            output = head(FeatureMaps(mid[rows].float(), final_map[rows].float()))
+            for branch, logits in {"final": output.logits, **output.branches}.items():
+                found.setdefault(f"{split} {branch}", []).append(logits.numpy())
+    return {key: np.concatenate(parts) for key, parts in found.items()}
