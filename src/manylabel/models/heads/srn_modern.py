@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.evidence import WEIGHTED_ATTENTION
+from manylabel.evidence import RELATED_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import (
@@ -48,8 +48,8 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    attention_evidence,
     class_activation,
-    output_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import SRN_STEPS
@@ -89,6 +89,7 @@ class SRNModernHead(Head):
 
     Config = SRNModernConfig
     steps = SRN_STEPS
+    takes = ("mid", "final")
 
     def __init__(self, config: SRNModernConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
@@ -122,13 +123,13 @@ class SRNModernHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """The weighted attention U, that of the second look, and class activation maps."""
-        second = {"related": output_map("related", WEIGHTED_ATTENTION)} if self.grid is None else {}
-        return {
-            "attention": output_map("weighted", WEIGHTED_ATTENTION),
-            **second,
-            "cam": class_activation(self.main.label_weights),
-        }
+        """The weighted attention U, its factors, that of the second look, and class activation."""
+        second = (
+            {"related-attention": output_map("related", RELATED_ATTENTION)}
+            if self.grid is None
+            else {}
+        )
+        return attention_evidence() | second | {"cam": class_activation(self.main.label_weights)}
 
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for, if there is conv4."""
