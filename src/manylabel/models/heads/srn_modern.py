@@ -50,6 +50,7 @@ from manylabel.models.heads.base import (
     HeadOutput,
     attention_evidence,
     class_activation,
+    output_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import SRN_STEPS
