@@ -1,0 +1,148 @@
+"""Fonts of pictures: which one has the letters of a text, and how wide the text is.
+
+DejaVu Sans comes with matplotlib, so it is always there. It has Latin, Greek, Cyrillic, Arabic,
+Hebrew and many other letters, but no Chinese, Japanese or Korean ones. For a text with a letter that
+it lacks, a font of the computer is used, if a common one that has all letters is installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from PIL import ImageFont
+
+from manylabel.text import visible
+
+_NO_CHARACTERS: Final = re.compile("[\ufffe\uffff]")
+"""Unicode has no characters at these two places, and XML forbids them."""
+
+ELLIPSIS: Final = "…"
+
+_MEASURED_AT: Final = 100
+"""The size at which text is measured: there, rounding to whole pixels does not matter."""
+
+_COMMON: Final = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf",
+    "NotoSansSC-Regular.otf",
+    "SourceHanSans-Regular.ttc",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "msyh.ttc",
+    "YuGothM.ttc",
+    "malgun.ttf",
+    "Nirmala.ttf",
+    "LeelawUI.ttf",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "AppleSDGothicNeo.ttc",
+    "Arial Unicode.ttf",
+    "FreeSans.ttf",
+    "unifont.otf",
+)
+"""Files of fonts with many letters on Linux, Windows and macOS. Pillow finds them by name."""
+
+
+def one_line(text: str) -> str:
+    """The text on one line, with an escape for each character that would not be shown."""
+    shown = visible(" ".join(text.split()))
+    return _NO_CHARACTERS.sub(lambda found: ascii(found[0])[1:-1], shown)
+
+
+def width_of(text: str, size: float, *, bold: bool = False) -> float:
+    """The width of a line of text."""
+    return font_of(text, _MEASURED_AT, bold=bold).getlength(text) * size / _MEASURED_AT
+
+
+def shortened(text: str, room: float, size: float, *, bold: bool = False) -> str:
+    """The longest beginning of a text, with an ellipsis, that is at most `room` wide.
+
+    The text itself is returned if it is not wider.
+    """
+    if width_of(text, size, bold=bold) <= room:
+        return text
+    low, high = 0, len(text)
+    while low < high:  # `low` letters fit; more than `high` do not
+        middle = (low + high + 1) // 2
+        fits = width_of(text[:middle].rstrip() + ELLIPSIS, size, bold=bold) <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return text[:low].rstrip() + ELLIPSIS
+
+
+def shortened_in_front(text: str, room: float, size: float, *, bold: bool = False) -> str:
+    """As `shortened`, but the end of the text stays: for names of files."""
+    if width_of(text, size, bold=bold) <= room:
+        return text
+    for start in range(1, len(text)):
+        if width_of(ELLIPSIS + text[start:], size, bold=bold) <= room:
+            return ELLIPSIS + text[start:]
+    return ELLIPSIS
+
+
+def wrapped(text: str, room: float, size: float) -> list[str]:
+    """The lines of a text that is broken between words, each at most `room` wide."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width_of(longer, size) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(shortened(word, room, size))
+    return lines
+
+
+def not_drawable(texts: Iterable[str]) -> list[str]:
+    """The texts with letters that no font here has. In a PNG, such letters are empty boxes."""
+    return [text for text in texts if _file(one_line(text), bold=False) is None]
+
+
+def font_of(text: str, size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font for a text."""
+    return _opened(_file(text, bold=bold) or _dejavu(bold), size)
+
+
+@cache
+def _file(text: str, *, bold: bool) -> Path | None:
+    """The file of the first font that has all letters of the text; None if there is none."""
+    letters = {ord(letter) for letter in text if not _joins(letter)}
+    if letters <= _letters(_dejavu(bold)):
+        return _dejavu(bold)
+    return next((file for name in _COMMON if (file := _found(name)) and letters <= _letters(file)), None)
+
+
+def _joins(letter: str) -> bool:
+    """Whether a character only joins others or chooses how they look, so that it needs no shape."""
+    return letter in "\u200b\u200c\u200d\ufe0e\ufe0f"
+
+
+@cache
+def _dejavu(bold: bool) -> Path:
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+
+
+@cache
+def _found(name: str) -> Path | None:
+    try:
+        return Path(str(ImageFont.truetype(name, _MEASURED_AT).path))
+    except OSError:
+        return None
+
+
+@cache
+def _letters(file: Path) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(file)).get_charmap())
+
+
+@cache
+def _opened(file: Path, size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)
