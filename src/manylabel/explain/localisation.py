@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.places import Places
 from manylabel.data.records import Box, Record, Records
+from manylabel.engines.engine import Engine
 from manylabel.errors import DataError
 from manylabel.images import Place, prepared
 from manylabel.labels import PRESENT, LabelSpace
@@ -102,7 +103,8 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     """The pointing game of a predictor's evidence maps. Each image is run once.
 
     Returns:
-        The game of each of the model's methods of evidence maps, by the method's name.
+        The game of each of the model's methods of evidence maps that is not costly, by the method's
+        name.
 
     Raises:
         DataError: The records' labels are not the predictor's, or no present label has a box.
@@ -191,5 +193,10 @@ def _peaks_by_method(
     engine = predictor.engine
     size = (predictor.spec.height, predictor.spec.width)
     pixels = np.stack([prepared(image, engine.prepare, size=size) for image in images])
-    found = engine.run(pixels, evidence=list(engine.evidence)).evidence
+    found = engine.run(pixels, evidence=_cheap(engine)).evidence
     return {method: peaks(maps) for method, maps in found.items()}
+
+
+def _cheap(engine: Engine) -> list[str]:
+    """The methods that take no more than the model's forward pass."""
+    return [method for method, kind in engine.evidence.items() if not kind.costly]

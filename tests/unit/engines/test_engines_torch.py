@@ -39,11 +39,17 @@ def test_logits_and_maps_have_the_bits_of_the_classifier(folder: Path) -> None:
 
 def test_the_best_method_is_the_default_and_an_unknown_one_is_refused(folder: Path) -> None:
     engine = TorchEngine.load(folder, device="cpu")
-    assert list(engine.evidence) == ["attention", "cam"]
+    own = ["attention", "unweighted-attention", "confidence", "cam"]
+    gradients = ["grad-cam", "layer-cam", "grad-cam-mid", "layer-cam-mid"]
+    assert list(engine.evidence) == own + gradients
+    assert [method for method, kind in engine.evidence.items() if kind.costly] == gradients
     assert (engine.method(), engine.method("cam")) == ("attention", "cam")
-    with pytest.raises(ConfigError, match="no method of evidence maps 'queries'") as caught:
-        engine.method("queries")
-    assert caught.value.fix == "It has: attention, cam."
+    with pytest.raises(ConfigError, match="no method of evidence maps 'gradcam'") as caught:
+        engine.method("gradcam")
+    assert caught.value.fix == f"Did you mean 'grad-cam'? It has: {', '.join(own + gradients)}."
+    pixels = np.zeros((1, 64, 64, 3), dtype=np.uint8)
+    with pytest.raises(ConfigError, match="no method of evidence maps 'queries'"):
+        engine.run(pixels, evidence=["queries"])
 
 
 def test_too_little_memory_is_said_in_words(folder: Path, monkeypatch) -> None:
