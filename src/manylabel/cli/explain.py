@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manylabel.cli.explain_pictures import (
-    FROM_DATA,
-    PictureOptions,
-    Pictures,
-    Subject,
-    check_pictures,
-    picture_options,
-    subjects_of,
-)
+from manylabel.cli.explain_options import PictureOptions, check_pictures, picture_options
+from manylabel.cli.explain_pictures import Pictures
+from manylabel.cli.explain_subjects import Subject, subjects_of
 from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
 from manylabel.errors import DataError
 from manylabel.text import counted
@@ -82,7 +76,7 @@ def explain(
     subjects, of = subjects_of(paths, records, pictures.limit)
     with progress("drawing", len(subjects), bar=not sys.stdout.isatty()) as report:
         work = Pictures(predictor, pictures, report)
-        say(f"Maps: {predictor.engine.evidence[work.method].title}.")
+        say(f"Maps: {work.kind.title} (method {work.method}).")
         _say_which(subjects, of, records)
         work.draw(subjects)
     _warn_of_letters(predictor, pictures)

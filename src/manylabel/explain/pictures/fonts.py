@@ -1,8 +1,8 @@
 """Fonts of pictures: which one has the letters of a text, and how wide the text is.
 
 DejaVu Sans comes with matplotlib, so it is always there. It has Latin, Greek, Cyrillic, Arabic,
-Hebrew and many other letters, but no Chinese, Japanese or Korean ones. For a text with a letter that
-it lacks, a font of the computer is used, if a common one that has all letters is installed.
+Hebrew and many other letters, but no Chinese, Japanese or Korean ones. For a letter
+that it lacks, a font of the computer is used, if a common one that has the letter is installed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ ELLIPSIS: Final = "…"
 
 _MEASURED_AT: Final = 100
 """The size at which text is measured: there, rounding to whole pixels does not matter."""
+
+_NEUTRAL: Final = " \u200b\u200c\u200d\ufe0e\ufe0f"
+"""Characters that go with the font before them: the space, and what joins letters."""
 
 _COMMON: Final = (
     "NotoSansCJK-Regular.ttc",
@@ -56,7 +59,8 @@ def one_line(text: str) -> str:
 
 def width_of(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a line of text."""
-    return font_of(text, _MEASURED_AT, bold=bold).getlength(text) * size / _MEASURED_AT
+    widths = [font.getlength(run) for run, font in runs(text, _MEASURED_AT, bold=bold)]
+    return sum(widths) * size / _MEASURED_AT
 
 
 def shortened(text: str, room: float, size: float, *, bold: bool = False) -> str:
@@ -98,26 +102,38 @@ def wrapped(text: str, room: float, size: float) -> list[str]:
 
 def not_drawable(texts: Iterable[str]) -> list[str]:
     """The texts with letters that no font here has. In a PNG, such letters are empty boxes."""
-    return [text for text in texts if _file(one_line(text), bold=False) is None]
+    return [
+        text
+        for text in texts
+        if any(_with(letter, bold=False) is None for letter in one_line(text))
+    ]
 
 
-def font_of(text: str, size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The font for a text."""
-    return _opened(_file(text, bold=bold) or _dejavu(bold), size)
+def runs(text: str, size: float, *, bold: bool = False) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+    """The parts of a text that are drawn with one font each, from left to right."""
+    return [(run, _opened(file, size)) for run, file in _runs(text, bold)]
 
 
 @cache
-def _file(text: str, *, bold: bool) -> Path | None:
-    """The file of the first font that has all letters of the text; None if there is none."""
-    letters = {ord(letter) for letter in text if not _joins(letter)}
-    if letters <= _letters(_dejavu(bold)):
-        return _dejavu(bold)
-    return next((file for name in _COMMON if (file := _found(name)) and letters <= _letters(file)), None)
+def _runs(text: str, bold: bool) -> tuple[tuple[str, Path], ...]:
+    parts: list[tuple[str, Path]] = []
+    for letter in text:
+        file = _with(letter, bold=bold) or _dejavu(bold)
+        if parts and (letter in _NEUTRAL or file == parts[-1][1]):
+            parts[-1] = (parts[-1][0] + letter, parts[-1][1])
+        else:
+            parts.append((letter, file))
+    return tuple(parts)
 
 
-def _joins(letter: str) -> bool:
-    """Whether a character only joins others or chooses how they look, so that it needs no shape."""
-    return letter in "\u200b\u200c\u200d\ufe0e\ufe0f"
+@cache
+def _with(letter: str, *, bold: bool) -> Path | None:
+    """The file of the first font that has a letter; None if there is none."""
+    own = _dejavu(bold)
+    if letter in _NEUTRAL or ord(letter) in _letters(own):
+        return own
+    others = (file for name in _COMMON if (file := _found(name)))
+    return next((file for file in others if ord(letter) in _letters(file)), None)
 
 
 @cache

@@ -1,18 +1,18 @@
 """Lays an evidence map over an image, so that the image can still be read.
 
-Where a map is 0, the image is left nearly as it is. The stronger the evidence, the more of the map's
-colour covers it.
+Where a map is 0, the image is left nearly as it is. The stronger the evidence, the more of the
+map's colour covers it.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
 
 Style = Literal["smooth", "grid"]
 """How a map is enlarged: `smooth` by bicubic interpolation, `grid` with the model's own cells."""
@@ -27,8 +27,9 @@ LINE_AT: Final = 0.5
 """The contour is drawn around the places where the map is at least this."""
 
 _DARKEST: Final = 0.12
-"""Where the colours start in matplotlib's `plasma`: what is darker than this looks like a shadow."""
+"""Where the colours start in matplotlib's `plasma`: what is darker looks like a shadow."""
 _LEVELS: Final = 256
+_LINE_OPACITY: Final = np.float32(0.85)
 
 
 def blend(image: Image.Image, strength: NDArray[Any], style: Style = "smooth") -> Image.Image:
@@ -42,10 +43,10 @@ def blend(image: Image.Image, strength: NDArray[Any], style: Style = "smooth") -
     large = enlarged(strength, image.size, style)
     below = _muted(np.asarray(image.convert("RGB"), dtype=np.float32))
     above = _colours()[np.round(large * (_LEVELS - 1)).astype(np.intp)]
-    opacity = (OPACITY * large)[..., None]
-    mixed = below + (above - below) * opacity
+    opacity = np.float32(OPACITY) * large[..., None]
+    mixed = np.asarray(below + (above - below) * opacity, dtype=np.float32)
     if style == "smooth":
-        mixed = _outlined(mixed, large, max(1, round(max(image.size) / 320)))
+        mixed = _outlined(mixed, large, max(1, round(math.sqrt(image.width * image.height) / 256)))
     return Image.fromarray(np.round(mixed).astype(np.uint8))
 
 
@@ -84,8 +85,9 @@ def _colours() -> NDArray[np.float32]:
 
 def _muted(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Pixels [H, W, 3] with a little less colour and brightness, so that the map's are seen."""
-    grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return (grey[..., None] + (pixels - grey[..., None]) * SATURATION) * BRIGHTNESS
+    weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    grey = (pixels @ weights)[..., None]
+    return np.asarray((grey + (pixels - grey) * SATURATION) * BRIGHTNESS, dtype=np.float32)
 
 
 def _outlined(
@@ -94,7 +96,7 @@ def _outlined(
     """Pixels with a white contour around the places with at least `LINE_AT`."""
     inside = large >= LINE_AT
     edge = inside & ~_shrunk(inside, line)
-    return pixels + (255 - pixels) * (0.85 * edge[..., None])
+    return np.where(edge[..., None], pixels + (255 - pixels) * _LINE_OPACITY, pixels)
 
 
 def _shrunk(inside: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:

@@ -20,11 +20,13 @@ from manylabel.text import counted
 CAPTION: Final = 62
 """The height of a caption."""
 
-_SHORTEST: Final = 16
+_SHORTEST: Final = 20
 """An image is drawn at least so wide and high, even if it has only one row of pixels."""
 _NAME, _SMALL, _TAG = 15.0, 12.0, 11.0
 _TAGGED: Final = 12
 """If an image has more boxes than this, their labels would cover it."""
+_TAGGED_FROM: Final = 64
+"""The same holds if it is lower or narrower than this."""
 
 Simple = Text | Rect | Shape | Raster
 
@@ -87,7 +89,8 @@ def image_panel(shown: ImageShown, frame: Frame, look: Look, *, named: bool) -> 
     """
     picture = _picture(shown, shown.image, frame, look)
     boxes = list(_boxes(shown.boxes, picture))
-    tags = list(_tags(shown.boxes, picture)) if len(shown.boxes) <= _TAGGED else []
+    room = min(picture.width, picture.height) >= _TAGGED_FROM
+    tags = list(_tags(shown.boxes, picture)) if room and len(shown.boxes) <= _TAGGED else []
     caption = _image_caption(shown, frame, look.colours, named=named)
     says = f"The image {one_line(shown.name)}. {shown.summary}"
     return Group(one_line(says), [*_mat(picture, frame, look), picture, *boxes, *tags, *caption])
@@ -165,9 +168,7 @@ def _label_caption(label: LabelShown, frame: Frame, theme: Theme) -> Iterator[Si
     cut = shortened(name, room, _NAME, bold=label.predicted)
     colour = theme.ink
     bold = label.predicted
-    yield Text(
-        x=frame.x, y=top + 21, text=cut, size=_NAME, colour=colour, bold=bold, whole=name
-    )
+    yield Text(x=frame.x, y=top + 21, text=cut, size=_NAME, colour=colour, bold=bold, whole=name)
     yield Text(x=right, y=top + 21, text=score, size=_NAME, colour=colour, bold=bold, at_end=True)
     yield from _score_bar(label, frame, theme)
     yield from _verdict(label, frame, theme)
@@ -191,10 +192,10 @@ def _verdict(label: LabelShown, frame: Frame, theme: Theme) -> Iterator[Simple]:
     yield from _sign(label, (frame.x + 6.5, y - 4.5), colour, theme.paper)
     yield Text(x=frame.x + 18, y=y, text=label.said, size=_SMALL, colour=colour)
     free = frame.width - 18 - width_of(label.said, _SMALL) - 10
-    threshold = f"threshold {label.threshold:.2f}"
-    if width_of(threshold, _SMALL) > free:
-        threshold = f"at {label.threshold:.2f}"
-    yield Text(x=right, y=y, text=threshold, size=_SMALL, colour=theme.soft, at_end=True)
+    for words in (f"threshold {label.threshold:.2f}", f"at {label.threshold:.2f}"):
+        if width_of(words, _SMALL) <= free:
+            yield Text(x=right, y=y, text=words, size=_SMALL, colour=theme.soft, at_end=True)
+            return
 
 
 def _verdict_colour(label: LabelShown, theme: Theme) -> str:
@@ -240,8 +241,8 @@ def _boxes(boxes: Sequence[Box], picture: Raster) -> Iterator[Rect]:
         for box in boxes:
             left, top = _inside(box.left, box.top, picture)
             right, bottom = _inside(box.right, box.bottom, picture)
-            size = {"width": max(2, right - left), "height": max(2, bottom - top)}
-            yield Rect(x=left, y=top, **size, stroke=colour, line=line)
+            wide, high = max(2, right - left), max(2, bottom - top)
+            yield Rect(x=left, y=top, width=wide, height=high, stroke=colour, line=line)
 
 
 def _inside(x: float, y: float, picture: Raster) -> Point:

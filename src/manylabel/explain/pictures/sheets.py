@@ -23,14 +23,14 @@ from manylabel.explain.pictures.themes import BOX, CASING
 
 LARGEST: Final = 560
 """The longest side of an image in a sheet."""
-SMALL: Final = 224
+SMALL: Final = 240
 """The longer side of an image in a contact sheet."""
 
 _MARGIN: Final = 28
 _GAP: Final = 22
 _AREA: Final = 256 * 256
-_NARROWEST: Final = 236
-_ROOM: Final = 1260
+_NARROWEST: Final = 240
+_ROOM: Final = 1390
 _HEADING: Final = 62
 _BAR: Final = 180
 _LINE: Final = 19

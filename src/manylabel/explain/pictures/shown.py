@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, final
 
@@ -12,9 +13,13 @@ from PIL import Image
 from manylabel.data.records import Box
 from manylabel.evidence import MapKind
 from manylabel.explain.explaining import Explanation
+from manylabel.images import ImageSource, Memory, prepared
 from manylabel.labels import PRESENT, UNKNOWN
 from manylabel.predict import Predictor
 from manylabel.text import counted
+
+LARGEST: Final = 2240
+"""The longest side of an image in pixels that the largest pictures need."""
 
 _WORDS: Final = {
     (True, True): "found",
@@ -73,7 +78,7 @@ class ImageShown:
         image: RGB. It may be smaller than the file's.
         size: Width and height of the image in the file, in pixels.
         labels: K labels.
-        strengths: float32 [K, H, W], 0..1, the map of each label over the whole image.
+        strengths: [K, H, W], 0..1, the map of each label over the whole image.
         predicted: The number of labels that the model predicts, whether they are shown or not.
         present: The names of the labels that are present; None: the truth is not known.
         boxes: The objects that are drawn, of all labels.
@@ -83,7 +88,7 @@ class ImageShown:
     image: Image.Image
     size: tuple[int, int]
     labels: tuple[LabelShown, ...]
-    strengths: NDArray[np.float32]
+    strengths: NDArray[np.floating[Any]]
     predicted: int
     present: tuple[str, ...] | None = None
     boxes: tuple[Box, ...] = ()
@@ -129,52 +134,71 @@ class About:
     notes: tuple[str, ...] = field(default=())
 
 
-class Source(NamedTuple):
-    """An image and where its name comes from."""
+class Opened(NamedTuple):
+    """An image that was opened to be shown.
+
+    `name` is the name to show, `image` has RGB pixels, and `size` is the width and height of the
+    image in its file, in pixels.
+    """
 
     name: str
     image: Image.Image
+    size: tuple[int, int]
+
+
+def open_shown(
+    place: ImageSource, name: str, *, largest: int = LARGEST, memory: Memory | None = None
+) -> Opened:
+    """Opens an image to be shown.
+
+    Args:
+        place: Where it is.
+        name: The name to show.
+        largest: The longest side that is kept, in pixels; a larger image is shrunk.
+        memory: The memory for decoding; None: no limit besides those of each image.
+
+    Raises:
+        ImageError: The image cannot be used.
+    """
+
+    def shrink(pixels: NDArray[np.uint8]) -> Opened:
+        image = Image.fromarray(pixels)
+        scale = min(1, largest / max(image.size))
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+        return Opened(name, small, image.size)
+
+    return prepared(place, shrink, memory=memory)
 
 
 def image_shown(
     predictor: Predictor,
-    source: Source,
+    opened: Opened,
     found: Explanation,
-    columns: list[int],
+    columns: Sequence[int],
     truth: Truth | None = None,
-    *,
-    largest: int = 2240,
 ) -> ImageShown:
     """The facts of one image.
 
     Args:
         predictor: The model that explained it.
-        source: The upright image, and the name to show.
+        opened: The image and its name.
         found: Scores, labels and maps of the image.
         columns: The columns of the K labels to show, in their order in the picture.
         truth: What a data set says about the image; None: nothing.
-        largest: The longest side of the image that is kept, in pixels.
     """
     names = predictor.labels
-    present = None if truth is None else tuple(names.decode(truth.targets))
+    rows = [found.columns.index(column) for column in columns]
     return ImageShown(
-        name=source.name,
-        image=_shrunk(source.image, largest),
-        size=source.image.size,
+        name=opened.name,
+        image=opened.image,
+        size=opened.size,
         labels=tuple(_label(predictor, found, column, truth) for column in columns),
-        strengths=found.scaled[[found.columns.index(column) for column in columns]],
+        strengths=found.scaled[rows],
         predicted=int(found.decided.sum()),
-        present=present,
+        present=None if truth is None else tuple(names.decode(truth.targets)),
         boxes=() if truth is None else truth.boxes,
     )
-
-
-def _shrunk(image: Image.Image, largest: int) -> Image.Image:
-    scale = largest / max(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
 def about(predictor: Predictor, found: Explanation, *notes: str) -> About:
