@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -114,7 +114,7 @@ def runs(text: str, size: float, *, bold: bool = False) -> list[tuple[str, Image
     return [(run, _opened(file, size)) for run, file in _runs(text, bold)]
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _runs(text: str, bold: bool) -> tuple[tuple[str, Path], ...]:
     parts: list[tuple[str, Path]] = []
     for letter in text:
