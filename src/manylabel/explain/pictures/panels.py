@@ -125,11 +125,13 @@ def _picture(shown: ImageShown, image: Image.Image, frame: Frame, look: Look) ->
 
 
 def _mat(picture: Raster, frame: Frame, look: Look) -> Iterator[Rect]:
-    """What fills the place beside an image that is narrower or lower than its place."""
+    """What fills the place beside a narrower or lower image, and a thin edge around the image."""
+    x, y, width, height = picture.x - 1, picture.y - 1, picture.width + 2, picture.height + 2
     if (picture.width, picture.height) != (frame.width, frame.height):
         yield Rect(
             x=frame.x, y=frame.y, width=frame.width, height=frame.height, fill=look.colours.mat
         )
+    yield Rect(x=x, y=y, width=width, height=height, fill=look.colours.track)
 
 
 def _image_caption(
