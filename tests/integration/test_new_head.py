@@ -139,7 +139,7 @@ def test_one_class_trains_and_is_evaluated_predicts_and_explains(call, tmp_path:
     assert list(predicted["scores"].values()) == pytest.approx(scores.tolist(), abs=1e-5)
 
     printed = call("explain", out / "bundle", photo, "--out", tmp_path / "explained", "--top", 1)
-    assert printed.startswith("Maps: the score of each position.")
+    assert printed.startswith("Maps: the score of each position (method spots).")
     row, column = divmod(int(at_each[0, scores.argmax()].argmax()), 4)
     assert f"{(column + 0.5) / 4 * 64:.0f}, {(row + 0.5) / 4 * 64:.0f}" in printed
-    assert (tmp_path / "explained" / f"{photo.stem}-attention.png").exists()
+    assert (tmp_path / "explained" / f"{photo.stem}-spots.png").exists()

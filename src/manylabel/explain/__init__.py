@@ -1,7 +1,7 @@
 """Explanations: evidence maps, pictures of them, and measures of them.
 
 `explaining` computes the maps of any model, and `occlusion` those that need nothing but its logits.
-`overlay` draws them. `localisation` compares them with boxes.
+`pictures` draws them. `localisation` compares them with boxes.
 """
 
 from manylabel.explain.explaining import Explanation, explain, explain_image, methods, scaled
