@@ -258,10 +258,28 @@ class Predictor:
         Args:
             sources: Pairs of a key and an image. The key becomes that of the prediction.
         """
+        batches = self.prepare_batches(sources)
+        try:
+            for batch in batches:
+                yield self._predict_batch(batch)
+        finally:
+            batches.close()
+
+    def prepare_batches(
+        self, sources: Iterable[tuple[str, ImageSource]]
+    ) -> Generator[list[tuple[str, NDArray[np.uint8] | ImageError]], None, None]:
+        """The keys and prepared pixels of many images, batch by batch, in order.
+
+        This is for work on an engine's further output, such as evidence maps. The pixels of an
+        image are uint8 [height, width, 3]; a bad image has its error instead.
+
+        Args:
+            sources: As for `predict_batches`.
+        """
         images = self._prepare_ahead(sources)
         try:
             while batch := list(islice(images, self.batch_size)):
-                yield self._predict_batch(batch)
+                yield batch
         finally:
             images.close()
 

@@ -116,7 +116,7 @@ def data_options(*, required: bool, argument: bool = False) -> Decorator:
             help="Another setting of the data set, such as difficult=present. Can be repeated.",
         ),
     )
-    return _grouped("data", DataOptions, options)
+    return grouped("data", DataOptions, options)
 
 
 def data_source(options: DataOptions) -> DataSource:
@@ -168,7 +168,7 @@ def model_options(command: Command) -> Command:
             "and that of a data set do not count.  [default: images share 80% of the free memory]",
         ),
     )
-    return _grouped("model", ModelOptions, options)(command)
+    return grouped("model", ModelOptions, options)(command)
 
 
 def load_predictor(options: ModelOptions) -> Predictor:
@@ -272,8 +272,14 @@ def output(path: Path | None, *, data: bool = True) -> Iterator[TextIO]:
         yield stream
 
 
-def _grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]) -> Decorator[Any]:
-    """Adds `options`; the command gets them as one argument `name`, of the dataclass `kind`."""
+def grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]) -> Decorator[Any]:
+    """A decorator that adds `options`; the command gets them as one argument `name` of `kind`.
+
+    Args:
+        name: The name of the argument.
+        kind: A dataclass. Its fields are the parameters of the options.
+        options: The decorators of the options.
+    """
 
     def decorate(command: Any) -> Any:
         @wraps(command)

@@ -1,0 +1,271 @@
+"""`manylabel explain --score`: measures evidence maps with the boxes or masks of a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
+
+import click
+
+from manylabel.cli.figures import table
+from manylabel.cli.shared import Command, DataOptions, data_source, grouped, progress, terminal
+from manylabel.files import write_errors, write_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from manylabel.data.records import Records
+    from manylabel.explain.scores.scoring import ExplanationScores, ScoreSettings
+    from manylabel.explain.scores.summary import LabelScore, MethodScore
+    from manylabel.metrics.bootstrap import Interval
+    from manylabel.predict import Predictor
+
+_SIGNS: Final = (
+    "+ better than the map at the centre, - worse, = not told apart: the interval of the "
+    "difference includes zero"
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """The options of `explain --score`."""
+
+    split: str | None
+    methods: str | None
+    mask_classes: Path | None
+    deletion_pairs: int
+    resamples: int
+    seed: int
+
+
+def score_options(command: Command) -> Command:
+    """Adds the options of --score; the command gets `scoring`, a `ScoreOptions`."""
+    options = (
+        click.option(
+            "--split",
+            type=click.Choice(("test", "val", "train", "all")),
+            help="--score: the images to use.  [default: test if the data set has it, else val, "
+            "else all]",
+        ),
+        click.option(
+            "--methods",
+            metavar="NAME,NAME",
+            help="--score: the methods of evidence maps.  [default: the model's best, and cam and "
+            "grad-cam if it has them]",
+        ),
+        click.option(
+            "--mask-classes",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="--score: use the masks of the data set, not its boxes. The file names the "
+            "classes in the masks, one a line from class 0.",
+        ),
+        click.option(
+            "--deletion-pairs",
+            type=click.IntRange(min=0),
+            default=200,
+            show_default=True,
+            metavar="P",
+            help="--score: how many pairs of image and label are drawn for insertion and deletion, "
+            "which take most of the time; 0 leaves them out.",
+        ),
+        click.option(
+            "--resamples",
+            type=click.IntRange(100, 10_000),
+            default=1000,
+            show_default=True,
+            help="--score: the number of bootstrap draws for the intervals.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="--score: the seed of everything that is drawn.",
+        ),
+    )
+    return grouped("scoring", ScoreOptions, options)(command)
+
+
+def score(bundle: Path, data: DataOptions, options: ScoreOptions, out: Path | None) -> None:
+    """Score the evidence maps of a bundle on a data set, print the result, and write it to `out`.
+
+    Raises:
+        ManylabelError: The bundle, the data set or an option cannot be used, or `out` cannot be
+            written.
+    """
+    from manylabel.data.read import read
+    from manylabel.explain.scores.scoring import chosen_methods, score_explanations
+    from manylabel.predict import Predictor
+
+    if data.path is None:
+        raise click.UsageError("--score needs --data: a data set with boxes or masks.")
+    settings = _settings(options)
+    predictor = Predictor.load(bundle)
+    methods = chosen_methods(predictor.engine, settings.methods)
+    _require_writable(out)
+    records, part = _part(read(data_source(data)), options.split, predictor)
+    console = terminal()
+    console.print(f"{bundle} on {records.source}, split: {part}, methods: {', '.join(methods)}")
+    found = score_explanations(predictor, records, settings, stage=progress)
+    about = {
+        "bundle": str(bundle),
+        "weights_sha256": predictor.engine.weights_sha256,
+        "data": records.source,
+        "data_fingerprint": records.fingerprint(),
+        "split": part,
+    }
+    if out is not None:
+        with write_errors(out):
+            write_text(out, json.dumps(about | found.as_dict(), indent=2, allow_nan=False) + "\n")
+    print_scores(found, records.notes)
+    if out is not None:
+        console.print(f"All figures: {out}")
+
+
+def print_scores(found: ExplanationScores, notes: Iterable[str] = ()) -> None:
+    """Print the scores of explanations: in total, against the centre, and label by label."""
+    from manylabel.text import counted
+
+    console = terminal()
+    for note in (*notes, *found.notes):
+        console.print(f"note: {note}")
+    console.print(
+        f"{counted(found.pairs, 'pair')} of an image and a label that is present and has a region "
+        f"there, in {counted(found.images, 'image')}; insertion and deletion on "
+        f"{counted(found.removal_pairs, 'pair')}"
+    )
+    console.print(_totals(found))
+    console.print(_comparison(found))
+    for method in found.methods:
+        console.print(_labels(found, method))
+    resampling = found.settings.resampling
+    console.print(
+        f"[low, high]: the middle 95 % of {resampling.draws:,} resamples of the images, seed "
+        f"{resampling.seed}"
+    )
+    console.print(_SIGNS)
+
+
+def _settings(options: ScoreOptions) -> ScoreSettings:
+    from manylabel.explain.scores.masks import MaskClasses
+    from manylabel.explain.scores.removal import RemovalPlan
+    from manylabel.explain.scores.scoring import ScoreSettings
+    from manylabel.explain.scores.summary import Resampling
+
+    names = options.methods
+    classes = options.mask_classes
+    return ScoreSettings(
+        methods=None if names is None else tuple(name.strip() for name in names.split(",")),
+        mask_classes=None if classes is None else MaskClasses.read(classes),
+        removal_pairs=options.deletion_pairs,
+        removal=RemovalPlan(seed=options.seed),
+        resampling=Resampling(options.resamples, options.seed),
+    )
+
+
+def _part(records: Records, split: str | None, predictor: Predictor) -> tuple[Records, str]:
+    """The images to use, and the name of this part of the data set."""
+    from manylabel.data.records import SPLITS
+    from manylabel.evaluate.run import held_out, take_split
+
+    if split is None:
+        return held_out(records, trained_on=predictor.engine.info.trained_on)
+    for name in SPLITS:
+        if name == split:
+            return take_split(records, name), name
+    return records, "all"
+
+
+def _require_writable(out: Path | None) -> None:
+    """Refuse a file that cannot be written before the work, not after it."""
+    from manylabel.errors import ConfigError
+
+    if out is not None and out.is_dir():
+        raise ConfigError(
+            "With --score, --out is a file, and this is a folder.",
+            where=str(out),
+            fix=f"Give a file, such as {out / 'scores.json'}.",
+        )
+
+
+def _totals(found: ExplanationScores) -> Table:
+    """The measures in rows, and the methods and baselines in columns."""
+    methods = list(next(iter(found.summary.values())))
+    shown = table("% over all pairs", *methods)
+    for name, scores in found.summary.items():
+        shown.add_row(_title(name), *(_with_sign(scores[m]) for m in methods))
+    shown.add_section()
+    for name, scores in found.summary.items():
+        cells = (_range(scores[m].mean_of_labels) for m in methods)
+        shown.add_row(f"{_title(name)}, mean of labels", *cells)
+    return shown
+
+
+def _comparison(found: ExplanationScores) -> Table:
+    """How each method compares with the map at the centre, in points and in labels."""
+    columns = ("points better", "labels +", "labels -", "labels =")
+    shown = table("against the centre", *columns, left=("passes",))
+    for method in found.methods:
+        for name, scores in found.summary.items():
+            one = scores[method]
+            counts = (str(one.count(sign)) for sign in ("+", "-", "="))
+            passes = "yes" if one.sign == "+" else "no"
+            shown.add_row(f"{method}, {_title(name)}", _points(one.over_centre), *counts, passes)
+        shown.add_section()
+    return shown
+
+
+def _labels(found: ExplanationScores, method: str) -> Table:
+    """The labels in rows: those with enough pairs by their first measure, then the others."""
+    columns = {_title(name): scores[method].labels for name, scores in found.summary.items()}
+    shown = table(f"{method}: label", "pairs", *columns)
+    first = next(iter(columns.values()))
+    many = sorted(
+        (name for name, each in first.items() if each.sign is not None),
+        key=lambda name: -first[name].found.value,
+    )
+    few = [name for name, each in first.items() if each.sign is None]
+    for names in (many, few):
+        for name in names:
+            cells = (_label_cell(labels.get(name)) for labels in columns.values())
+            shown.add_row(name, f"{first[name].pairs:,}", *cells)
+        shown.add_section()
+    return shown
+
+
+def _title(measure: str) -> str:
+    from manylabel.explain.scores.measures import MEASURES
+
+    lower = "" if MEASURES[measure].higher_is_better else " (lower is better)"
+    return MEASURES[measure].title + lower
+
+
+def _with_sign(score: MethodScore) -> str:
+    return f"{_range(score.all_pairs)} {score.sign}"
+
+
+def _label_cell(score: LabelScore | None) -> str:
+    """The value with interval and sign; the number of pairs alone if there are too few."""
+    if score is None:
+        return "-"
+    if score.sign is None:
+        return f"{score.found.value:.0%} of {score.pairs}"
+    low, high = 100 * score.found.low, 100 * score.found.high
+    return f"{100 * score.found.value:.0f} [{low:.0f}, {high:.0f}] {score.sign}"
+
+
+def _range(found: Interval) -> str:
+    if found.value != found.value:
+        return "-"
+    value, low, high = (f"{100 * x:.1f}" for x in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _points(found: Interval) -> str:
+    value, low, high = (f"{100 * x:+.1f}" for x in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
