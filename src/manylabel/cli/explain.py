@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manylabel.cli.shared import say
+from manylabel.cli.explain_scores import ScoreOptions, score, score_options
+from manylabel.cli.shared import DataOptions, data_options, say
 from manylabel.files import write_bytes, write_errors
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 @click.command("explain", short_help="Draw the evidence for the labels of one image.")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--out",
     "folder",
     type=click.Path(path_type=Path),
-    required=True,
     metavar="DIR",
-    help="The folder for the picture. It is created if it does not exist.",
+    help="The folder for the picture. It is created if it does not exist. With --score: a JSON "
+    "file for all figures, which is not required.",
 )
 @click.option(
     "--label", "names", multiple=True, metavar="NAME", help="Show this label. Can be repeated."
@@ -35,8 +36,24 @@ if TYPE_CHECKING:
     metavar="K",
     help="Show the K labels with the highest scores.",
 )
+@click.option(
+    "--score",
+    "scored",
+    is_flag=True,
+    help="Draw nothing; measure with the boxes or masks of --data how well the maps show where "
+    "the labels are.",
+)
+@data_options(required=False)
+@score_options
 def explain(
-    bundle: Path, image: Path, folder: Path, names: tuple[str, ...], top: int | None
+    bundle: Path,
+    image: Path | None,
+    folder: Path | None,
+    names: tuple[str, ...],
+    top: int | None,
+    scored: bool,
+    data: DataOptions,
+    scoring: ScoreOptions,
 ) -> None:
     """Draw the evidence that BUNDLE found for the labels of IMAGE.
 
@@ -48,9 +65,23 @@ def explain(
     \b
     Example:
       manylabel explain runs/demo/bundle photo.jpg --out explained --top 5
+      manylabel explain runs/demo/bundle --score --data coco/instances_val2014.json
+      manylabel explain bundle --score --data fashion.csv --mask-classes classes.txt --out it.json
     """
+    if scored:
+        if image is not None or names or top:
+            raise click.UsageError("--score takes no IMAGE, --label or --top.")
+        score(bundle, data, scoring, folder)
+        return
+    if image is None or folder is None:
+        raise click.UsageError("Give IMAGE and --out, or --score with --data.")
     if names and top:
         raise click.UsageError("Give --label or --top, not both.")
+    _draw(bundle, image, folder, names, top)
+
+
+def _draw(bundle: Path, image: Path, folder: Path, names: tuple[str, ...], top: int | None) -> None:
+    """Write the picture of one image, and print its table."""
     from manylabel.explain.attention import explain_image
     from manylabel.explain.overlay import draw_overlay, to_png
     from manylabel.images import open_image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, final
 
@@ -150,16 +150,13 @@ class _Means:
         order = np.argsort(columns, kind="stable")
         starts = np.searchsorted(columns[order], np.arange(columns.max() + 1))
         images = np.unique(table.images, return_inverse=True)[1][order]
-        sorted_values = values[order].astype(np.float64)
+        of_pairs = values[order].astype(np.float64)
         counts = np.empty((1 + resampling.draws, len(starts)))
         sums = np.empty((*counts.shape, values.shape[1]))
-        number = int(images.max()) + 1
-        random = np.random.default_rng(resampling.seed)
-        for draw in range(1 + resampling.draws):
-            taken = np.bincount(random.integers(0, number, number), minlength=number)
-            weights = np.ones(len(order)) if draw == 0 else taken[images].astype(np.float64)
-            counts[draw] = np.add.reduceat(weights, starts)
-            sums[draw] = np.add.reduceat(weights[:, None] * sorted_values, starts)
+        for row, taken in enumerate(_taken(int(images.max()) + 1, resampling)):
+            weights = taken[images]
+            counts[row] = np.add.reduceat(weights, starts)
+            sums[row] = np.add.reduceat(weights[:, None] * of_pairs, starts)
         return cls(counts, sums)
 
     def all_pairs(self) -> Draws:
@@ -175,6 +172,15 @@ class _Means:
         enough = self.by_label()[:, self.counts[0] >= MIN_PAIRS]
         known = ~np.isnan(enough)
         return _ratio(np.where(known, enough, 0).sum(axis=1), known.sum(axis=1))
+
+
+def _taken(images: int, resampling: Resampling) -> Iterator[NDArray[np.float64]]:
+    """How often each image is taken: once, and then as often as each draw takes it."""
+    yield np.ones(images)
+    random = np.random.default_rng(resampling.seed)
+    for _ in range(resampling.draws):
+        drawn = random.integers(0, images, images)
+        yield np.bincount(drawn, minlength=images).astype(np.float64)
 
 
 def _summarise(
