@@ -13,6 +13,7 @@ import click
 from manylabel.cli.figures import table
 from manylabel.cli.shared import Command, DataOptions, data_source, grouped, progress, terminal
 from manylabel.files import write_errors, write_text
+from manylabel.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from manylabel.predict import Predictor
 
 _SIGNS: Final = (
-    "+ better than the map at the centre, - worse, = not told apart: the interval of the "
-    "difference includes zero"
+    "+ better than the map at the centre and than chance, - worse than one of them, = not told "
+    "apart: the interval of a difference includes zero"
 )
 
 
@@ -125,11 +126,15 @@ def score(bundle: Path, data: DataOptions, options: ScoreOptions, out: Path | No
     print_scores(found, records.notes)
     if out is not None:
         console.print(f"All figures: {out}")
+    if found.bad:
+        were = "was" if len(found.bad) == 1 else "were"
+        click.echo(f"{counted(len(found.bad), 'image')} {were} skipped.", err=True)
+        click.get_current_context().exit(1)
 
 
 def print_scores(found: ExplanationScores, notes: Iterable[str] = ()) -> None:
-    """Print the scores of explanations: in total, against the centre, and label by label."""
-    from manylabel.text import counted
+    """Print the scores of explanations: in total, against the baselines, and label by label."""
+    from manylabel.explain.scores.pairs import CENTRE
 
     console = terminal()
     for note in (*notes, *found.notes):
@@ -140,8 +145,10 @@ def print_scores(found: ExplanationScores, notes: Iterable[str] = ()) -> None:
         f"{counted(found.removal_pairs, 'pair')}"
     )
     console.print(_totals(found))
+    shares = ", ".join(f"{method} {share:g}" for method, share in found.shares.items())
+    console.print(f"IoU at best: the threshold as a share of the map's maximum is {shares}")
     console.print(_comparison(found))
-    for method in found.methods:
+    for method in (*found.methods, CENTRE):
         console.print(_labels(found, method))
     resampling = found.settings.resampling
     console.print(
@@ -198,7 +205,7 @@ def _totals(found: ExplanationScores) -> Table:
     methods = list(next(iter(found.summary.values())))
     shown = table("% over all pairs", *methods)
     for name, scores in found.summary.items():
-        shown.add_row(_title(name), *(_with_sign(scores[m]) for m in methods))
+        shown.add_row(_title(name), *(_total_cell(scores[m]) for m in methods))
     shown.add_section()
     for name, scores in found.summary.items():
         cells = (_range(scores[m].mean_of_labels) for m in methods)
@@ -207,29 +214,33 @@ def _totals(found: ExplanationScores) -> Table:
 
 
 def _comparison(found: ExplanationScores) -> Table:
-    """How each method compares with the map at the centre, in points and in labels."""
-    columns = ("points better", "labels +", "labels -", "labels =")
-    shown = table("against the centre", *columns, left=("passes",))
+    """How each method compares with the baselines, in points and in labels."""
+    from manylabel.explain.scores.pairs import BASELINES
+
+    over = (f"points over {name}" for name in BASELINES)
+    columns = (*over, "labels +", "labels -", "labels =")
+    shown = table("against the baselines", *columns, left=("passes",))
     for method in found.methods:
         for name, scores in found.summary.items():
             one = scores[method]
+            points = (_points(one.over[baseline]) for baseline in BASELINES)
             counts = (str(one.count(sign)) for sign in ("+", "-", "="))
             passes = "yes" if one.sign == "+" else "no"
-            shown.add_row(f"{method}, {_title(name)}", _points(one.over_centre), *counts, passes)
+            shown.add_row(f"{method}, {_title(name)}", *points, *counts, passes)
         shown.add_section()
     return shown
 
 
 def _labels(found: ExplanationScores, method: str) -> Table:
     """The labels in rows: those with enough pairs by their first measure, then the others."""
+    from manylabel.explain.scores.summary import MIN_PAIRS
+
     columns = {_title(name): scores[method].labels for name, scores in found.summary.items()}
     shown = table(f"{method}: label", "pairs", *columns)
     first = next(iter(columns.values()))
-    many = sorted(
-        (name for name, each in first.items() if each.sign is not None),
-        key=lambda name: -first[name].found.value,
-    )
-    few = [name for name, each in first.items() if each.sign is None]
+    enough = {name for name, each in first.items() if each.pairs >= MIN_PAIRS}
+    many = sorted(enough, key=lambda name: (-first[name].found.value, name))
+    few = [name for name in first if name not in enough]
     for names in (many, few):
         for name in names:
             cells = (_label_cell(labels.get(name)) for labels in columns.values())
@@ -245,18 +256,25 @@ def _title(measure: str) -> str:
     return MEASURES[measure].title + lower
 
 
-def _with_sign(score: MethodScore) -> str:
-    return f"{_range(score.all_pairs)} {score.sign}"
+def _total_cell(score: MethodScore) -> str:
+    return f"{_range(score.all_pairs)} {score.sign or ' '}"
 
 
 def _label_cell(score: LabelScore | None) -> str:
-    """The value with interval and sign; the number of pairs alone if there are too few."""
+    """The value with interval and sign; with the number of pairs alone if there are too few."""
+    from manylabel.explain.scores.summary import MIN_PAIRS
+
     if score is None:
         return "-"
-    if score.sign is None:
-        return f"{score.found.value:.0%} of {score.pairs}"
-    low, high = 100 * score.found.low, 100 * score.found.high
-    return f"{100 * score.found.value:.0f} [{low:.0f}, {high:.0f}] {score.sign}"
+    value, low, high = (_short(x) for x in (score.found.value, score.found.low, score.found.high))
+    if score.pairs < MIN_PAIRS:
+        return f"{value} of {score.pairs}"
+    return f"{value} [{low}, {high}] {score.sign or ' '}"
+
+
+def _short(fraction: float) -> str:
+    """In percent, with two digits that matter: small objects have small figures."""
+    return f"{100 * fraction:.0f}" if fraction >= 0.0995 else f"{100 * fraction:.1f}"
 
 
 def _range(found: Interval) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_prints_totals_the_comparison_and_every_label(bundles, coco, tmp_path, c
     assert "on 3 pairs" in printed
     for words in ("pointing game", "energy inside", "IoU at 0.5", "deletion (lower is better)"):
         assert f"│ {words} " in printed
-    assert printed.count("│ cat ") == printed.count("│ dog ") == 2
+    assert printed.count("│ cat ") == printed.count("│ dog ") == 3
     assert " of 5 " in printed  # dog is shown with its count and is not compared
     assert f"All figures: {out}" in printed
     written = json.loads(out.read_text(encoding="utf-8"))
@@ -89,7 +90,7 @@ def test_prints_totals_the_comparison_and_every_label(bundles, coco, tmp_path, c
     chance = written["measures"]["pointing"]["methods"]["chance"]["all_pairs"]
     assert chance["value"] == pytest.approx(0.5)
     dog = written["measures"]["pointing"]["methods"]["cam"]["labels"][1]
-    assert (dog["label"], dog["pairs"], dog["against_centre"]) == ("dog", 5, None)
+    assert (dog["label"], dog["pairs"], dog["against_baselines"]) == ("dog", 5, None)
 
 
 def test_the_printed_figures_are_those_of_the_file(bundles, coco, tmp_path, capsys):
@@ -100,7 +101,7 @@ def test_the_printed_figures_are_those_of_the_file(bundles, coco, tmp_path, caps
     found = json.loads(out.read_text(encoding="utf-8"))["measures"]["energy_inside"]
     cam = found["methods"]["cam"]
     value, low, high = (f"{100 * cam['all_pairs'][x]:.1f}" for x in ("value", "low", "high"))
-    assert f"{value} [{low}, {high}] {cam['against_centre']}" in printed
+    assert f"{value} [{low}, {high}] {cam['against_baselines']}" in printed
     assert "insertion" not in json.loads(out.read_text(encoding="utf-8"))["measures"]
     assert "attention" not in printed.splitlines()[0]
 
@@ -113,6 +114,20 @@ def test_masks_of_a_table(bundles, masked, capsys):
     assert "Regions are masks: 12 images of 12 may have one" in printed
     assert "Labels without a class in the masks, left out: 1 (owl)" in printed
     assert "24 pairs" in printed
+
+
+def test_an_image_that_cannot_be_used_is_named_and_skipped(bundles, masked, tmp_path, capsys):
+    copy = tmp_path / "data"
+    copytree(masked.parent, copy)
+    (copy / "3.png").write_bytes(b"nothing")
+    out = tmp_path / "scores.json"
+    options = ("--mask-classes", copy / "classes.txt", *FAST, "--out", out)
+    assert run(bundles / "linear", "--score", "--data", copy / "data.csv", *options) == 1
+    printed = capsys.readouterr()
+    assert "left out: 1 (" in printed.out
+    assert "3.png: The file is not an image" in printed.out
+    assert printed.err.endswith("1 image was skipped.\n")
+    assert json.loads(out.read_text(encoding="utf-8"))["images"] == 11
 
 
 @pytest.mark.parametrize(

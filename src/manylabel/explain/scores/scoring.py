@@ -69,6 +69,7 @@ class ExplanationScores:
         shares: The threshold of each method for `iou_best`, as a share of the map's maximum.
         settings: What was scored, and how.
         notes: What was understood, decided or left out, one sentence each.
+        bad: The errors of images that cannot be used and are left out.
     """
 
     summary: Summary
@@ -79,6 +80,7 @@ class ExplanationScores:
     shares: dict[str, float]
     settings: ScoreSettings
     notes: tuple[str, ...]
+    bad: tuple[ImageError, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -94,6 +96,7 @@ class ExplanationScores:
             "compared_from_pairs": MIN_PAIRS,
             "methods": self.methods,
             "best_shares": self.shares,
+            "skipped_images": len(self.bad),
             "notes": list(self.notes),
             "measures": {name: self._measure(name) for name in self.summary},
         }
@@ -151,6 +154,7 @@ def score_explanations(
         shares={method: share for method, share in shares.items() if method not in BASELINES},
         settings=settings,
         notes=(*notes, *_about_regions(known, candidates, settings), *_about_bad(bad)),
+        bad=tuple(bad),
     )
 
 

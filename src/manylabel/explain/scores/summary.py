@@ -1,4 +1,4 @@
-"""Means of measured pairs with bootstrap intervals over images, beside the map at the centre."""
+"""Means of measured pairs with bootstrap intervals over images, beside the baselines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.explain.scores.measures import MEASURES
-from manylabel.explain.scores.pairs import CENTRE, PairTable
+from manylabel.explain.scores.pairs import BASELINES, PairTable
 from manylabel.labels import LabelSpace
 from manylabel.metrics.bootstrap import Interval, interval
 
@@ -19,7 +19,10 @@ MIN_PAIRS: Final = 10
 """A label with fewer pairs is shown with its count, but not compared, and no part of the mean."""
 
 Sign = Literal["+", "-", "="]
-"""Better than the map at the centre, worse, or not told apart: the interval includes zero."""
+"""Better than each baseline (+), worse than one of them (-), or not told apart (=).
+
+Both are needed. A map that is the same everywhere beats the one at the centre for each label whose
+objects lie elsewhere."""
 
 Draws = NDArray[np.float64]
 
@@ -32,14 +35,15 @@ class LabelScore:
     Args:
         pairs: The number of images that have the label and its region.
         found: The mean over these pairs, with its interval.
-        over_centre: How much better than the map at the centre, with its interval: positive is
-            better for every measure.
-        sign: Whether it is better than the map at the centre; None for fewer than `MIN_PAIRS`.
+        over: How much better than each baseline, with its interval: positive is better for every
+            measure.
+        sign: Whether it is better than the baselines; None for fewer than `MIN_PAIRS` and for a
+            baseline.
     """
 
     pairs: int
     found: Interval
-    over_centre: Interval
+    over: dict[str, Interval]
     sign: Sign | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,8 +51,8 @@ class LabelScore:
         return {
             "pairs": self.pairs,
             **bounds(self.found),
-            "over_centre": bounds(self.over_centre),
-            "against_centre": self.sign,
+            **_over(self.over),
+            "against_baselines": self.sign,
         }
 
 
@@ -60,15 +64,15 @@ class MethodScore:
     Args:
         all_pairs: The mean over all pairs, with its interval.
         mean_of_labels: The mean of the means of labels with `MIN_PAIRS` pairs or more.
-        over_centre: How much better than the map at the centre the mean over all pairs is.
-        sign: Whether that is better than the map at the centre.
+        over: How much better than each baseline the mean over all pairs is.
+        sign: Whether that is better than the baselines; None for a baseline.
         labels: The score of each label that has a pair, in the order of the label space.
     """
 
     all_pairs: Interval
     mean_of_labels: Interval
-    over_centre: Interval
-    sign: Sign
+    over: dict[str, Interval]
+    sign: Sign | None
     labels: dict[str, LabelScore]
 
     def count(self, sign: Sign) -> int:
@@ -80,8 +84,8 @@ class MethodScore:
         return {
             "all_pairs": bounds(self.all_pairs),
             "mean_of_labels": bounds(self.mean_of_labels),
-            "over_centre": bounds(self.over_centre),
-            "against_centre": self.sign,
+            **_over(self.over),
+            "against_baselines": self.sign,
             "labels_better": self.count("+"),
             "labels_worse": self.count("-"),
             "labels_not_told_apart": self.count("="),
@@ -186,24 +190,36 @@ def _taken(images: int, resampling: Resampling) -> Iterator[NDArray[np.float64]]
 def _summarise(
     means: _Means, measure: str, table: PairTable, names: list[str]
 ) -> dict[str, MethodScore]:
+    """The score of each method: the draws are compared with those of the baselines."""
     better = 1 if MEASURES[measure].higher_is_better else -1
-    centre = table.methods.index(CENTRE)
+    baselines = {name: table.methods.index(name) for name in BASELINES}
     everything, of_labels, by_label = means.all_pairs(), means.mean_of_labels(), means.by_label()
     found = {}
     for i, method in enumerate(table.methods):
-        over = _interval(better * (everything[:, i] - everything[:, centre]))
-        own = by_label[..., i], better * (by_label[..., i] - by_label[..., centre])
-        labels = {name: _label(means, own, j) for j, name in enumerate(names)}
+        over, over_label = (
+            {name: better * (draws[..., i] - draws[..., j]) for name, j in baselines.items()}
+            for draws in (everything, by_label)
+        )
+        compared = method not in BASELINES
+        labels = {}
+        for column, name in enumerate(names):
+            pairs = int(means.counts[0, column])
+            own = _intervals({key: draws[:, column] for key, draws in over_label.items()})
+            sign = _sign(own) if compared and pairs >= MIN_PAIRS else None
+            labels[name] = LabelScore(pairs, _interval(by_label[:, column, i]), own, sign)
+        total = _intervals(over)
         found[method] = MethodScore(
-            _interval(everything[:, i]), _interval(of_labels[:, i]), over, _sign(over), labels
+            _interval(everything[:, i]),
+            _interval(of_labels[:, i]),
+            total,
+            _sign(total) if compared else None,
+            labels,
         )
     return found
 
 
-def _label(means: _Means, own: tuple[Draws, Draws], column: int) -> LabelScore:
-    pairs = int(means.counts[0, column])
-    value, over = (_interval(each[:, column]) for each in own)
-    return LabelScore(pairs, value, over, _sign(over) if pairs >= MIN_PAIRS else None)
+def _intervals(draws: Mapping[str, Draws]) -> dict[str, Interval]:
+    return {name: _interval(each) for name, each in draws.items()}
 
 
 def _interval(column: Draws) -> Interval:
@@ -211,8 +227,14 @@ def _interval(column: Draws) -> Interval:
     return interval(float(column[0]), column[1:])
 
 
-def _sign(over: Interval) -> Sign:
-    return "+" if over.low > 0 else "-" if over.high < 0 else "="
+def _sign(over: Mapping[str, Interval]) -> Sign:
+    if all(each.low > 0 for each in over.values()):
+        return "+"
+    return "-" if any(each.high < 0 for each in over.values()) else "="
+
+
+def _over(found: Mapping[str, Interval]) -> dict[str, Any]:
+    return {f"over_{name}": bounds(each) for name, each in found.items()}
 
 
 def _ratio(sums: Draws, counts: NDArray[Any]) -> Draws:

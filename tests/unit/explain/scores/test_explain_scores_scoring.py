@@ -42,7 +42,7 @@ def test_everything_is_measured_and_ready_for_json(tmp_path):
     assert written["regions"] == "boxes"
     assert written["methods"]["aim"] == "SRN's weighted attention U"
     row = written["measures"]["energy_inside"]["methods"]["aim"]["labels"][0]
-    assert (row["label"], row["pairs"], row["against_centre"]) == ("left", 30, "+")
+    assert (row["label"], row["pairs"], row["against_baselines"]) == ("left", 30, "+")
     assert set(written["best_shares"]) == {"aim", "away", "cam"}
 
 
@@ -122,6 +122,8 @@ def test_images_that_cannot_be_used_are_named(tmp_path):
     found = score_explanations(toy_predictor(), records, FAST)
     assert found.images == 3
     assert "2.png: The file is not an image" in found.notes[-1]
+    assert [error.where.split("/")[-1] for error in found.bad] == ["2.png"]
+    assert found.as_dict()["skipped_images"] == 1
 
 
 def test_data_that_shows_nothing_is_refused(tmp_path):

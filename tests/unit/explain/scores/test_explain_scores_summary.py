@@ -25,17 +25,19 @@ def test_means_by_hand():
     found = summarise(table(range(11), [0] * 10 + [2], values), LABELS, Resampling(draws=200))
     one = found["pointing"]["attention"]
     assert one.all_pairs.value == pytest.approx(7 / 11)
-    assert one.over_centre.value == pytest.approx(2 / 11)
+    assert one.over["centre"].value == pytest.approx(2 / 11)
     assert list(one.labels) == ["cat", "owl"]
     assert one.labels["cat"].pairs == MIN_PAIRS
     assert one.labels["cat"].found.value == pytest.approx(0.6)
-    assert one.labels["cat"].over_centre.value == pytest.approx(0.2)
+    assert one.labels["cat"].over["centre"].value == pytest.approx(0.2)
     assert one.labels["cat"].sign == "="
     # One pair is not compared, and no part of the mean of labels.
     assert (one.labels["owl"].pairs, one.labels["owl"].sign) == (1, None)
     assert one.mean_of_labels.value == pytest.approx(0.6)
     assert found["pointing"]["chance"].all_pairs.value == pytest.approx((5 + 0.1) / 11)
-    assert found["pointing"]["centre"].over_centre.as_dict() == {"value": 0, "low": 0, "high": 0}
+    centre = found["pointing"]["centre"]
+    assert centre.over["centre"].as_dict() == {"value": 0, "low": 0, "high": 0}
+    assert (centre.sign, centre.labels["cat"].sign) == (None, None)
 
 
 def test_no_label_with_enough_pairs_has_no_mean_of_labels():
@@ -53,8 +55,18 @@ def test_the_sign_says_better_also_where_lower_is_better(measure, sign):
     one = summarise(table(range(20), [0] * 20, values, measure), LABELS, Resampling(draws=200))
     found = one[measure]["attention"]
     assert (found.sign, found.labels["cat"].sign, found.count(sign)) == (sign, sign, 1)
-    assert abs(found.over_centre.value) == pytest.approx(0.6)
-    assert (found.over_centre.value > 0) == (sign == "+")
+    assert abs(found.over["centre"].value) == pytest.approx(0.6)
+    assert abs(found.over["chance"].value) == pytest.approx(0.35)
+    assert (found.over["centre"].value > 0) == (sign == "+")
+
+
+@pytest.mark.parametrize(
+    ("own", "sign"), [(0.9, "+"), (0.5, "-"), (0.1, "-"), (0.7, "="), (0.2, "-")]
+)
+def test_a_method_must_beat_the_centre_and_chance(own, sign):
+    values = [[own + noise, 0.2, 0.7] for noise in (-0.05, 0.05) * 10]
+    found = summarise(table(range(20), [0] * 20, values), LABELS, Resampling(draws=200))
+    assert found["pointing"]["attention"].sign == sign
 
 
 def test_whole_images_are_drawn():
@@ -76,7 +88,7 @@ def test_whole_images_are_drawn():
     one = found["pointing"]["attention"]
     for interval, draws in (
         (one.all_pairs, means),
-        (one.over_centre, lifts),
+        (one.over["centre"], lifts),
         (one.labels["cat"].found, cats),
     ):
         expected = np.quantile(draws, (0.025, 0.975))
