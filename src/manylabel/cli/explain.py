@@ -62,6 +62,10 @@ def explain(
     map, in pixels of the upright image. Without --label or --top, the predicted labels are shown,
     and at least the three best.
 
+    With --score, there is no IMAGE. The maps of all images of --data are measured with its boxes or
+    masks: pointing game, energy inside, IoU, insertion and deletion, in total and label by label,
+    with intervals, beside a map at the centre and chance.
+
     \b
     Example:
       manylabel explain runs/demo/bundle photo.jpg --out explained --top 5

@@ -102,13 +102,20 @@ def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
 def score_localisation(predictor: Predictor, records: Records) -> dict[str, PointingGame]:
     """The pointing game of a predictor's evidence maps. Each image is run once.
 
+    `scores.scoring.score_explanations` measures more, and with intervals.
+
     Returns:
-        The game of each of the model's methods of evidence maps, by the method's name.
+        The game of the model's best method of evidence maps, and of `cam` if the model has it, by
+        the method's name.
 
     Raises:
+        ConfigError: The model has no evidence maps.
         DataError: The records' labels are not the predictor's, or no present label has a box.
         ImageError: An image cannot be used.
     """
+    methods = [predictor.engine.method()]
+    if "cam" in predictor.engine.evidence and methods != ["cam"]:
+        methods.append("cam")
     records = records.relabelled(predictor.labels)
     boxed = [i for i, record in enumerate(records) if _has_target(record, predictor.labels)]
     if not boxed:
@@ -121,7 +128,7 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     assert records.boxes is not None
     points: dict[str, list[NDArray[np.float64]]] = {}
     for batch in _batches(records.images):
-        for name, found in _peaks_by_method(predictor, batch).items():
+        for name, found in _peaks_by_method(predictor, batch, methods).items():
             points.setdefault(name, []).append(found)
     return {
         name: _score(np.concatenate(found), records.targets, records.boxes, predictor.labels)
@@ -165,10 +172,10 @@ def _batches(images: Places) -> Iterator[list[Place]]:
 
 
 def _peaks_by_method(
-    predictor: Predictor, images: Sequence[Place]
+    predictor: Predictor, images: Sequence[Place], methods: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     engine = predictor.engine
     size = (predictor.spec.height, predictor.spec.width)
     pixels = np.stack([prepared(image, engine.prepare, size=size) for image in images])
-    found = engine.run(pixels, evidence=list(engine.evidence)).evidence
+    found = engine.run(pixels, evidence=methods).evidence
     return {method: peaks(maps) for method, maps in found.items()}

@@ -224,8 +224,8 @@ def _regions(
 
 
 def _has_box(record: Record, labels: LabelSpace) -> bool:
-    boxed = {box.label for box in record.boxes}
-    return bool(boxed) and not boxed.isdisjoint(labels.decode(record.targets))
+    names = {box.label for box in record.boxes if box.label in labels}
+    return any(record.targets[labels.index(name)] == PRESENT for name in names)
 
 
 def _no_boxes(records: Records) -> DataError:
