@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final, final
+
+from manylabel.errors import ConfigError
 
 
 @final
@@ -18,16 +22,61 @@ class MapKind:
         title: What a map shows, for people.
         low: No number in a map is below this; None: there is no bound.
         high: No number in a map is above this; None: there is no bound.
+        costly: Whether a map takes more than the model's forward pass: a backward pass for each
+            label, or forward passes of changed images.
     """
 
     title: str
     low: float | None
     high: float | None
+    costly: bool = False
 
 
 WEIGHTED_ATTENTION: Final = MapKind("SRN's weighted attention U", low=0, high=1)
 """A label's attention times its confidence; sums to at most 1 over the positions."""
+UNWEIGHTED_ATTENTION: Final = MapKind("SRN's attention A, present or not", low=0, high=1)
+"""Where the model looks for a label; sums to 1 over the positions, for absent labels, too."""
+CONFIDENCE: Final = MapKind("SRN's confidence, the sigmoid of S", low=0, high=1)
+"""How sure the model is at each position that the label is there, wherever it looks."""
 QUERY_ATTENTION: Final = MapKind("where each label's query looked, present or not", low=0, high=1)
 """The attention of a label's query; sums to 1 over the positions, for absent labels, too."""
+GROUP_ATTENTION: Final = MapKind(
+    "where the query of each label's group looked, present or not", low=0, high=1
+)
+"""As `QUERY_ATTENTION`, but several labels share a query and therefore have the same map."""
 CLASS_ACTIVATION: Final = MapKind("class activation maps", low=None, high=None)
 """What each position adds to a label's logit; in logits, with a sign."""
+SPATIAL_SCORES: Final = MapKind("CSRA's spatial scores", low=None, high=None)
+"""What each position adds to a label's logit; they sum to the logit."""
+OCCLUSION: Final = MapKind(
+    "how far each label's logit falls when a patch is covered", low=None, high=None, costly=True
+)
+"""In logits; below 0 where covering the patch makes the label more likely."""
+
+
+def find_method(name: str | None, known: Collection[str]) -> str:
+    """The method of evidence maps called `name`, or the first one if `name` is None.
+
+    Args:
+        name: The method that is asked for.
+        known: The methods that there are, the best one first.
+
+    Raises:
+        ConfigError: There is no such method. The error lists all of them and suggests the closest.
+    """
+    methods = list(known)
+    if not methods:
+        raise ConfigError(
+            "The model has no evidence maps.", where="method", fix="Use a model with another head."
+        )
+    if name is None:
+        return methods[0]
+    if name not in methods:
+        close = get_close_matches(name, methods, n=1)
+        suggested = f"Did you mean '{close[0]}'? " if close else ""
+        raise ConfigError(
+            f"The model has no method of evidence maps '{name}'.",
+            where="method",
+            fix=f"{suggested}It has: {', '.join(methods)}.",
+        )
+    return name

@@ -108,6 +108,24 @@ class PredictedBatch:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class PreparedBatch:
+    """A batch of images that are ready for the engine.
+
+    Args:
+        keys: The names of all images of the batch, in order.
+        good: int64 [N]: the positions in `keys` of the N images that can be used, in order.
+        pixels: uint8 [N, height, width, 3], RGB, 0..255: these images.
+        errors: The errors of the other images, by their position in `keys`.
+    """
+
+    keys: tuple[str, ...]
+    good: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    errors: dict[int, ImageError]
+
+
+@final
 class Predictor:
     """Predicts with a model: it combines preprocessing, engine and decision.
 
@@ -226,7 +244,7 @@ class Predictor:
         Raises:
             ImageError: The image cannot be used.
         """
-        scores = self._score([self._prepare(source)])
+        scores = self._score(self.prepare(source)[None])
         return self._prediction(_key(source), scores[0], self.decision.decide(scores)[0])
 
     def predict_many(
@@ -261,17 +279,19 @@ class Predictor:
         batches = self.prepare_batches(sources)
         try:
             for batch in batches:
-                yield self._predict_batch(batch)
+                scores = self._score(batch.pixels)
+                decided = self.decision.decide(scores)
+                yield PredictedBatch(batch.keys, batch.good, scores, decided, batch.errors)
         finally:
             batches.close()
 
     def prepare_batches(
         self, sources: Iterable[tuple[str, ImageSource]]
-    ) -> Generator[list[tuple[str, NDArray[np.uint8] | ImageError]], None, None]:
-        """The keys and prepared pixels of many images, batch by batch, in order.
+    ) -> Generator[PreparedBatch, None, None]:
+        """The pixels of many images as the engine takes them, batch by batch, in order.
 
-        This is for work on an engine's further output, such as evidence maps. The pixels of an
-        image are uint8 [height, width, 3]; a bad image has its error instead.
+        The batches are those of `predict_batches`, so what an engine computes from them has the
+        same bits.
 
         Args:
             sources: As for `predict_batches`.
@@ -279,20 +299,19 @@ class Predictor:
         images = self._prepare_ahead(sources)
         try:
             while batch := list(islice(images, self.batch_size)):
-                yield batch
+                yield self._prepared_batch(batch)
         finally:
             images.close()
 
-    def _predict_batch(
+    def _prepared_batch(
         self, batch: Sequence[tuple[str, NDArray[np.uint8] | ImageError]]
-    ) -> PredictedBatch:
+    ) -> PreparedBatch:
         pixels = {i: found for i, (_, found) in enumerate(batch) if isinstance(found, np.ndarray)}
-        scores = self._score(list(pixels.values()))
-        return PredictedBatch(
+        none = np.zeros((0, self.spec.height, self.spec.width, 3), dtype=np.uint8)
+        return PreparedBatch(
             keys=tuple(key for key, _ in batch),
             good=np.fromiter(pixels, dtype=np.int64, count=len(pixels)),
-            scores=scores,
-            decided=self.decision.decide(scores),
+            pixels=np.stack(list(pixels.values())) if pixels else none,
             errors={
                 i: found for i, (_, found) in enumerate(batch) if isinstance(found, ImageError)
             },
@@ -302,13 +321,21 @@ class Predictor:
         calibrated = self.decision.calibration is not None
         return Prediction(key, self.labels, scores, decided, calibrated)
 
-    def _score(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def _score(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Scores [N, C] of N prepared images."""
-        if not pixels:
+        if not len(pixels):
             return np.zeros((0, len(self.labels)), dtype=np.float32)
-        return self.decision.scores(self.engine.run(np.stack(pixels)).logits)
+        return self.decision.scores(self.engine.run(pixels).logits)
 
-    def _prepare(self, source: ImageSource) -> NDArray[np.uint8]:
+    def prepare(self, source: ImageSource) -> NDArray[np.uint8]:
+        """The pixels of an image as the engine takes them: uint8 [height, width, 3].
+
+        Args:
+            source: A path, the bytes of an image file, or an image that Pillow has opened.
+
+        Raises:
+            ImageError: The image cannot be used.
+        """
         size = (self.spec.height, self.spec.width)
         return prepared(source, self.engine.prepare, size=size, memory=self.memory)
 
@@ -332,7 +359,7 @@ class Predictor:
 
     def _prepare_or_error(self, source: ImageSource) -> NDArray[np.uint8] | ImageError:
         try:
-            return self._prepare(source)
+            return self.prepare(source)
         except ImageError as error:
             return error
 

@@ -250,6 +250,23 @@ def test_a_batch_stays_a_batch(tiny_bundle, photos, tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.decided, first.scores >= 0.5)
 
 
+def test_the_pixels_of_a_batch_are_those_that_are_scored(tiny_bundle, photos, tmp_path) -> None:
+    predictor = Predictor.load(tiny_bundle, device="cpu", batch_size=3)
+    order = [tmp_path / "missing.jpg", *photos[:3], tmp_path / "none.jpg"]
+    prepared = list(predictor.prepare_batches((path.name, path) for path in order))
+    predicted = list(predictor.predict_batches((path.name, path) for path in order))
+    assert [batch.pixels.shape for batch in prepared] == [(2, 64, 64, 3), (1, 64, 64, 3)]
+    for one, other in zip(prepared, predicted, strict=True):
+        assert (one.keys, one.good.tolist()) == (other.keys, other.good.tolist())
+        assert {i: str(error) for i, error in one.errors.items()} == {
+            i: str(error) for i, error in other.errors.items()
+        }
+        scores = predictor.decision.scores(predictor.engine.run(one.pixels).logits)
+        np.testing.assert_array_equal(scores, other.scores)
+    (bad,) = predictor.prepare_batches([("missing.jpg", tmp_path / "missing.jpg")])
+    assert (bad.pixels.shape, bad.pixels.dtype) == ((0, 64, 64, 3), np.uint8)
+
+
 def test_another_decision_over_the_same_engine(predictor, photos) -> None:
     scores = predictor.predict(photos[0]).scores
     sure = predictor.deciding(Decision(thresholds=(1.0,) * 3, at_least=1))

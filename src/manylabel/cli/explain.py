@@ -1,139 +1,168 @@
-"""`manylabel explain`: draws the evidence that a bundle found for the labels of one image."""
+"""`manylabel explain`: draws the evidence that a bundle found for the labels of images."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from manylabel.cli.explain_scores import ScoreOptions, score, score_options
-from manylabel.cli.shared import DataOptions, data_options, say
-from manylabel.files import write_bytes, write_errors
+from manylabel.cli.explain_options import PictureOptions, check_pictures, picture_options
+from manylabel.cli.explain_pictures import Pictures
+from manylabel.cli.explain_scores import (
+    ScoreInputs,
+    ScoreOptions,
+    check_scores,
+    score,
+    score_options,
+)
+from manylabel.cli.explain_subjects import Subject, subjects_of
+from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
+from manylabel.errors import DataError
+from manylabel.text import counted
 
 if TYPE_CHECKING:
-    from manylabel.explain.attention import Explanation
+    from manylabel.data.records import Records
     from manylabel.predict import Predictor
 
 
-@click.command("explain", short_help="Draw the evidence for the labels of one image.")
+@click.command("explain", short_help="Draw the evidence for the labels of images.")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("image", type=click.Path(path_type=Path), required=False)
+@click.argument("paths", nargs=-1)
+@picture_options()
+@data_options(required=False)
 @click.option(
-    "--out",
-    "folder",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The folder for the picture. It is created if it does not exist. With --score: a JSON "
-    "file for all figures, which is not required.",
+    "--split",
+    type=click.Choice(("test", "val", "train", "all")),
+    help="The images of the data set to use.  [default: test if the data set has it, else val, "
+    "else all; with PATHS: all]",
 )
 @click.option(
-    "--label", "names", multiple=True, metavar="NAME", help="Show this label. Can be repeated."
-)
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    metavar="K",
-    help="Show the K labels with the highest scores.",
+    "--device",
+    default="auto",
+    show_default=True,
+    help="The device: auto (a GPU if there is one), cpu, cuda, ...",
 )
 @click.option(
     "--score",
     "scored",
     is_flag=True,
-    help="Draw nothing; measure with the boxes or masks of --data how well the maps show where "
+    help="Draw nothing: measure with the boxes or masks of --data how well the maps show where "
     "the labels are.",
 )
-@data_options(required=False)
 @score_options
 def explain(
     bundle: Path,
-    image: Path | None,
-    folder: Path | None,
-    names: tuple[str, ...],
-    top: int | None,
-    scored: bool,
+    paths: tuple[str, ...],
+    pictures: PictureOptions,
     data: DataOptions,
+    split: str | None,
+    device: str,
+    scored: bool,
     scoring: ScoreOptions,
 ) -> None:
-    """Draw the evidence that BUNDLE found for the labels of IMAGE.
+    """Draw the evidence that BUNDLE found for the labels of images.
 
-    Writes DIR/NAME-attention.png: the photo, and for each label the photo with the map of the
-    evidence, as in the SRN paper's Fig. 3. Prints each label's score and the highest point of its
-    map, in pixels of the upright image. Without --label or --top, the predicted labels are shown,
-    and at least the three best.
+    PATHS are image files, folders (including their subfolders) and quoted patterns such as
+    'photos/**/*.jpg'. Without PATHS, the images of the data set are drawn. With a data set, the
+    pictures say which labels are found, missed or wrongly predicted.
 
-    With --score, there is no IMAGE. The maps of all images of --data are measured with its boxes or
-    masks: pointing game, energy inside, IoU, insertion and deletion, in total and label by label,
-    with intervals, beside a map at the centre and chance.
+    Writes DIR/NAME-METHOD.png for each image: the image, and for each label the image under the
+    map of the evidence. Prints each label's score and the highest point of its map, in pixels of
+    the upright image. Without --label or --top, the predicted labels are shown, and at least the
+    three best. An image that cannot be used is reported and skipped, and the exit code is then 1.
+
+    With --score, the maps of the images of --data are measured with its boxes or masks: pointing
+    game, energy inside, IoU, insertion and deletion, in total and label by label, with intervals,
+    beside a map at the centre of the image and chance.
 
     \b
     Example:
       manylabel explain runs/demo/bundle photo.jpg --out explained --top 5
-      manylabel explain runs/demo/bundle --score --data coco/instances_val2014.json
-      manylabel explain bundle --score --data fashion.csv --mask-classes classes.txt --out it.json
+      manylabel explain bundle photos/ --out explained --contact-sheet --theme dark
+      manylabel explain bundle --data coco/instances_val2014.json --boxes --out explained
+      manylabel explain bundle photo.jpg --label cat --each-label --style grid --out explained
+      manylabel explain bundle --score --data coco/instances_val2014.json --out scores.json
+      manylabel explain bundle --score --data clothes.csv --mask-classes classes.txt
     """
+    check_scores(click.get_current_context(), scored=scored)
     if scored:
-        if image is not None or names or top:
-            raise click.UsageError("--score takes no IMAGE, --label or --top.")
-        score(bundle, data, scoring, folder)
+        score(ScoreInputs(bundle, device, data, split), scoring, pictures.folder)
         return
-    if image is None or folder is None:
-        raise click.UsageError("Give IMAGE and --out, or --score with --data.")
-    if names and top:
-        raise click.UsageError("Give --label or --top, not both.")
-    _draw(bundle, image, folder, names, top)
-
-
-def _draw(bundle: Path, image: Path, folder: Path, names: tuple[str, ...], top: int | None) -> None:
-    """Write the picture of one image, and print its table."""
-    from manylabel.explain.attention import explain_image
-    from manylabel.explain.overlay import draw_overlay, to_png
-    from manylabel.images import open_image
+    check_pictures(pictures)
+    if not paths and data.path is None:
+        raise click.UsageError("Give images, or a data set with --data.")
+    if pictures.boxes and data.path is None:
+        raise click.UsageError("--boxes needs a data set with boxes: give --data.")
     from manylabel.predict import Predictor
 
-    predictor = Predictor.load(bundle)
-    photo = open_image(image)
-    found = explain_image(predictor, photo)
-    shown = _shown(predictor, found, names, top)
-    titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in shown]
-    target = folder / f"{image.stem}-attention.png"
-    _write(target, to_png(draw_overlay(photo, found.maps[shown], titles)))
-    say(f"Maps: {found.kind.title}.")
-    for line in _table(predictor, found, shown, photo.size):
-        say(line)
-    say(f"Picture: {target}")
+    predictor = Predictor.load(bundle, device=device)
+    records = _records(predictor, data, split, pictures, whole=bool(paths))
+    subjects, of = subjects_of(paths, records, pictures.limit)
+    with progress("drawing", len(subjects), bar=not sys.stdout.isatty()) as report:
+        work = Pictures(predictor, pictures, report)
+        say(f"Maps: {work.kind.title} (method {work.method}).")
+        _say_which(subjects, of, records)
+        work.draw(subjects)
+    _warn_of_letters(predictor, pictures)
+    if work.bad:
+        were = "was" if work.bad == 1 else "were"
+        click.echo(f"{work.bad:,} of {counted(len(subjects), 'image')} {were} skipped.", err=True)
+        click.get_current_context().exit(1)
 
 
-def _shown(
-    predictor: Predictor, found: Explanation, names: tuple[str, ...], top: int | None
-) -> list[int]:
-    """The columns of the labels to show."""
-    from manylabel.explain.overlay import choose_labels
+def _records(
+    predictor: Predictor,
+    data: DataOptions,
+    split: str | None,
+    pictures: PictureOptions,
+    *,
+    whole: bool,
+) -> Records | None:
+    """The images of the data set, with the columns of the model; None: there is no data set."""
+    if data.path is None:
+        return None
+    from manylabel.data.read import read
+    from manylabel.data.records import SPLITS
+    from manylabel.evaluate.run import held_out, take_split
 
-    if names:
-        return [predictor.labels.index(name) for name in dict.fromkeys(names)]
-    if top:
-        return (-found.scores).argsort(kind="stable")[:top].tolist()
-    return choose_labels(found.scores, found.decided)
-
-
-def _table(
-    predictor: Predictor, found: Explanation, shown: list[int], size: tuple[int, int]
-) -> list[str]:
-    """One line for each label: name, score, whether it is predicted, highest point of its map."""
-    from manylabel.explain.localisation import peaks
-
-    width = max(5, *(len(predictor.labels[i]) for i in shown))
-    lines = [f"{'label':{width}}  score  predicted  highest at x, y"]
-    for i, (x, y) in zip(shown, peaks(found.maps[shown]), strict=True):
-        predicted = "yes" if found.decided[i] else "no"
-        lines.append(
-            f"{predictor.labels[i]:{width}}  {found.scores[i]:.3f}  {predicted:9}  "
-            f"{x * size[0]:.0f}, {y * size[1]:.0f}"
+    records = read(data_source(data))
+    if split is None and not whole:
+        records, _ = held_out(records, trained_on=predictor.engine.info.trained_on)
+    for name in SPLITS:
+        if name == split:
+            records = take_split(records, name)
+    if pictures.boxes and records.boxes is None:
+        raise DataError(
+            "The data set has no boxes.",
+            where=records.source,
+            fix="Leave out --boxes, or give COCO instances, Pascal VOC, or drawn scenes.",
         )
-    return lines
+    return records.relabelled(predictor.labels)
 
 
-def _write(target: Path, data: bytes) -> None:
-    with write_errors(target, "The picture"):
-        write_bytes(target, data)
+def _say_which(subjects: Sequence[Subject], of: int, records: Records | None) -> None:
+    """Say what is drawn, where that is not what was typed."""
+    if len(subjects) < of:
+        say(f"Drawn: the first {len(subjects):,} of {of:,} images. --limit N draws more or fewer.")
+    unknown = sum(subject.record is None for subject in subjects)
+    if records is not None and unknown:
+        have = "is" if unknown == 1 else "are"
+        say(f"{counted(unknown, 'image')} {have} not in the data set: their truth is not known.")
+
+
+def _warn_of_letters(predictor: Predictor, pictures: PictureOptions) -> None:
+    """Say which labels a PNG cannot show, because no font here has their letters."""
+    from manylabel.explain.pictures.fonts import not_drawable
+
+    if pictures.picture_format == "svg":
+        return
+    missing = not_drawable(pictures.names or predictor.labels)
+    if missing:
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        say(
+            f"No font here has all letters of {counted(len(missing), 'label')} ({names}): the "
+            "pictures show boxes instead. --picture-format svg keeps the text."
+        )

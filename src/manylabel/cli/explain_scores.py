@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import click
+from click.core import ParameterSource
 
+from manylabel.cli.explain_options import PictureOptions
 from manylabel.cli.figures import table
 from manylabel.cli.shared import Command, DataOptions, data_source, grouped, progress, terminal
 from manylabel.files import write_errors, write_text
@@ -33,9 +35,8 @@ _SIGNS: Final = (
 @final
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """The options of `explain --score`."""
+    """The options of `explain` that are for --score alone."""
 
-    split: str | None
     methods: str | None
     mask_classes: Path | None
     deletion_pairs: int
@@ -43,15 +44,20 @@ class ScoreOptions:
     seed: int
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class ScoreInputs:
+    """The model and the data set to score, by the options that pictures have, too."""
+
+    bundle: Path
+    device: str
+    data: DataOptions
+    split: str | None
+
+
 def score_options(command: Command) -> Command:
     """Adds the options of --score; the command gets `scoring`, a `ScoreOptions`."""
     options = (
-        click.option(
-            "--split",
-            type=click.Choice(("test", "val", "train", "all")),
-            help="--score: the images to use.  [default: test if the data set has it, else val, "
-            "else all]",
-        ),
         click.option(
             "--methods",
             metavar="NAME,NAME",
@@ -92,7 +98,24 @@ def score_options(command: Command) -> Command:
     return grouped("scoring", ScoreOptions, options)(command)
 
 
-def score(bundle: Path, data: DataOptions, options: ScoreOptions, out: Path | None) -> None:
+def check_scores(context: click.Context, *, scored: bool) -> None:
+    """Refuse options of pictures together with --score, and options of --score without it.
+
+    Raises:
+        UsageError: One was given.
+    """
+    pictures = {field.name for field in fields(PictureOptions)} - {"folder"} | {"paths"}
+    unwanted = pictures if scored else {field.name for field in fields(ScoreOptions)}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name in unwanted and typed and context.params[name] != ():
+            words = parameter.opts[0] if isinstance(parameter, click.Option) else "PATHS"
+            why = "is for pictures, and --score draws none" if scored else "needs --score"
+            raise click.UsageError(f"{words} {why}.")
+
+
+def score(inputs: ScoreInputs, options: ScoreOptions, out: Path | None) -> None:
     """Score the evidence maps of a bundle on a data set, print the result, and write it to `out`.
 
     Raises:
@@ -103,13 +126,14 @@ def score(bundle: Path, data: DataOptions, options: ScoreOptions, out: Path | No
     from manylabel.explain.scores.scoring import chosen_methods, score_explanations
     from manylabel.predict import Predictor
 
+    bundle, data = inputs.bundle, inputs.data
     if data.path is None:
         raise click.UsageError("--score needs --data: a data set with boxes or masks.")
     settings = _settings(options)
-    predictor = Predictor.load(bundle)
+    predictor = Predictor.load(bundle, device=inputs.device)
     methods = chosen_methods(predictor.engine, settings.methods)
-    _require_writable(out)
-    records, part = _part(read(data_source(data)), options.split, predictor)
+    _require_file(out)
+    records, part = _part(read(data_source(data)), inputs.split, predictor)
     console = terminal()
     console.print(f"{bundle} on {records.source}, split: {part}, methods: {', '.join(methods)}")
     found = score_explanations(predictor, records, settings, stage=progress)
@@ -188,8 +212,8 @@ def _part(records: Records, split: str | None, predictor: Predictor) -> tuple[Re
     return records, "all"
 
 
-def _require_writable(out: Path | None) -> None:
-    """Refuse a file that cannot be written before the work, not after it."""
+def _require_file(out: Path | None) -> None:
+    """Refuse a folder before the work, not after it."""
     from manylabel.errors import ConfigError
 
     if out is not None and out.is_dir():

@@ -48,7 +48,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     ),
     "predict": CommandEntry("manylabel.cli.predict:predict", "Label images with a bundle."),
     "explain": CommandEntry(
-        "manylabel.cli.explain:explain", "Draw the evidence for the labels of one image."
+        "manylabel.cli.explain:explain", "Draw the evidence for the labels of images."
     ),
     "models": CommandEntry(
         "manylabel.cli.models:models", "List backbones and heads with their costs."

@@ -20,6 +20,8 @@ from manylabel.cli.shared import (
 )
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from manylabel.data.records import Records
     from manylabel.evaluate.report.content import Report
     from manylabel.evaluate.report.pictures import Overlay
@@ -182,7 +184,14 @@ def _part(records: Records, split: str | None, trained_on: str | None) -> Record
 
 def _overlay(predictor: Predictor, columns: Sequence[int]) -> Overlay:
     """A function that draws the evidence for a label of the report; `columns` are the model's."""
-    from manylabel.explain.attention import explain_image
-    from manylabel.explain.overlay import blend
+    from manylabel.evaluate.report.pictures import SIDE
+    from manylabel.explain.explaining import explain_image
+    from manylabel.explain.pictures.overlay import blend
 
-    return lambda image, label: blend(image, explain_image(predictor, image).maps[columns[label]])
+    def draw(image: Image.Image, label: int) -> Image.Image:
+        found = explain_image(predictor, image, labels=[predictor.labels[columns[label]]])
+        small = image.copy()
+        small.thumbnail((SIDE, SIDE))
+        return blend(small, found.scaled[0])
+
+    return draw

@@ -273,12 +273,12 @@ def output(path: Path | None, *, data: bool = True) -> Iterator[TextIO]:
 
 
 def grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]) -> Decorator[Any]:
-    """A decorator that adds `options`; the command gets them as one argument `name` of `kind`.
+    """Adds options to a command, which gets them as one argument.
 
     Args:
         name: The name of the argument.
-        kind: A dataclass. Its fields are the parameters of the options.
-        options: The decorators of the options.
+        kind: Its dataclass, with a field for each option.
+        options: The options, in the order of the help.
     """
 
     def decorate(command: Any) -> Any:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.bundle.info import ModelInfo
-from manylabel.errors import ConfigError
-from manylabel.evidence import MapKind
+from manylabel.evidence import MapKind, find_method
 
 
 @final
@@ -21,7 +20,8 @@ class EngineOutput(NamedTuple):
     logits: NDArray[np.float32]
     """The model's logits [N, C], before the activation."""
     evidence: Mapping[str, NDArray[np.floating[Any]]]
-    """Evidence maps [N, C, H, W] of the requested methods, by method."""
+    """Evidence maps [N, C', H, W] of the requested methods, by method, for the C' labels that were
+    asked for."""
 
 
 class Engine(ABC):
@@ -31,7 +31,8 @@ class Engine(ABC):
         info: The description of the model.
         weights_sha256: The SHA-256 of the model's weights. It identifies the model in receipts.
         device: The name of the device that it computes on.
-        evidence: The methods of evidence maps that it has, the best one first; may be empty.
+        evidence: The methods of evidence maps that it has, the best one first; may be empty. Costly
+            ones come last.
     """
 
     def __init__(
@@ -58,15 +59,25 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
+    def run(
+        self,
+        pixels: NDArray[np.uint8],
+        evidence: Sequence[str] = (),
+        labels: Sequence[int] | None = None,
+    ) -> EngineOutput:
         """Compute the output of the model for N images.
+
+        The logits do not depend on the other arguments, to the last bit.
 
         Args:
             pixels: uint8 [N, height, width, 3], RGB, 0..255; each image as `prepare` returns it.
             evidence: The methods whose maps are to be computed, keys of `evidence`.
+            labels: The columns of the C' labels whose maps are to be computed, in the order of the
+                maps; all labels if not given. The logits are always those of all labels.
 
         Raises:
             BundleError: The model has no logits of the name in `info.scores_from`.
+            ConfigError: The model has no such method.
             RunError: There is not enough memory.
         """
 
@@ -74,17 +85,6 @@ class Engine(ABC):
         """The method of evidence maps called `name`, or the best one if `name` is None.
 
         Raises:
-            ConfigError: The model has no such method.
+            ConfigError: The model has no such method. The error suggests the closest.
         """
-        known = list(self.evidence)
-        if name is None and known:
-            return known[0]
-        if name in known:
-            return name
-        raise ConfigError(
-            f"The model has no method of evidence maps '{name}'."
-            if name
-            else "The model has no evidence maps.",
-            where="method",
-            fix=f"It has: {', '.join(known)}." if known else "Use a model with another head.",
-        )
+        return find_method(name, self.evidence)

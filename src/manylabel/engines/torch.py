@@ -16,6 +16,7 @@ from manylabel.bundle.classifier import Bundle, load_bundle
 from manylabel.devices import choose_device
 from manylabel.engines.engine import Engine, EngineOutput
 from manylabel.errors import BundleError, RunError
+from manylabel.models.gradients import gradient_maps, gradient_methods
 from manylabel.models.heads.base import HeadOutput
 from manylabel.pixels import normalise, to_pixels
 
@@ -38,12 +39,19 @@ class TorchEngine(Engine):
     def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
         chosen = choose_device(device)
         self.classifier = bundle.classifier.to(chosen).eval()
-        self._evidence = bundle.classifier.head.evidence()
+        self._evidence = dict(bundle.classifier.head.evidence())
+        self._gradients = {
+            method: each
+            for method, each in gradient_methods(bundle.classifier.head.takes).items()
+            if method not in self._evidence
+        }
         super().__init__(
             bundle.info,
             weights_sha256=bundle.weights_sha256,
             device=str(chosen),
-            evidence={method: each.kind for method, each in self._evidence.items()},
+            evidence={
+                method: each.kind for method, each in {**self._evidence, **self._gradients}.items()
+            },
         )
 
     @classmethod
@@ -60,28 +68,46 @@ class TorchEngine(Engine):
         """Resize an image to the model's input size with torch's antialiased interpolation."""
         return to_pixels(image, self.info.input).permute(1, 2, 0).numpy()
 
-    @torch.no_grad()
-    def run(self, pixels: NDArray[np.uint8], evidence: Sequence[str] = ()) -> EngineOutput:
+    def run(
+        self,
+        pixels: NDArray[np.uint8],
+        evidence: Sequence[str] = (),
+        labels: Sequence[int] | None = None,
+    ) -> EngineOutput:
         """Compute the output of the classifier for N images.
 
         Raises:
             BundleError: The bundle has no logits of the name in `info.scores_from`.
+            ConfigError: The head has no such method.
             RunError: There is not enough memory.
         """
-        with _enough_memory(len(pixels), self.device):
-            return self._run(pixels, evidence)
+        methods = [self.method(name) for name in evidence]
+        columns = list(range(len(self.info.labels)) if labels is None else labels)
+        with _enough_memory(len(pixels), self.device), torch.no_grad():
+            return self._run(pixels, methods, columns)
 
-    def _run(self, pixels: NDArray[np.uint8], evidence: Sequence[str]) -> EngineOutput:
+    def _run(
+        self, pixels: NDArray[np.uint8], methods: Sequence[str], columns: Sequence[int]
+    ) -> EngineOutput:
         # Contiguous: the last bits of a convolution depend on the memory layout of the images.
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
         maps = self.classifier.backbone(normalise(images, self.info.input))
         output: HeadOutput = self.classifier.head(maps)
+        found = {
+            method: self._evidence[method].maps(maps, output)[:, columns]
+            for method in methods
+            if method in self._evidence
+        }
+        # The head runs again for gradients, so that the logits keep their last bits.
+        found |= gradient_maps(
+            lambda maps: self._logits(self.classifier.head(maps)),
+            maps,
+            columns,
+            {method: self._gradients[method] for method in methods if method in self._gradients},
+        )
         return EngineOutput(
             logits=self._logits(output).float().cpu().numpy(),
-            evidence={
-                method: self._evidence[method].maps(maps, output).float().cpu().numpy()
-                for method in evidence
-            },
+            evidence={method: found[method].float().cpu().numpy() for method in methods},
         )
 
     def _logits(self, output: HeadOutput) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.data.places import Places
 from manylabel.data.records import Box, Record, Records
+from manylabel.engines.engine import Engine
 from manylabel.errors import DataError
 from manylabel.explain.scores.regions import contains, union_area
 from manylabel.images import Place, prepared
@@ -105,17 +106,13 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     `scores.scoring.score_explanations` measures more, and with intervals.
 
     Returns:
-        The game of the model's best method of evidence maps, and of `cam` if the model has it, by
-        the method's name.
+        The game of each of the model's methods of evidence maps that is not costly, by the method's
+        name.
 
     Raises:
-        ConfigError: The model has no evidence maps.
         DataError: The records' labels are not the predictor's, or no present label has a box.
         ImageError: An image cannot be used.
     """
-    methods = [predictor.engine.method()]
-    if "cam" in predictor.engine.evidence and methods != ["cam"]:
-        methods.append("cam")
     records = records.relabelled(predictor.labels)
     boxed = [i for i, record in enumerate(records) if _has_target(record, predictor.labels)]
     if not boxed:
@@ -128,7 +125,7 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     assert records.boxes is not None
     points: dict[str, list[NDArray[np.float64]]] = {}
     for batch in _batches(records.images):
-        for name, found in _peaks_by_method(predictor, batch, methods).items():
+        for name, found in _peaks_by_method(predictor, batch).items():
             points.setdefault(name, []).append(found)
     return {
         name: _score(np.concatenate(found), records.targets, records.boxes, predictor.labels)
@@ -172,10 +169,15 @@ def _batches(images: Places) -> Iterator[list[Place]]:
 
 
 def _peaks_by_method(
-    predictor: Predictor, images: Sequence[Place], methods: Sequence[str]
+    predictor: Predictor, images: Sequence[Place]
 ) -> dict[str, NDArray[np.float64]]:
     engine = predictor.engine
     size = (predictor.spec.height, predictor.spec.width)
     pixels = np.stack([prepared(image, engine.prepare, size=size) for image in images])
-    found = engine.run(pixels, evidence=methods).evidence
+    found = engine.run(pixels, evidence=_cheap(engine)).evidence
     return {method: peaks(maps) for method, maps in found.items()}
+
+
+def _cheap(engine: Engine) -> list[str]:
+    """The methods that take no more than the model's forward pass."""
+    return [method for method, kind in engine.evidence.items() if not kind.costly]

@@ -76,13 +76,13 @@ def test_prints_totals_the_comparison_and_every_label(bundles, coco, tmp_path, c
     out = tmp_path / "new" / "scores.json"
     assert run(bundles / "srn", "--score", "--data", coco, *FAST, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert "methods: attention, cam" in printed.splitlines()[0]
+    assert "methods: attention, cam, grad-cam" in printed.splitlines()[0]
     assert "note: Regions are boxes: 24 images of 24 may have one" in printed
     assert "29 pairs of an image and a label" in printed
     assert "on 3 pairs" in printed
     for words in ("pointing game", "energy inside", "IoU at 0.5", "deletion (lower is better)"):
         assert f"│ {words} " in printed
-    assert printed.count("│ cat ") == printed.count("│ dog ") == 3
+    assert printed.count("│ cat ") == printed.count("│ dog ") == 4
     assert " of 5 " in printed  # dog is shown with its count and is not compared
     assert f"All figures: {out}" in printed
     written = json.loads(out.read_text(encoding="utf-8"))
@@ -134,8 +134,10 @@ def test_an_image_that_cannot_be_used_is_named_and_skipped(bundles, masked, tmp_
     ("arguments", "message"),
     [
         (["{srn}", "--score"], "--score needs --data"),
-        (["{srn}", "photo.jpg", "--score", "--data", "{coco}"], "--score takes no IMAGE"),
-        (["{srn}", "--score", "--top", "1", "--data", "{coco}"], "--score takes no IMAGE"),
+        (["{srn}", "photo.jpg", "--score", "--data", "{coco}"], "PATHS is for pictures"),
+        (["{srn}", "--score", "--top", "1", "--data", "{coco}"], "--top is for pictures"),
+        (["{srn}", "--score", "--style", "grid", "--data", "{coco}"], "--style is for pictures"),
+        (["{srn}", "photo.jpg", "--out", "{out}/a", "--seed", "3"], "--seed needs --score"),
         (["{srn}", "--score", "--data", "{coco}", "--methods", "grad-cat"], "'grad-cat'"),
         (["{srn}", "--score", "--data", "{coco}", "--methods", "cam,"], "method is empty"),
         (["{srn}", "--score", "--data", "{coco}", "--split", "val"], "val"),
@@ -143,7 +145,6 @@ def test_an_image_that_cannot_be_used_is_named_and_skipped(bundles, masked, tmp_
         (["{srn}", "--score", "--data", "{masked}"], "--mask-classes to use its masks"),
         (["{srn}", "--score", "--data", "{coco}", "--out", "{out}"], "this is a folder"),
         (["{srn}", "--score", "--data", "{coco}", "--mask-classes", "{out}/no"], "does not exist"),
-        (["{srn}"], "Give IMAGE and --out, or --score with --data"),
         (["{srn}", "photo.jpg"], "--out"),
     ],
 )

@@ -39,11 +39,46 @@ def test_logits_and_maps_have_the_bits_of_the_classifier(folder: Path) -> None:
 
 def test_the_best_method_is_the_default_and_an_unknown_one_is_refused(folder: Path) -> None:
     engine = TorchEngine.load(folder, device="cpu")
-    assert list(engine.evidence) == ["attention", "cam"]
+    own = ["attention", "unweighted-attention", "confidence", "cam"]
+    gradients = ["grad-cam", "layer-cam", "grad-cam-mid", "layer-cam-mid"]
+    assert list(engine.evidence) == own + gradients
+    assert [method for method, kind in engine.evidence.items() if kind.costly] == gradients
     assert (engine.method(), engine.method("cam")) == ("attention", "cam")
-    with pytest.raises(ConfigError, match="no method of evidence maps 'queries'") as caught:
-        engine.method("queries")
-    assert caught.value.fix == "It has: attention, cam."
+    with pytest.raises(ConfigError, match="no method of evidence maps 'gradcam'") as caught:
+        engine.method("gradcam")
+    assert caught.value.fix == f"Did you mean 'grad-cam'? It has: {', '.join(own + gradients)}."
+    pixels = np.zeros((1, 64, 64, 3), dtype=np.uint8)
+    with pytest.raises(ConfigError, match="no method of evidence maps 'queries'"):
+        engine.run(pixels, evidence=["queries"])
+
+
+def test_only_the_maps_of_the_asked_labels_and_always_all_logits(folder: Path) -> None:
+    """The logits keep their bits, whatever is asked beside them."""
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    engine = TorchEngine.load(folder, device="cpu")
+    logits = engine.run(pixels).logits
+    whole = engine.run(pixels, list(engine.evidence))
+    for labels in ([2, 0], [1], []):
+        part = engine.run(pixels, list(engine.evidence), labels)
+        np.testing.assert_array_equal(part.logits, logits)
+        assert list(part.evidence) == list(engine.evidence)
+        for method, maps in part.evidence.items():
+            with case(labels=labels, method=method):
+                np.testing.assert_array_equal(maps, whole.evidence[method][:, labels])
+    np.testing.assert_array_equal(whole.logits, logits)
+    assert engine.run(pixels).evidence == {}
+
+
+def test_gradients_are_those_of_the_logits_that_scores_come_from(make_bundle, tmp_path) -> None:
+    """y_att of SRN has no part in the final map, and y_cls none in the mid map."""
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    for branch, dead in [("att", "final"), ("cls", "mid")]:
+        folder = make_bundle(tmp_path / branch, head=SMALL_SRN, scores_from=branch)
+        engine = TorchEngine.load(folder, device="cpu")
+        found = engine.run(pixels, ["layer-cam", "layer-cam-mid"]).evidence
+        empty = {"final": "layer-cam", "mid": "layer-cam-mid"}[dead]
+        with case(branch=branch):
+            assert {name for name, maps in found.items() if not maps.any()} == {empty}
 
 
 def test_too_little_memory_is_said_in_words(folder: Path, monkeypatch) -> None:

@@ -22,7 +22,7 @@ BUDGET: Final = 1_500_000
 _QUALITY: Final = 72
 
 Overlay = Callable[[Image.Image, int], Image.Image]
-"""Returns an image with the evidence for a label (a column of the data set) drawn over it."""
+"""Returns an image, perhaps smaller, with the evidence for a label (a column of the data set)."""
 
 
 @final
@@ -48,11 +48,11 @@ class Pictures:
             self.over_budget += 1
             return None
         try:
-            photo = open_image(self._images[image])
+            whole = open_image(self._images[image])
         except ImageError:
             self.unreadable += 1
             return None
-        text = _jpeg(self._composed(photo, label))
+        text = _jpeg(self._composed(whole, label))
         if len(text) > self._left:
             self._left = 0
             self.over_budget += 1
@@ -60,21 +60,21 @@ class Pictures:
         self._left -= len(text)
         return text
 
-    def _composed(self, photo: Image.Image, label: int) -> Image.Image:
+    def _composed(self, whole: Image.Image, label: int) -> Image.Image:
         """The image, and beside it the image with the evidence for the label."""
-        small = _fit(photo)
+        small = _fit(whole)
         if self._overlay is None:
             return small
         both = Image.new("RGB", (2 * small.width + 2, small.height), "white")
         both.paste(small, (0, 0))
-        both.paste(self._overlay(photo, label).resize(small.size), (small.width + 2, 0))
+        both.paste(self._overlay(whole, label).resize(small.size), (small.width + 2, 0))
         return both
 
 
-def _fit(photo: Image.Image) -> Image.Image:
-    scale = SIDE / max(photo.size)
-    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    return photo.resize(size, Image.Resampling.LANCZOS)
+def _fit(whole: Image.Image) -> Image.Image:
+    scale = SIDE / max(whole.size)
+    size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
+    return whole.resize(size, Image.Resampling.LANCZOS)
 
 
 def _jpeg(picture: Image.Image) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Record, Records
-from manylabel.engines.engine import Engine
 from manylabel.errors import ImageError
 from manylabel.explain.localisation import peaks
+from manylabel.explain.occlusion import DEFAULT_OCCLUSION, occlusion_maps
 from manylabel.explain.scores.grids import GRID, centre_map, resized
 from manylabel.explain.scores.measures import HALF, SHARES, energy_inside, iou_at
 from manylabel.explain.scores.regions import Regions
-from manylabel.labels import PRESENT, LabelSpace
+from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
 
 CENTRE: Final = "centre"
@@ -26,6 +26,9 @@ CHANCE: Final = "chance"
 """The baseline that knows nothing: a random point, a map that is the same everywhere, or for
 insertion and deletion a random map."""
 BASELINES: Final = (CENTRE, CHANCE)
+
+OCCLUSION_METHOD: Final = "occlusion"
+"""The method that every model has, and no engine."""
 
 FindRegions = Callable[[Record], Regions]
 """Gives the regions of a record."""
@@ -106,18 +109,18 @@ class PairRows:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Reached:
     """An image that a walk has reached.
 
     Args:
         row: The position of the image in the records.
         pixels: uint8 [height, width, 3], as the model takes it.
-        maps: Maps [C, H, W] by method.
+        maps: A map [H, W] by method, for each column of a label that is present.
     """
 
     row: int
     pixels: NDArray[np.uint8]
-    maps: Maps
+    maps: Mapping[int, Maps]
 
 
 def measure_pairs(
@@ -149,30 +152,30 @@ def measure_pairs(
         for image in walk(predictor, records, methods, bad):
             record = records[image.row]
             regions = find(record)
-            for column in present(record, regions, predictor.labels):
-                own = {method: maps[column] for method, maps in image.maps.items()}
-                values = measure_maps(own, regions, predictor.labels[column])
-                rows.add(image.row, column, values)
+            there = regions.labels()
+            for column, maps in image.maps.items():
+                label = predictor.labels[column]
+                if label in there:
+                    rows.add(image.row, column, measure_maps(maps, regions, label))
             shown.done(image.row + 1)
     return rows.table(), bad
 
 
-def present(record: Record, regions: Regions, labels: LabelSpace) -> list[int]:
-    """The columns of the labels that are present in an image and have a region there."""
-    there = regions.labels()
-    return [i for i in np.flatnonzero(record.targets == PRESENT).tolist() if labels[i] in there]
-
-
 def walk(
     predictor: Predictor, records: Records, methods: Sequence[str], bad: list[ImageError]
-) -> Iterator[Prepared]:
-    """The images that can be used, in order, each with its maps. Others are added to `bad`."""
+) -> Iterator[Reached]:
+    """The images that can be used, in order, each with the maps of the labels that are present.
+
+    Other images are added to `bad`. A method is one of the engine, or `occlusion`.
+    """
     sources = ((str(row), place) for row, place in enumerate(records.images))
     with closing(predictor.prepare_batches(sources)) as batches:
         for batch in batches:
-            good = [(int(row), each) for row, each in batch if not isinstance(each, ImageError)]
-            bad += [each for _, each in batch if isinstance(each, ImageError)]
-            yield from _with_maps(predictor.engine, good, methods)
+            bad += batch.errors.values()
+            rows = [int(batch.keys[i]) for i in batch.good]
+            columns = [np.flatnonzero(records.targets[row] == PRESENT).tolist() for row in rows]
+            if rows:
+                yield from _reached(predictor, rows, batch.pixels, columns, methods)
 
 
 def measure_maps(maps: Maps, regions: Regions, label: str) -> dict[str, NDArray[np.float64]]:
@@ -217,11 +220,29 @@ def split_iou(table: PairTable) -> tuple[PairTable, dict[str, float]]:
     return PairTable(table.images, table.labels, values, table.methods), shares
 
 
-def _with_maps(
-    engine: Engine, good: Sequence[tuple[int, NDArray[np.uint8]]], methods: Sequence[str]
-) -> Iterator[Prepared]:
-    if not good:
-        return
-    found = engine.run(np.stack([pixels for _, pixels in good]), evidence=list(methods)).evidence
-    for i, (row, pixels) in enumerate(good):
-        yield Prepared(row, pixels, {method: found[method][i] for method in methods})
+def _reached(
+    predictor: Predictor,
+    rows: Sequence[int],
+    pixels: NDArray[np.uint8],
+    columns: Sequence[list[int]],
+    methods: Sequence[str],
+) -> Iterator[Reached]:
+    """The images of a batch with their maps, which are computed for present labels only."""
+    wanted = sorted({column for each in columns for column in each})
+    place = {column: i for i, column in enumerate(wanted)}
+    own = [method for method in methods if method != OCCLUSION_METHOD]
+    output = predictor.engine.run(pixels, own, wanted)
+    for i, row in enumerate(rows):
+        maps = {c: {m: output.evidence[m][i, place[c]] for m in own} for c in columns[i]}
+        if OCCLUSION_METHOD in methods and columns[i]:
+            fallen = occlusion_maps(
+                predictor.engine,
+                pixels[i],
+                output.logits[i],
+                columns[i],
+                DEFAULT_OCCLUSION,
+                batch_size=predictor.batch_size,
+            )
+            for column, each in zip(columns[i], fallen, strict=True):
+                maps[column][OCCLUSION_METHOD] = each
+        yield Reached(row, pixels[i], {c: {m: maps[c][m] for m in methods} for c in columns[i]})

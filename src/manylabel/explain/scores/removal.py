@@ -17,7 +17,7 @@ from manylabel.explain.scores.pairs import (
     BASELINES,
     PairRows,
     PairTable,
-    Prepared,
+    Reached,
     Stage,
     silent,
     walk,
@@ -141,11 +141,11 @@ def blur(pixels: Pixels) -> Pixels:
 
 
 def _removal(
-    predictor: Predictor, image: Prepared, column: int, steps: int, random: np.random.Generator
+    predictor: Predictor, image: Reached, column: int, steps: int, random: np.random.Generator
 ) -> dict[str, NDArray[np.float64]]:
     """The areas under the curves of one pair: [M + 2] by measure."""
     height, width = image.pixels.shape[:2]
-    own = [each[column] for each in image.maps.values()]
+    own = list(image.maps[column].values())
     # A random map has as many positions as the first method's. Single pixels would be noise, which
     # disturbs the model more than patches do.
     maps = [resized(each, height, width) for each in (*own, random.random(own[0].shape))]

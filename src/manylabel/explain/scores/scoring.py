@@ -11,6 +11,8 @@ import numpy as np
 from manylabel.data.records import Record, Records
 from manylabel.engines.engine import Engine
 from manylabel.errors import ConfigError, DataError, ImageError
+from manylabel.evidence import find_method
+from manylabel.explain.explaining import methods as all_methods
 from manylabel.explain.scores.masks import MaskClasses
 from manylabel.explain.scores.measures import MEASURES
 from manylabel.explain.scores.pairs import (
@@ -42,6 +44,7 @@ class ScoreSettings:
 
     Args:
         methods: The methods of evidence maps; None: the model's best, and those of `BESIDE`.
+            `occlusion` runs the model about a hundred times for each image.
         mask_classes: The names of the classes of masks, if masks are the regions and not boxes.
         removal_pairs: The most pairs for insertion and deletion; 0: they are left out.
         removal: How insertion and deletion are measured.
@@ -147,7 +150,7 @@ def score_explanations(
         summary |= summarise(removal, predictor.labels, settings.resampling)
     return ExplanationScores(
         summary=summary,
-        methods={method: predictor.engine.evidence[method].title for method in methods},
+        methods={method: all_methods(predictor.engine)[method].title for method in methods},
         images=len(np.unique(table.images)),
         pairs=len(table),
         removal_pairs=len(removal),
@@ -164,15 +167,16 @@ def chosen_methods(engine: Engine, wanted: Sequence[str] | None) -> list[str]:
     Raises:
         ConfigError: The model has no evidence maps, or not by one of these methods.
     """
+    known = all_methods(engine)
     if wanted is None:
         return list(dict.fromkeys([engine.method(), *(m for m in BESIDE if m in engine.evidence)]))
     if not wanted or "" in wanted:
         raise ConfigError(
             "The name of a method is empty.",
             where="methods",
-            fix=f"The model has: {', '.join(engine.evidence)}.",
+            fix=f"There are: {', '.join(known)}.",
         )
-    return list(dict.fromkeys(engine.method(name) for name in wanted))
+    return list(dict.fromkeys(find_method(name, known) for name in wanted))
 
 
 def _with_labels(records: Records, labels: LabelSpace) -> tuple[Records, list[str]]:

@@ -5,6 +5,7 @@ holds all that training, bundles and explanations need from a head.
 
     Config      the head's settings; `name` is the head's name in recipes and bundles
     steps       the kinds of training steps that the head has
+    takes       the backbone's maps that the head takes
     __init__    builds the head from its settings, the shapes of the feature maps and the labels
     prepare     reads what the head needs from the training targets before the first step
     forward     returns a `HeadOutput` for feature maps
@@ -17,7 +18,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple, final
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 import torch
@@ -26,7 +27,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from manylabel.config import Config
-from manylabel.evidence import CLASS_ACTIVATION, MapKind
+from manylabel.evidence import (
+    CLASS_ACTIVATION,
+    CONFIDENCE,
+    UNWEIGHTED_ATTENTION,
+    WEIGHTED_ATTENTION,
+    MapKind,
+)
 from manylabel.labels import LabelSpace
 from manylabel.models.backbone_options import MAX_CHANNELS
 from manylabel.models.backbones import FeatureMaps, MapShapes
@@ -37,6 +44,8 @@ Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
 """A number of channels or units."""
 AttentionHeads = Annotated[int, Field(ge=1, le=256)]
 """A number of heads of an attention layer."""
+MapName = Literal["mid", "final"]
+"""One of the backbone's maps, a field of `FeatureMaps`."""
 GridSide = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 """The height or width of a map."""
 
@@ -98,6 +107,8 @@ class Head(nn.Module):
     """The class of the head's settings."""
     steps: ClassVar[Mapping[str, StepPlan]] = {"whole": WHOLE}
     """The training steps that the head has, by kind."""
+    takes: ClassVar[tuple[MapName, ...]] = ("final",)
+    """The backbone's maps that its logits depend on. Gradients are computed for these."""
 
     def __init__(self, config: HeadConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__()
@@ -136,6 +147,20 @@ class Head(nn.Module):
 def output_map(name: str, kind: MapKind) -> Evidence:
     """A method whose evidence maps are already in the head's output, under `name`."""
     return Evidence(kind, lambda maps, output: output.maps[name])
+
+
+def attention_evidence() -> dict[str, Evidence]:
+    """The methods of a head whose output has SRN's maps `attention`, `confidence` and `weighted`.
+
+    The first one is the weighted attention U = sigmoid(S) * A (Eq. 8). Its factors follow.
+    """
+    return {
+        "attention": output_map("weighted", WEIGHTED_ATTENTION),
+        "unweighted-attention": output_map("attention", UNWEIGHTED_ATTENTION),
+        "confidence": Evidence(
+            CONFIDENCE, lambda maps, output: output.maps["confidence"].sigmoid()
+        ),
+    }
 
 
 def class_activation(weights: Callable[[], Tensor]) -> Evidence:

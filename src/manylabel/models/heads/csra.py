@@ -28,6 +28,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from manylabel.evidence import SPATIAL_SCORES
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
@@ -113,8 +114,33 @@ class CSRAHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """Class activation maps. The map `attention` shows only one of the attention heads."""
-        return {"cam": class_activation(self.label_weights)}
+        """The spatial scores, which sum to the logits, and class activation maps of `avg`."""
+        return {
+            "spatial-scores": Evidence(
+                SPATIAL_SCORES, lambda maps, output: self.spatial_scores(maps.final)
+            ),
+            "cam": class_activation(self.label_weights),
+        }
+
+    def spatial_scores(self, final_map: Tensor) -> Tensor:
+        """What each position adds to each label's logit, [N, C, h, w]; they sum to the logit.
+
+        It is the logit S of the position times its weights: 1 / positions in the average, and λ
+        times the attention (Eq. 2) in the attended sum; summed over the heads. With the temperature
+        that stands for infinity, the first of the highest positions has all of the attention.
+        """
+        confidence = self._confidence(final_map)
+        weights = self.attention_weight * self._attention(confidence) + 1 / confidence.shape[3]
+        return (weights * confidence).sum(1).unflatten(2, final_map.shape[-2:])
+
+    def _attention(self, confidence: Tensor) -> Tensor:
+        """The attention of each head [N, heads, C, positions] for S of that shape."""
+        if not self.takes_max:
+            return (confidence * self.temperatures).softmax(3)
+        hard = confidence[:, -1:]
+        highest = torch.zeros_like(hard).scatter(3, hard.argmax(3, keepdim=True), 1.0)
+        soft = (confidence[:, :-1] * self.temperatures).softmax(3)
+        return torch.cat([soft, highest], dim=1)
 
     def label_weights(self) -> Tensor:
         """The classifiers [C, E], summed over the heads; they give `avg`."""

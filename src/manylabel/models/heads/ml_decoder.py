@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.evidence import QUERY_ATTENTION
+from manylabel.evidence import GROUP_ATTENTION, QUERY_ATTENTION
 from manylabel.labels import MAX_LABELS, LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.base import (
@@ -103,7 +103,8 @@ class MLDecoderHead(Head):
 
     def evidence(self) -> Mapping[str, Evidence]:
         """The attention of the query of each label's group."""
-        return {"queries": output_map("attention", QUERY_ATTENTION)}
+        kind = QUERY_ATTENTION if self.group_size == 1 else GROUP_ATTENTION
+        return {"queries": output_map("attention", kind)}
 
 
 @final

@@ -23,7 +23,6 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.evidence import WEIGHTED_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, resample_to_grid
@@ -34,8 +33,8 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    attention_evidence,
     class_activation,
-    output_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import ATTENTION, MAIN, SRN_STEPS, WHOLE, StepPlan
@@ -137,6 +136,7 @@ class SRNHead(Head):
 
     Config = SRNConfig
     steps = SRN_STEPS
+    takes = ("mid", "final")
 
     def __init__(self, config: SRNConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
@@ -161,11 +161,8 @@ class SRNHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """The weighted attention U, and class activation maps of the main net."""
-        return {
-            "attention": output_map("weighted", WEIGHTED_ATTENTION),
-            "cam": class_activation(self.main.label_weights),
-        }
+        """The weighted attention U, its factors, and class activation maps of the main net."""
+        return attention_evidence() | {"cam": class_activation(self.main.label_weights)}
 
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for."""
@@ -190,6 +187,7 @@ class SRNAttHead(Head):
         "joint-attention": JOINT_ATTENTION,
         "whole": WHOLE,
     }
+    takes = ("mid", "final")
 
     def __init__(self, config: SRNAttConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
@@ -211,11 +209,8 @@ class SRNAttHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """The weighted attention U, and class activation maps of the main net."""
-        return {
-            "attention": output_map("weighted", WEIGHTED_ATTENTION),
-            "cam": class_activation(self.main.label_weights),
-        }
+        """The weighted attention U, its factors, and class activation maps of the main net."""
+        return attention_evidence() | {"cam": class_activation(self.main.label_weights)}
 
 
 @final

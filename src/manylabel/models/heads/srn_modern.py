@@ -28,7 +28,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.evidence import WEIGHTED_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import WholeMapConv2d, conv_norm, resample_to_grid
@@ -39,8 +38,8 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    attention_evidence,
     class_activation,
-    output_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import SRN_STEPS
@@ -75,6 +74,7 @@ class SRNModernHead(Head):
 
     Config = SRNModernConfig
     steps = SRN_STEPS
+    takes = ("mid", "final")
 
     def __init__(self, config: SRNModernConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
@@ -97,11 +97,8 @@ class SRNModernHead(Head):
         )
 
     def evidence(self) -> Mapping[str, Evidence]:
-        """The weighted attention U, and class activation maps of the main net."""
-        return {
-            "attention": output_map("weighted", WEIGHTED_ATTENTION),
-            "cam": class_activation(self.main.label_weights),
-        }
+        """The weighted attention U, its factors, and class activation maps of the main net."""
+        return attention_evidence() | {"cam": class_activation(self.main.label_weights)}
 
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for."""

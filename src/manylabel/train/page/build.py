@@ -12,10 +12,20 @@ import numpy as np
 from manylabel.config import to_tables
 from manylabel.data.records import Record, Records
 from manylabel.evaluate.receipt import package_versions
-from manylabel.explain.attention import explain_image
-from manylabel.explain.overlay import Panels, attention_gallery, choose_labels, to_png
+from manylabel.explain.explaining import explain_image
+from manylabel.explain.pictures.panels import Look
+from manylabel.explain.pictures.raster import to_pixels
+from manylabel.explain.pictures.sheets import draw_contact_sheet, draw_sheet
+from manylabel.explain.pictures.shown import (
+    About,
+    ImageShown,
+    Truth,
+    about,
+    choose_labels,
+    image_shown,
+    open_shown,
+)
 from manylabel.files import write_bytes, write_errors
-from manylabel.images import open_image
 from manylabel.labels import PRESENT
 from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig
@@ -26,6 +36,9 @@ from manylabel.train.page.content import Headline, Picture, Result, RunPage, wri
 PAGE: Final = "run.html"
 PICTURES: Final = "attention"
 SHOWN_IMAGES: Final = 6
+
+_SCALE: Final = 1.5
+"""The pixels for each unit of the pictures, so that the page stays small."""
 
 _DEFINITIONS: Final = {
     "mAP": "the mean of the labels' average precision",
@@ -93,19 +106,19 @@ def draw_pictures(outcome: Outcome) -> list[Picture]:
         RunError: A picture cannot be written.
     """
     predictor = Predictor.load(outcome.bundle)
-    records = _worth_showing(outcome.held_out)
-    rows = [_panels(predictor, record) for record in records]
+    shown = [_shown(predictor, record) for record in _worth_showing(outcome.held_out)]
     folder = outcome.folder / PICTURES
-    pictures = []
+    look, pictures = Look(scale=_SCALE), []
     fix = "Make room on the disk. The bundle is saved: `manylabel explain` draws the pictures."
     with write_errors(folder, "The attention pictures", fix=fix):
-        for number, (record, row) in enumerate(zip(records, rows, strict=True), start=1):
-            png = to_png(attention_gallery([row]))
-            write_bytes(folder / f"{number}-{Path(record.key).stem}.png", png)
-            truth = ", ".join(outcome.held_out.labels.decode(record.targets)) or "no label"
-            pictures.append(Picture(png, f"{record.key}: {truth}"))
-        if rows:
-            write_bytes(folder / "gallery.png", to_png(attention_gallery(rows)))
+        for number, (image, maps) in enumerate(shown, start=1):
+            png = to_pixels(draw_sheet(image, maps, look), "png", _SCALE)
+            write_bytes(folder / f"{number}-{Path(image.name).stem}.png", png)
+            pictures.append(Picture(png, f"{image.name}. {image.summary}"))
+        if shown:
+            rows = [image for image, _ in shown]
+            gallery = draw_contact_sheet("Held-out images", rows, shown[0][1], look)
+            write_bytes(folder / "gallery.png", to_pixels(gallery, "png", _SCALE))
     return pictures
 
 
@@ -116,12 +129,12 @@ def _worth_showing(records: Records) -> Records:
     return records.select(chosen[:SHOWN_IMAGES])
 
 
-def _panels(predictor: Predictor, record: Record) -> Panels:
-    image = open_image(record.image)
-    found = explain_image(predictor, image)
-    chosen = choose_labels(found.scores, found.decided, least=3, most=5)
-    titles = [f"{predictor.labels[i]} {found.scores[i]:.2f}" for i in chosen]
-    return Panels(image, found.maps[chosen], titles)
+def _shown(predictor: Predictor, record: Record) -> tuple[ImageShown, About]:
+    found = explain_image(predictor, record.image)
+    chosen = choose_labels(found.scores, found.decided, record.targets == PRESENT, most=4)
+    opened = open_shown(record.image, record.key, memory=predictor.memory)
+    truth = Truth(record.targets, record.boxes)
+    return image_shown(predictor, opened, found, chosen, truth), about(predictor, found)
 
 
 def _step_result(config: RunConfig, result: Mapping[str, Any]) -> Result:

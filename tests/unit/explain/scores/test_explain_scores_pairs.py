@@ -32,6 +32,24 @@ def test_pairs_are_labels_that_are_present_and_have_a_region(tmp_path):
     assert not bad
 
 
+def test_maps_are_asked_for_of_present_labels_only(tmp_path):
+    """Maps of gradients cost a backward pass for each label."""
+    items = [record(tmp_path, f"{i}.png", noise(i), (RIGHT,), (0, 1)) for i in range(3)]
+    predictor = toy_predictor()
+    measure_pairs(predictor, Records.of(LABELS, items, "toy"), ["aim"], boxes_of)
+    assert predictor.engine.asked == {(1,)}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_occlusion_finds_the_half_that_the_score_depends_on(tmp_path):
+    items = [record(tmp_path, f"{i}.png", noise(i), (LEFT, RIGHT)) for i in range(3)]
+    table, _ = measure_pairs(
+        toy_predictor(), Records.of(LABELS, items, "toy"), ["occlusion", "away"], boxes_of
+    )
+    assert table.methods[:2] == ("occlusion", "away")
+    assert (table.values["energy_inside"][:, 0] > 0.85).all()
+    assert (table.values["energy_inside"][:, 1] < 0.1).all()
+
+
 def test_a_perfect_map_and_its_opposite(tmp_path):
     records = toy_records(tmp_path, 5)
     table, _ = measure_pairs(toy_predictor(), records, ["aim", "away"], boxes_of)

@@ -151,6 +151,7 @@ def test_methods_by_name():
     engine = toy_predictor().engine
     assert chosen_methods(engine, None) == ["aim", "cam"]
     assert chosen_methods(engine, ["cam", "aim", "cam"]) == ["cam", "aim"]
+    assert chosen_methods(engine, ["occlusion"]) == ["occlusion"]
     with pytest.raises(ConfigError, match="no method of evidence maps 'grad-cam'"):
         chosen_methods(engine, ["grad-cam"])
     with pytest.raises(ConfigError, match="name of a method is empty"):

@@ -211,7 +211,7 @@ def test_the_first_method_is_the_heads_own_attention():
         "srn-att": "attention",
         "semantic": "cam",
         "srn-modern": "attention",
-        "csra": "cam",
+        "csra": "spatial-scores",
         "ml-decoder": "queries",
         "query2label": "queries",
         "ml-gcn": "cam",

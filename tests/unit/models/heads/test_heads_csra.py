@@ -153,6 +153,46 @@ def test_maps_and_branches():
     assert attention.amax() > 3 / 20
 
 
+def shares_of(x: Array, m: Array, temperature: float, weight: float) -> Array:
+    """What each position x_j of x [P, D] adds to y of one label of one head, [P]: Eq. 2 to 6."""
+    s = np.array([np.dot(x_j, m) for x_j in x])
+    if temperature == 99:
+        attention = np.eye(len(x))[s.argmax()]
+    else:
+        attention = np.exp(temperature * s) / np.exp(temperature * s).sum()
+    return np.array([(1 / len(x) + weight * attention[j]) * s[j] for j in range(len(x))])
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("temperatures", [(1.0,), (0.5, 3.0), (1.0, 2.0, 99.0)], ids=str)
+def test_the_spatial_scores_are_what_each_position_adds_to_the_logit(temperatures, normalised):
+    head = build(temperatures=temperatures, normalised=normalised, attention_weight=0.7)
+    maps = draw()
+    output = head(maps)
+    found = head.evidence()["spatial-scores"].maps(maps, output).detach()
+    torch.testing.assert_close(found.sum((2, 3)), output.logits, atol=2e-5, rtol=1e-5)
+    weights = head.classifier.weight.detach().double().numpy().reshape(-1, LABELS, CHANNELS)
+    for image, label in np.ndindex(IMAGES, LABELS):
+        x = maps.final[image].double().numpy().reshape(CHANNELS, -1).T
+        expected = np.zeros(len(x))
+        for m, temperature in zip(weights[:, label], temperatures, strict=True):
+            used = m / np.sqrt((m**2).sum()) if normalised else m
+            expected += shares_of(x, used, temperature, 0.7)
+        np.testing.assert_allclose(found[image, label].flatten(), expected, atol=2e-5)
+
+
+def test_of_equal_maxima_the_first_has_all_the_attention():
+    """All positions are equal: the sum is the logit, whichever position is taken."""
+    head = build(temperatures=(1, 99))
+    maps = FeatureMaps(torch.zeros(1, 4, 2, 4), torch.ones(1, CHANNELS, 1, 2))
+    output = head(maps)
+    found = head.spatial_scores(maps.final)
+    torch.testing.assert_close(found.sum((2, 3)), output.logits)
+    hard = head.attention_weight * head.classifier.weight.flatten(1)[LABELS:]
+    hard = (hard / head.classifier.weight.flatten(1)[LABELS:].norm(dim=1, keepdim=True)).sum(1)
+    torch.testing.assert_close(found[0, :, 0, 0] - found[0, :, 0, 1], hard)
+
+
 @pytest.mark.parametrize("normalised", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_maps_are_fp32_under_autocast(dtype, normalised):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from manylabel.config import parse
 from manylabel.errors import ConfigError
+from manylabel.evidence import GROUP_ATTENTION, QUERY_ATTENTION
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.heads.ml_decoder import MLDecoderConfig, MLDecoderHead
@@ -113,6 +114,17 @@ def test_the_equations(num_labels, num_groups, group_size, size):
         np.testing.assert_allclose(found, expected, atol=2e-5)
         looked = output.maps["attention"][image].detach().numpy()
         np.testing.assert_allclose(looked, attention.reshape(-1, *size), atol=1e-6)
+
+
+def test_evidence_says_that_labels_of_a_group_share_their_map():
+    """Seven labels in groups of three: 0 to 2, 3 to 5, and 6."""
+    grouped, maps = build(7, num_groups=3), draw()
+    evidence = grouped.evidence()["queries"]
+    assert evidence.kind is GROUP_ATTENTION
+    found = evidence.maps(maps, grouped(maps)).detach()
+    groups = [[j for j in range(7) if torch.equal(found[:, i], found[:, j])] for i in range(7)]
+    assert groups == [[0, 1, 2]] * 3 + [[3, 4, 5]] * 3 + [[6]]
+    assert build(7).evidence()["queries"].kind is QUERY_ATTENTION
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Evidence of heads: class activation maps and U, each against a transcription in NumPy."""
+"""Evidence of heads: class activation maps, U and its factors, beside transcriptions in NumPy."""
 
 from __future__ import annotations
 
@@ -81,6 +81,9 @@ def test_srn_is_explained_by_u():
     method, evidence = first_of(model)
     assert method == "attention"
     assert_allclose(evidence.maps(maps, output), a / (1 + np.exp(-s)), rtol=1e-4)
+    methods = model.head.evidence()
+    assert_allclose(methods["unweighted-attention"].maps(maps, output), a, rtol=1e-4)
+    assert_allclose(methods["confidence"].maps(maps, output), 1 / (1 + np.exp(-s)), rtol=1e-4)
 
 
 @torch.no_grad()
