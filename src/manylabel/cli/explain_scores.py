@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -226,12 +227,16 @@ def _require_file(out: Path | None) -> None:
 
 def _totals(found: ExplanationScores) -> Table:
     """The measures in rows, and the methods and baselines in columns."""
+    from manylabel.explain.scores.pairs import CENTRE
+
     methods = list(next(iter(found.summary.values())))
     shown = table("% over all pairs", *methods)
     for name, scores in found.summary.items():
         shown.add_row(_title(name), *(_total_cell(scores[m]) for m in methods))
     shown.add_section()
     for name, scores in found.summary.items():
+        if isnan(scores[CENTRE].mean_of_labels.value):
+            continue
         cells = (_range(scores[m].mean_of_labels) for m in methods)
         shown.add_row(f"{_title(name)}, mean of labels", *cells)
     return shown
@@ -249,7 +254,7 @@ def _comparison(found: ExplanationScores) -> Table:
             one = scores[method]
             points = (_points(one.over[baseline]) for baseline in BASELINES)
             counts = (str(one.count(sign)) for sign in ("+", "-", "="))
-            passes = "yes" if one.sign == "+" else "no"
+            passes = "too few pairs" if one.sign is None else "yes" if one.sign == "+" else "no"
             shown.add_row(f"{method}, {_title(name)}", *points, *counts, passes)
         shown.add_section()
     return shown
@@ -302,7 +307,7 @@ def _short(fraction: float) -> str:
 
 
 def _range(found: Interval) -> str:
-    if found.value != found.value:
+    if isnan(found.value):
         return "-"
     value, low, high = (f"{100 * x:.1f}" for x in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]"

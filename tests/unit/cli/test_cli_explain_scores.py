@@ -83,6 +83,8 @@ def test_prints_totals_the_comparison_and_every_label(bundles, coco, tmp_path, c
     for words in ("pointing game", "energy inside", "IoU at 0.5", "deletion (lower is better)"):
         assert f"│ {words} " in printed
     assert printed.count("│ cat ") == printed.count("│ dog ") == 4
+    assert "too few pairs" in printed  # insertion and deletion on 3 pairs
+    assert "deletion (lower is better), mean of labels" not in printed
     assert " of 5 " in printed  # dog is shown with its count and is not compared
     assert f"All figures: {out}" in printed
     written = json.loads(out.read_text(encoding="utf-8"))

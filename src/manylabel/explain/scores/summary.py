@@ -65,7 +65,8 @@ class MethodScore:
         all_pairs: The mean over all pairs, with its interval.
         mean_of_labels: The mean of the means of labels with `MIN_PAIRS` pairs or more.
         over: How much better than each baseline the mean over all pairs is.
-        sign: Whether that is better than the baselines; None for a baseline.
+        sign: Whether that is better than the baselines; None for fewer than `MIN_PAIRS`, and for a
+            baseline.
         labels: The score of each label that has a pair, in the order of the label space.
     """
 
@@ -212,7 +213,7 @@ def _summarise(
             _interval(everything[:, i]),
             _interval(of_labels[:, i]),
             total,
-            _sign(total) if compared else None,
+            _sign(total) if compared and len(table) >= MIN_PAIRS else None,
             labels,
         )
     return found

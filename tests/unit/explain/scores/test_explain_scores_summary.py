@@ -44,6 +44,7 @@ def test_no_label_with_enough_pairs_has_no_mean_of_labels():
     found = summarise(table([0, 1], [0, 1], [[1, 0, 0]] * 2), LABELS, Resampling(draws=100))
     one = found["pointing"]["attention"]
     assert math.isnan(one.mean_of_labels.value)
+    assert one.sign is None  # two pairs are too few, also in total
     assert one.as_dict()["mean_of_labels"] == {"value": None, "low": None, "high": None}
 
 
