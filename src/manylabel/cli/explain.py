@@ -11,6 +11,13 @@ import click
 
 from manylabel.cli.explain_options import PictureOptions, check_pictures, picture_options
 from manylabel.cli.explain_pictures import Pictures
+from manylabel.cli.explain_scores import (
+    ScoreInputs,
+    ScoreOptions,
+    check_scores,
+    score,
+    score_options,
+)
 from manylabel.cli.explain_subjects import Subject, subjects_of
 from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
 from manylabel.errors import DataError
@@ -38,6 +45,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="The device: auto (a GPU if there is one), cpu, cuda, ...",
 )
+@click.option(
+    "--score",
+    "scored",
+    is_flag=True,
+    help="Draw nothing: measure with the boxes or masks of --data how well the maps show where "
+    "the labels are.",
+)
+@score_options
 def explain(
     bundle: Path,
     paths: tuple[str, ...],
@@ -45,6 +60,8 @@ def explain(
     data: DataOptions,
     split: str | None,
     device: str,
+    scored: bool,
+    scoring: ScoreOptions,
 ) -> None:
     """Draw the evidence that BUNDLE found for the labels of images.
 
@@ -57,13 +74,23 @@ def explain(
     the upright image. Without --label or --top, the predicted labels are shown, and at least the
     three best. An image that cannot be used is reported and skipped, and the exit code is then 1.
 
+    With --score, the maps of the images of --data are measured with its boxes or masks: pointing
+    game, energy inside, IoU, insertion and deletion, in total and label by label, with intervals,
+    beside a map at the centre of the image and chance.
+
     \b
     Example:
       manylabel explain runs/demo/bundle photo.jpg --out explained --top 5
       manylabel explain bundle photos/ --out explained --contact-sheet --theme dark
       manylabel explain bundle --data coco/instances_val2014.json --boxes --out explained
       manylabel explain bundle photo.jpg --label cat --each-label --style grid --out explained
+      manylabel explain bundle --score --data coco/instances_val2014.json --out scores.json
+      manylabel explain bundle --score --data clothes.csv --mask-classes classes.txt
     """
+    check_scores(click.get_current_context(), scored=scored)
+    if scored:
+        score(ScoreInputs(bundle, device, data, split), scoring, pictures.folder)
+        return
     check_pictures(pictures)
     if not paths and data.path is None:
         raise click.UsageError("Give images, or a data set with --data.")

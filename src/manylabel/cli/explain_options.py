@@ -22,9 +22,9 @@ _WHAT: Final = (
         "--out",
         "folder",
         type=click.Path(path_type=Path),
-        required=True,
         metavar="DIR",
-        help="The folder for the pictures. It is created if it does not exist.",
+        help="The folder for the pictures. It is created if it does not exist. With --score: a "
+        "JSON file for all figures, which may be left out.",
     ),
     click.option(
         "--method",
@@ -100,7 +100,7 @@ _HOW: Final = (
 class PictureOptions:
     """What `manylabel explain` draws, and how."""
 
-    folder: Path
+    folder: Path | None
     method: str | None
     names: tuple[str, ...]
     top: int | None
@@ -112,6 +112,12 @@ class PictureOptions:
     theme: Literal["light", "dark"]
     picture_format: Literal["png", "jpg", "svg"]
     scale: float
+
+    @property
+    def into(self) -> Path:
+        """The folder for the pictures, after `check_pictures`."""
+        assert self.folder is not None
+        return self.folder
 
 
 def picture_options() -> Decorator:
@@ -125,6 +131,8 @@ def check_pictures(wanted: PictureOptions) -> None:
     Raises:
         UsageError: They do.
     """
+    if wanted.folder is None:
+        raise click.UsageError("Missing option '--out': the folder for the pictures.")
     if wanted.names and wanted.top:
         raise click.UsageError("Give --label or --top, not both.")
     if wanted.each_label and wanted.contact_sheet:

@@ -124,13 +124,13 @@ class Pictures:
         from manylabel.explain.pictures.sheets import draw_label, draw_sheet
 
         if not self.wanted.each_label:
-            self._write(self.wanted.folder / name, draw_sheet(shown, self._about, self._look))
+            self._write(self.wanted.into / name, draw_sheet(shown, self._about, self._look))
             return
         digits = len(str(len(shown.labels)))
         for position, label in enumerate(shown.labels):
             file = f"{position + 1:0{digits}}-{file_name(label.name)}"
             drawing = draw_label(shown, position, self._about, self._look)
-            self._write(self.wanted.folder / name / file, drawing)
+            self._write(self.wanted.into / name / file, drawing)
 
     def _write_rows(self) -> None:
         """Write the rows of the contact sheet so far, if there are any."""
@@ -144,7 +144,7 @@ class Pictures:
         drawing = draw_contact_sheet(title, self._rows, self._about, self._look)
         self._rows = []
         name = f"contact-sheet-{file_name(self.method)}{number}"
-        self._write(self.wanted.folder / name, drawing)
+        self._write(self.wanted.into / name, drawing)
 
     @property
     def _look(self) -> Look:

@@ -13,6 +13,7 @@ from manylabel.data.places import Places
 from manylabel.data.records import Box, Record, Records
 from manylabel.engines.engine import Engine
 from manylabel.errors import DataError
+from manylabel.explain.scores.regions import contains, union_area
 from manylabel.images import Place, prepared
 from manylabel.labels import PRESENT, LabelSpace
 from manylabel.predict import Predictor
@@ -102,6 +103,8 @@ def peaks(maps: NDArray[Any]) -> NDArray[np.float64]:
 def score_localisation(predictor: Predictor, records: Records) -> dict[str, PointingGame]:
     """The pointing game of a predictor's evidence maps. Each image is run once.
 
+    `scores.scoring.score_explanations` measures more, and with intervals.
+
     Returns:
         The game of each of the model's methods of evidence maps that is not costly, by the method's
         name.
@@ -130,24 +133,6 @@ def score_localisation(predictor: Predictor, records: Records) -> dict[str, Poin
     }
 
 
-def union_area(boxes: Sequence[Box]) -> float:
-    """The exact area of the union of boxes inside the image, 0..1."""
-    corners = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes]).reshape(-1, 4)
-    left, top, right, bottom = corners.clip(0, 1).T
-    # The edges of all boxes make a grid. Each of its cells is covered completely or not at all.
-    xs, ys = np.unique([left, right]), np.unique([top, bottom])
-    covered = np.zeros((max(len(ys) - 1, 0), max(len(xs) - 1, 0)), dtype=bool)
-    for x0, y0, x1, y1 in zip(
-        np.searchsorted(xs, left),
-        np.searchsorted(ys, top),
-        np.searchsorted(xs, right),
-        np.searchsorted(ys, bottom),
-        strict=True,
-    ):
-        covered[y0:y1, x0:x1] = True
-    return float(np.diff(ys) @ covered @ np.diff(xs))
-
-
 def _score(
     points: NDArray[np.float64],
     targets: NDArray[np.int8],
@@ -161,7 +146,7 @@ def _score(
         for i, name in enumerate(labels):
             own = [box for box in image_boxes if box.label == name]
             if own and row[i] == PRESENT:
-                hit = any(_contains(box, *image_points[i]) for box in own)
+                hit = any(contains(box, *image_points[i]) for box in own)
                 tries[name].append((hit, union_area(own)))
     all_tries = [one for label_tries in tries.values() for one in label_tries]
     return _game(all_tries, {name: _game(each, {}) for name, each in tries.items()})
@@ -171,10 +156,6 @@ def _game(tries: Sequence[tuple[bool, float]], per_label: dict[str, PointingGame
     hits = sum(hit for hit, _ in tries)
     chance = float(np.mean([area for _, area in tries])) if tries else float("nan")
     return PointingGame(hits, len(tries) - hits, chance, per_label)
-
-
-def _contains(box: Box, x: float, y: float) -> bool:
-    return box.left <= x <= box.right and box.top <= y <= box.bottom
 
 
 def _has_target(record: Record, labels: LabelSpace) -> bool:

@@ -1,4 +1,4 @@
-"""The pointing game on hand-made cases, and the union of boxes against a fine grid."""
+"""The pointing game on hand-made cases, and of small models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from manylabel.data.records import Box, Record, Records
 from manylabel.engines.torch import TorchEngine
 from manylabel.errors import DataError
 from manylabel.explain.attention import explain_image
-from manylabel.explain.localisation import peaks, pointing_game, score_localisation, union_area
+from manylabel.explain.localisation import peaks, pointing_game, score_localisation
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import BackboneConfig
@@ -97,29 +97,6 @@ def test_nothing_to_point_at_is_not_a_number():
     assert math.isnan(game.chance)
     assert game.as_dict()["share"] is None
     assert [row["label"] for row in game.as_dict()["labels"]] == ["cat", "dog"]
-
-
-def area_by_grid(boxes: list[Box], cells: int) -> float:
-    centres = (np.arange(cells) + 0.5) / cells
-    x, y = centres[None, :], centres[:, None]
-    covered = np.zeros((cells, cells), dtype=bool)
-    for box in boxes:
-        covered |= (box.left <= x) & (x < box.right) & (box.top <= y) & (y < box.bottom)
-    return covered.mean()
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_union_area_equals_a_fine_grid(seed):
-    # All edges lie on the grid, so that counting its cells is exact.
-    rng = np.random.default_rng(seed)
-    x, y = (np.sort(rng.integers(0, 41, (6, 2)), axis=1) / 40 for _ in range(2))
-    boxes = [Box("cat", *x0y0) for x0y0 in zip(x[:, 0], y[:, 0], x[:, 1], y[:, 1], strict=True)]
-    assert union_area(boxes) == pytest.approx(area_by_grid(boxes, 40))
-
-
-def test_union_area_is_clipped_to_the_image():
-    assert union_area([Box("cat", -0.5, 0.5, 0.5, 1.5)]) == pytest.approx(0.25)
-    assert union_area([]) == 0
 
 
 def predictor(head: LinearConfig | SRNConfig, labels: LabelSpace = LABELS) -> Predictor:
