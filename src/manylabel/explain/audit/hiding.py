@@ -213,9 +213,10 @@ class _Hiding:
         control = elsewhere(region, avoid, np.random.default_rng(seed))
         if control is None:
             return self._leave_out(trials, NO_ROOM)
-        fill = self.settings.fill
-        pictures = (pixels, hidden(pixels, region, fill), hidden(pixels, control, fill))
-        return iter([_Job(trials, pictures)])
+        without, beside = (
+            hidden(pixels, each, self.settings.fill, avoid=avoid) for each in (region, control)
+        )
+        return iter([_Job(trials, (pixels, without, beside))])
 
     def _leave_out(self, trials: Sequence[Trial], why: str) -> Iterator[_Job]:
         for trial in trials:

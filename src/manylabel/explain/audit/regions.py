@@ -79,7 +79,7 @@ def elsewhere(region: Region, avoid: Region, random: np.random.Generator) -> Reg
     return None
 
 
-def hidden(pixels: Pixels, region: Region, fill: Fill) -> Pixels:
+def hidden(pixels: Pixels, region: Region, fill: Fill, *, avoid: Region | None = None) -> Pixels:
     """The image with a region filled.
 
     Args:
@@ -87,12 +87,15 @@ def hidden(pixels: Pixels, region: Region, fill: Fill) -> Pixels:
         region: Boolean [height, width].
         fill: "surroundings": the colours around the region go on into it, smoothly. "blur": the
             whole image is blurred there.
+        avoid: Boolean [height, width]: objects beside the region, whose colours must not go on
+            into it. Otherwise a region beside an object would make that object larger.
     """
     if fill == "blur":
         blurred = ImageFilter.GaussianBlur(_BLUR * max(region.shape))
         filling = np.asarray(Image.fromarray(pixels).filter(blurred))
     else:
-        filling = _spread(pixels.astype(np.float32), ~region).round().astype(np.uint8)
+        known = ~region if avoid is None or (region | avoid).all() else ~(region | avoid)
+        filling = _spread(pixels.astype(np.float32), known).round().astype(np.uint8)
     return np.where(region[..., None], filling, pixels)
 
 

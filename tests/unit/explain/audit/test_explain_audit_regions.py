@@ -110,6 +110,16 @@ def test_surroundings_hold_nothing_of_what_is_hidden():
     assert blurred[7, 9, 0] > 120  # a blur does
 
 
+def test_what_lies_beside_does_not_grow_into_the_region():
+    pixels = np.full((20, 30, 3), 90, dtype=np.uint8)
+    region, beside = block(4, 5, 7, 9), block(4, 14, 7, 9)
+    pixels[beside] = (255, 0, 0)
+    assert (hidden(pixels, region, "surroundings")[region][:, 0] > 90).any()
+    found = hidden(pixels, region, "surroundings", avoid=beside)
+    assert (found[region] == 90).all()
+    assert (found[beside] == pixels[beside]).all()
+
+
 def test_surroundings_go_on_smoothly():
     ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (64, 64, 3))
     region = block(20, 20, 24, 24, size=(64, 64))
