@@ -94,8 +94,7 @@ def hidden(pixels: Pixels, region: Region, fill: Fill, *, avoid: Region | None =
         blurred = ImageFilter.GaussianBlur(_BLUR * max(region.shape))
         filling = np.asarray(Image.fromarray(pixels).filter(blurred))
     else:
-        known = ~region if avoid is None or (region | avoid).all() else ~(region | avoid)
-        filling = _spread(pixels.astype(np.float32), known).round().astype(np.uint8)
+        filling = _filling(pixels, region, region if avoid is None else region | avoid)
     return np.where(region[..., None], filling, pixels)
 
 
@@ -109,6 +108,19 @@ def _touched(region: Region, avoid: Region) -> NDArray[np.float64]:
     """How many pixels of `avoid` the region covers at each cyclic shift, [height, width]."""
     seen = np.fft.rfft2(avoid) * np.conj(np.fft.rfft2(region))
     return np.fft.irfft2(seen, s=region.shape)
+
+
+def _filling(pixels: Pixels, region: Region, unknown: Region) -> Pixels:
+    """The image with the colours around a region in it. What is far from it is not looked at."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    around = 8 + max(np.ptp(rows), np.ptp(columns)) // 2
+    near = tuple(slice(max(0, span[0] - around), span[-1] + around + 1) for span in (rows, columns))
+    known = ~unknown[near]
+    if not known.any():
+        near, known = (slice(None), slice(None)), ~(region if unknown.all() else unknown)
+    filled = pixels.copy()
+    filled[near] = _spread(pixels[near].astype(np.float32), known).round()
+    return filled
 
 
 def _spread(values: Values, known: Region) -> Values:

@@ -32,7 +32,7 @@ class AuditSettings:
     Args:
         companions: The largest number of companions of a label.
         labels: The labels to audit; all if empty.
-        images: The largest number of images of a pair in which its companion is hidden.
+        images_per_pair: The largest number of images of a pair in which its companion is hidden.
         fewest: The fewest images that a figure needs.
         fill: What a hidden region is filled with: "surroundings" or "blur".
         method: The method of evidence maps for companions without boxes; None: the model's best.
@@ -42,7 +42,7 @@ class AuditSettings:
 
     companions: int = 3
     labels: tuple[str, ...] = ()
-    images: int = 100
+    images_per_pair: int = 100
     fewest: int = 20
     fill: Fill = "surroundings"
     method: str | None = None
@@ -50,7 +50,7 @@ class AuditSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"companions": 1, "images": 2, "fewest": 3, "resamples": 1, "seed": 0}
+        least = {"companions": 1, "images_per_pair": 2, "fewest": 3, "resamples": 1, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise ConfigError(
@@ -58,13 +58,26 @@ class AuditSettings:
                     where=name,
                     fix=f"Give {minimum} or more.",
                 )
-        if self.images < self.fewest:
+        if self.images_per_pair < self.fewest:
             raise ConfigError(
-                f"Companions are hidden in at most {self.images} images of a pair, but a figure "
+                f"A companion is hidden in at most {self.images_per_pair} images, but a figure "
                 f"needs {self.fewest}.",
-                where="images and fewest",
+                where="--images-per-pair and --fewest",
                 fix=f"Allow {self.fewest} images or more, or let a figure need fewer.",
             )
+
+
+def require_auditable(predictor: Predictor, records: Records, settings: AuditSettings) -> None:
+    """Raise the errors that `audit` would raise, before anything is scored.
+
+    Raises:
+        ConfigError: The model has no such method of evidence maps.
+        DataError: A label does not exist, the labels are not the model's, or no label has a usual
+            companion.
+    """
+    if settings.method is not None:
+        predictor.engine.method(settings.method)
+    _pairs(predictor, records.relabelled(predictor.labels), settings)
 
 
 def audit(
@@ -93,32 +106,36 @@ def audit(
     settings = settings or AuditSettings()
     records = records.relabelled(predictor.labels)
     assert scores.shape == records.targets.shape, (scores.shape, records.targets.shape)
-    columns = [predictor.labels.index(n) for n in settings.labels or predictor.labels.names]
-    pairs = usual_companions(records.targets, at_most=settings.companions, labels=columns)
-    _require_pairs(pairs, records)
-    hiding = HidingSettings(settings.images, settings.fill, settings.method, settings.seed)
+    pairs = _pairs(predictor, records, settings)
+    hiding = HidingSettings(settings.images_per_pair, settings.fill, settings.method, settings.seed)
     hidings = hide_companions(predictor, records, scores, pairs, hiding, on_progress)
     findings = _findings(
         predictor, records, scores, list(zip(pairs, hidings, strict=True)), settings
     )
-    paired = {pair.label for pair in pairs}
+    paired = {predictor.labels[pair.label] for pair in pairs}
+    audited = settings.labels or predictor.labels.names
     return Audit(
         source=records.source,
         images=len(records),
         findings=ranked(findings),
-        alone=tuple(predictor.labels[column] for column in columns if column not in paired),
+        alone=tuple(name for name in audited if name not in paired),
         settings=asdict(settings),
         notes=(*records.notes, *_notes(predictor, hidings, settings)),
     )
 
 
-def _require_pairs(pairs: Sequence[Pair], records: Records) -> None:
+def _pairs(predictor: Predictor, records: Records, settings: AuditSettings) -> list[Pair]:
+    """The labels to audit with their companions."""
+    names = dict.fromkeys(settings.labels or predictor.labels.names)
+    columns = [predictor.labels.index(name) for name in names]
+    pairs = usual_companions(records.targets, at_most=settings.companions, labels=columns)
     if not pairs:
         raise DataError(
-            "No label has a usual companion: no two labels are together more often than by chance.",
+            "No label has a usual companion: none is with another one more often than by chance.",
             where=records.source,
-            fix="Give a data set whose images have several labels.",
+            fix="Give data whose images have several labels, or audit other labels.",
         )
+    return pairs
 
 
 def _findings(

@@ -89,7 +89,9 @@ def test_equal_scores_do_not_differ():
     assert rank_sum_p([1.0, 1.0, 1.0], [1.0, 1.0]) == 1
 
 
-@pytest.mark.parametrize(("size", "shift"), [(2, 1.0), (3, 0.0), (20, 0.3), (100, 2.0), (2000, 0.2)])
+@pytest.mark.parametrize(
+    ("size", "shift"), [(2, 1.0), (3, 0.0), (20, 0.3), (100, 2.0), (2000, 0.2)]
+)
 def test_the_t_test_is_scipys_also_far_in_the_tail(size, shift):
     values = np.random.default_rng(size).normal(shift, 1, size)
     assert mean_p(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-6)
