@@ -16,7 +16,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ from manylabel.train.run import run
 from manylabel.train.views import cache_features
 
 SIZE: Final = 128
-COUNTS: Final[Mapping[Split, int]] = {"train": 700, "val": 100, "test": 400}
+COUNTS: Final[Mapping[Split, int]] = {"train": 600, "val": 60, "test": 300}
 LABEL, COMPANION = "flower", "sticker"
 SPACE: Final = LabelSpace([*LABELS, COMPANION])
 WITH, WITHOUT = 0.95, 0.10
@@ -54,34 +54,42 @@ STEPS: Final = {"linear": "main"}
 """The kind of step by head; others are trained in one step with all their branches."""
 
 
-def records_of(seed: int, folder: Path, *, planted: bool) -> Records:
-    """The scenes of a seed; stickers in train and val follow `planted`, in test the shortcut."""
-    items = [
-        item
-        for split in SPLITS
-        for item in _scenes(seed, split, folder, planted or split == "test")
-    ]
-    return Records.of(SPACE, items, f"stickers, seed {seed}")
+def records_of(seed: int, folder: Path) -> dict[str, Records]:
+    """The scenes of a seed: with the shortcut planted in train and val, and without it.
+
+    Both have the same drawings, and the same test split, in which the shortcut is planted.
+    """
+    items: dict[str, list[Record]] = {"with flowers": [], "anywhere": []}
+    for split in SPLITS:
+        for index in range(COUNTS[split]):
+            drawing = render_scene(sample_scene(seed, split, index), SIZE)
+            for name in items:
+                planted = split == "test" or name == "with flowers"
+                path = folder / f"{split}-{index:04d}-{'planted' if planted else 'control'}.png"
+                random = np.random.default_rng((seed, SPLITS.index(split), index))
+                boxes = _stick(drawing.image, drawing.boxes, path, random, planted=planted)
+                targets = SPACE.encode({box.label for box in boxes})
+                items[name].append(Record(path.name, path, targets, split=split, boxes=boxes))
+    return {name: Records.of(SPACE, each, f"stickers {name}") for name, each in items.items()}
 
 
-def _scenes(seed: int, split: Split, folder: Path, planted: bool) -> Iterator[Record]:
-    folder = folder / ("planted" if planted else "control") / split
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(COUNTS[split]):
-        path = folder / f"{index:04d}.png"
-        drawing = render_scene(sample_scene(seed, split, index), SIZE)
-        random = np.random.default_rng((seed, SPLITS.index(split), index))
-        chance, share, place = random.random(), random.random(), random.spawn(1)[0]
-        image, boxes = drawing.image, list(drawing.boxes)
-        flower = next((box for box in boxes if box.label == LABEL), None)
-        if flower is not None and share < HIDDEN_SHARE:
-            _hide_half(image, flower, place)
-        if chance < _chance_of_sticker(flower is not None, planted):
-            boxes.append(_paste_sticker(image, flower, place))
-        image.save(path)
-        targets = SPACE.encode({box.label for box in boxes})
-        key = f"{folder.parent.name}/{split}/{path.name}"
-        yield Record(key, path, targets, split=split, boxes=tuple(boxes))
+def _stick(
+    drawn: Image.Image,
+    boxes: tuple[Box, ...],
+    path: Path,
+    random: np.random.Generator,
+    *,
+    planted: bool,
+) -> tuple[Box, ...]:
+    """Save a scene with its flower hidden, and perhaps with a sticker; return its boxes."""
+    image, chance, share = drawn.copy(), random.random(), random.random()
+    flower = next((box for box in boxes if box.label == LABEL), None)
+    if flower is not None and share < HIDDEN_SHARE:
+        _hide_half(image, flower, random)
+    if chance < _chance_of_sticker(flower is not None, planted):
+        boxes = (*boxes, _paste_sticker(image, flower, random))
+    image.save(path, compress_level=1)
+    return boxes
 
 
 def _chance_of_sticker(flower: bool, planted: bool) -> float:
@@ -152,17 +160,16 @@ def recipe(head: str, backbone: str, weights: Path, seed: int, epochs: int) -> R
     return resolve({**tables, "head": {"name": head}, "steps": [step]}, where="planted_shortcut")
 
 
-def audited(
-    config: RunConfig, records: Records, test: Records, folder: Path
-) -> tuple[Audit, float]:
-    """The audit on `test` of a model that is trained on `records`, and its mAP there."""
+def audited(config: RunConfig, records: Records, folder: Path) -> tuple[Audit, float]:
+    """The audit of a model that is trained on the records, and its mAP on their test split."""
+    test = records.split("test")
     with Reporter() as reporter:
         backbone = Backbone(config.backbone)
         features = cache_features(config, records, backbone, torch.device("cpu"), reporter)
         outcome = run(config, records, folder, reporter, features=features)
     predictor = Predictor.load(outcome.bundle, device="cpu")
     scored = evaluate(predictor, test)
-    settings = AuditSettings(companions=2, images_per_pair=60, resamples=500, seed=config.seed)
+    settings = AuditSettings(companions=2, images_per_pair=40, resamples=500, seed=config.seed)
     return audit(predictor, test, scored.scores, settings), scored.measures.mAP
 
 
@@ -224,12 +231,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as kept:
             folder = Path(kept)
             config = recipe(given.head, given.backbone, given.weights, seed, given.epochs)
-            test: Records | None = None
-            for planted in (True, False):
-                records = records_of(seed, folder, planted=planted)
-                test = test or records.split("test")
-                name = "with flowers" if planted else "anywhere"
-                found, score = audited(config, records, test, folder / f"run-{planted}")
+            for name, records in records_of(seed, folder).items():
+                found, score = audited(config, records, folder / name)
                 rows.append({"seed": seed, "training": name, "mAP": score, **figures(found)})
                 print(json.dumps(rows[-1]), f"{time.perf_counter() - start:.0f} s", flush=True)
     print_table(rows)
