@@ -10,7 +10,7 @@ from PIL import Image
 
 from manylabel.explain.audit.regions import Pixels
 
-EXAMPLES: Final = 3
+EXAMPLES: Final = 4
 """The largest number of examples of a pair that are kept."""
 _THUMBNAIL: Final = 176
 """The longest side of an example's pictures in pixels."""

@@ -12,6 +12,7 @@ from toy_shortcut import SIDE, TOY_LABELS, ToyEngine, draw, make_toys, scored, t
 
 from manylabel.data.records import Box, Record, Records
 from manylabel.errors import ConfigError, ImageError
+from manylabel.explain.audit.examples import EXAMPLES
 from manylabel.explain.audit.hiding import EMPTY, NO_MAP, NO_ROOM, Hidings, hide_companions
 from manylabel.explain.audit.pairs import Pair
 from manylabel.explain.audit.plan import HidingSettings
@@ -68,7 +69,7 @@ def test_images_in_which_a_label_is_predicted_because_of_its_companion(records):
 
 def test_examples_are_those_that_say_most_with_their_pictures(records):
     fork, _ = hide(records, shortcut=3.0)
-    assert [each.because for each in fork.examples] == [True] * 3
+    assert [each.because for each in fork.examples] == [True] * EXAMPLES
     first = fork.examples[0]
     assert first.scores == pytest.approx((sigmoid(1), sigmoid(-2), sigmoid(1)), abs=0.02)
     assert first.predicted == (True, False, True)

@@ -15,6 +15,7 @@ from toy_shortcut import make_toys, scored, toy_predictor
 
 from manylabel.data.records import Records
 from manylabel.errors import ConfigError, DataError
+from manylabel.explain.audit.examples import EXAMPLES
 from manylabel.explain.audit.findings import Audit, Finding
 from manylabel.explain.audit.page import render
 from manylabel.explain.audit.run import AuditSettings, audit, require_auditable
@@ -178,7 +179,7 @@ def test_the_page_loads_nothing_and_shows_the_pair(planted):
     page = _Text()
     page.feed(render(planted, {"bundle": "runs/b"}))
     assert all(source.startswith("data:") for source in page.sources)
-    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 9
+    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 3 * EXAMPLES
     assert "Scores of 'fork' rest partly on 'table'." in page.text
     assert "Collect images of 'fork' without 'table'" in page.text
     assert page.text.count("beside table") >= 2
