@@ -172,6 +172,7 @@ def _write(folder: Path, found: Audit, about: dict[str, str]) -> None:
 
 def _print(found: Audit, about: dict[str, str]) -> None:
     from manylabel.cli.figures import table
+    from manylabel.explain.audit.findings import VERDICTS
 
     console = terminal()
     console.print(
@@ -182,13 +183,15 @@ def _print(found: Audit, about: dict[str, str]) -> None:
     for note in found.notes:
         console.print(f"{note}.", style="dim")
     shown = table(
-        "label", "effect", "low", "high", "images", "because", left=("companion", "verdict")
+        "label beside companion", "effect", "low", "high", "images", "because", left=("verdict",)
     )
     for each in found.findings[:_PRINTED]:
         shown.add_row(*_row(each))
     console.print(shown)
     if len(found.findings) > _PRINTED:
         console.print(f"The first {_PRINTED} of {len(found.findings):,} pairs.")
+    counts = (f"{verdict}: {found.count(verdict)}" for verdict in VERDICTS)
+    console.print(", ".join(counts))
     console.print(
         "effect: how much more the score (0 to 1) falls if the companion is hidden than if another "
         "place is, with its 95 % interval; because: wrong predictions of the label that need the "
@@ -206,7 +209,8 @@ def _row(each: Finding) -> tuple[str, ...]:
     effect = hidden.effect
     numbers = ("-" if n != n else f"{n:+.3f}" for n in (effect.value, effect.low, effect.high))
     because = f"{len(hidden.because)} of {hidden.false_positives}"
-    return (each.label, *numbers, str(hidden.images), because, each.companion, each.verdict)
+    name = f"{each.label} beside {each.companion}"
+    return (name, *numbers, str(hidden.images), because, each.verdict)
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:

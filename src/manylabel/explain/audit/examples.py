@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -46,17 +47,18 @@ class Example:
         return self.scores[2] - self.scores[1]
 
 
-def keep(
-    examples: list[Example], example: Example, pictures: tuple[Pixels, Pixels, Pixels]
-) -> None:
-    """Put an example among the few best, if it is one of them. Only then is it compressed."""
+Pictures = tuple[Pixels, Pixels, Pixels]
+
+
+def keep(examples: list[Example], example: Example, pictures: Callable[[], Pictures]) -> None:
+    """Put an example among the few best, if it is one of them. Only then are pictures made."""
 
     def worth(each: Example) -> tuple[bool, float]:
         return each.because, each.effect
 
     if len(examples) == EXAMPLES and worth(example) <= worth(examples[-1]):
         return
-    first, second, third = map(_thumbnail, pictures)
+    first, second, third = map(_thumbnail, pictures())
     examples.append(replace(example, pictures=(first, second, third)))
     examples.sort(key=worth, reverse=True)
     del examples[EXAMPLES:]

@@ -26,6 +26,7 @@ from manylabel.explain.audit.regions import (
     elsewhere,
     hidden,
     map_region,
+    outlined,
 )
 from manylabel.images import prepared
 from manylabel.labels import PRESENT
@@ -102,10 +103,16 @@ def hide_companions(
 
 
 class _Job(NamedTuple):
-    """The pictures of one image and region, and the trials that they serve."""
+    """One image, its two hidden regions and their pictures, and the trials that they serve."""
 
     trials: list[Trial]
     pictures: tuple[Pixels, Pixels, Pixels]
+    regions: tuple[Region, Region]
+
+    def shown(self) -> tuple[Pixels, Pixels, Pixels]:
+        """The pictures with the edges of what is hidden."""
+        before, without, control = self.pictures
+        return before, outlined(without, self.regions[0]), outlined(control, self.regions[1])
 
 
 @final
@@ -216,7 +223,7 @@ class _Hiding:
         without, beside = (
             hidden(pixels, each, self.settings.fill, avoid=avoid) for each in (region, control)
         )
-        return iter([_Job(trials, (pixels, without, beside))])
+        return iter([_Job(trials, (pixels, without, beside), (region, control))])
 
     def _leave_out(self, trials: Sequence[Trial], why: str) -> Iterator[_Job]:
         for trial in trials:
@@ -253,7 +260,7 @@ class _Hiding:
         found.false_positives += predicted and not present
         if example.because:
             found.because.append(example.key)
-        keep(found.examples, example, job.pictures)
+        keep(found.examples, example, job.shown)
 
 
 def _batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -28,6 +28,7 @@ MAP_SHARE: Final = 0.5
 """A map's region is where it is at least this share of its highest value."""
 _BLUR: Final = 0.08
 """The standard deviation of the blur, as a fraction of the longer side."""
+_OUTLINE: Final = np.array((255, 214, 0), dtype=np.uint8)
 _OVERLAP: Final = 0.1
 """The largest part of a control region that may lie on what it has to avoid."""
 
@@ -96,6 +97,13 @@ def hidden(pixels: Pixels, region: Region, fill: Fill, *, avoid: Region | None =
     else:
         filling = _filling(pixels, region, region if avoid is None else region | avoid)
     return np.where(region[..., None], filling, pixels)
+
+
+def outlined(pixels: Pixels, region: Region) -> Pixels:
+    """A copy of the image with the edge of a region drawn in yellow."""
+    around = np.pad(region, 1)
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return np.where((region & ~inner)[..., None], _OUTLINE, pixels)
 
 
 def _pixels(start: float, end: float, length: int) -> tuple[int, int]:

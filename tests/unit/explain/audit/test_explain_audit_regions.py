@@ -13,6 +13,7 @@ from manylabel.explain.audit.regions import (
     elsewhere,
     hidden,
     map_region,
+    outlined,
 )
 
 
@@ -132,3 +133,12 @@ def test_surroundings_go_on_smoothly():
 def test_an_image_that_is_all_hidden_stays():
     pixels = np.full((4, 4, 3), 7, dtype=np.uint8)
     assert (hidden(pixels, np.ones((4, 4), dtype=bool), "surroundings") == 7).all()
+
+
+def test_an_outline_is_the_edge_of_a_region_and_no_more():
+    pixels = np.zeros((20, 30, 3), dtype=np.uint8)
+    found = outlined(pixels, block(0, 5, 7, 9))
+    edge = block(0, 5, 7, 9) & ~block(1, 6, 5, 7)
+    assert (found[edge] == (255, 214, 0)).all()
+    assert (found[~edge] == 0).all()
+    assert (pixels == 0).all()
