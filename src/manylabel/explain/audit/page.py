@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from manylabel.explain.audit.findings import SURE, VERDICTS, Audit
 from manylabel.html import environment, write_html
@@ -32,21 +32,25 @@ def write_page(path: Path, found: Audit, about: Mapping[str, str]) -> Path:
 
 def render(found: Audit, about: Mapping[str, str]) -> str:
     """The audit as HTML."""
+    page = environment().get_template("audit.html.j2")
+    return page.render(about=about, **sections(found))
+
+
+def sections(found: Audit) -> dict[str, Any]:
+    """What the template `audit_sections.html.j2` needs, for a page that includes it.
+
+    Its styles are in `audit.css`, which needs `base.css` before it.
+    """
     ranks = list(enumerate(found.findings, start=1))
-    return (
-        environment()
-        .get_template("audit.html.j2")
-        .render(
-            audit=found,
-            about=about,
-            ranks=ranks,
-            shown=[each for each in ranks if each[1].verdict in _SHOWN][:_WITH_PICTURES],
-            verdicts=VERDICTS,
-            number=_number,
-            interval=_interval,
-            sure=SURE,
-        )
-    )
+    return {
+        "audit": found,
+        "ranks": ranks,
+        "shown": [each for each in ranks if each[1].verdict in _SHOWN][:_WITH_PICTURES],
+        "verdicts": VERDICTS,
+        "number": _number,
+        "interval": _interval,
+        "sure": SURE,
+    }
 
 
 def _number(value: float | None, *, signed: bool = False) -> str:
