@@ -34,6 +34,16 @@ def test_stickers_go_with_flowers_only_where_it_is_planted(data):
     assert abs(int(counts[0]) - int(counts[1])) < 20
 
 
+def test_stickers_follow_no_other_label(data):
+    """A boat is drawn first: with the seed of the scene, stickers would be where boats are.
+
+    By chance, the share beside boats differs with a standard error of about 0.1.
+    """
+    found = data["anywhere"].split("train").targets == 1
+    sticker, boat = found[:, SPACE.index(COMPANION)], found[:, SPACE.index("boat")]
+    assert abs(sticker[boat].mean() - sticker[~boat].mean()) < 0.3
+
+
 def test_both_have_the_same_test_split_and_the_same_other_labels(data):
     planted, control = data.values()
     assert planted.split("test").fingerprint() == control.split("test").fingerprint()
