@@ -50,6 +50,9 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "explain": CommandEntry(
         "manylabel.cli.explain:explain", "Draw the evidence for the labels of images."
     ),
+    "audit": CommandEntry(
+        "manylabel.cli.audit:audit", "Find labels whose scores rest on other labels."
+    ),
     "models": CommandEntry(
         "manylabel.cli.models:models", "List backbones and heads with their costs."
     ),

@@ -211,6 +211,10 @@ class Bar:
         """Set the number of images done."""
         self._bar.update(self._task, completed=count)
 
+    def done_of(self, count: int, total: int) -> None:
+        """Set the number of images done, and the number of all of them."""
+        self._bar.update(self._task, completed=count, total=total)
+
     def say(self, line: str) -> None:
         """Print a line, above the bar if there is one."""
         self._bar.console.print(line, soft_wrap=True)
