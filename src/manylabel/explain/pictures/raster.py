@@ -16,7 +16,7 @@ _FINER: Final = 4
 
 _EFFORT: Final = 4
 """zlib's level of compression: a third of the time of the usual 6, for 3 % more bytes."""
-_QUALITY: Final = 85
+_QUALITY: Final = 80
 """The quality of JPEG; text and thin lines stay clear."""
 
 
