@@ -298,8 +298,8 @@ class Predictor:
         """
         images = self._prepare_ahead(sources)
         try:
-            while batch := list(islice(images, self.batch_size)):
-                yield self._prepared_batch(batch)
+            while (batch := self._prepared_batch(list(islice(images, self.batch_size)))).keys:
+                yield batch
         finally:
             images.close()
 

@@ -60,6 +60,7 @@ class SpotsHead(Head):
         "warm-up": StepPlan(1, "spots", ("head.spots",), ("spots",), "spots"),
         "whole": WHOLE,
     }
+    takes = ("mid",)
     prior: Tensor
 
     def __init__(self, config, shapes, labels):

@@ -82,19 +82,18 @@ class TorchEngine(Engine):
             RunError: There is not enough memory.
         """
         methods = [self.method(name) for name in evidence]
-        columns = list(range(len(self.info.labels)) if labels is None else labels)
         with _enough_memory(len(pixels), self.device), torch.no_grad():
-            return self._run(pixels, methods, columns)
+            return self._run(pixels, methods, labels)
 
     def _run(
-        self, pixels: NDArray[np.uint8], methods: Sequence[str], columns: Sequence[int]
+        self, pixels: NDArray[np.uint8], methods: Sequence[str], labels: Sequence[int] | None
     ) -> EngineOutput:
         # Contiguous: the last bits of a convolution depend on the memory layout of the images.
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
         maps = self.classifier.backbone(normalise(images, self.info.input))
         output: HeadOutput = self.classifier.head(maps)
         found = {
-            method: self._evidence[method].maps(maps, output)[:, columns]
+            method: _of_labels(self._evidence[method].maps(maps, output), labels)
             for method in methods
             if method in self._evidence
         }
@@ -102,7 +101,7 @@ class TorchEngine(Engine):
         found |= gradient_maps(
             lambda maps: self._logits(self.classifier.head(maps)),
             maps,
-            columns,
+            range(len(self.info.labels)) if labels is None else labels,
             {method: self._gradients[method] for method in methods if method in self._gradients},
         )
         return EngineOutput(
@@ -120,6 +119,11 @@ class TorchEngine(Engine):
                 fix=f"The head has: {', '.join(['final', *output.branches])}.",
             )
         return output.select(name)
+
+
+def _of_labels(maps: Tensor, labels: Sequence[int] | None) -> Tensor:
+    """The maps [N, C', H, W] of some labels of [N, C, H, W]; without a copy if of all."""
+    return maps if labels is None else maps[:, list(labels)]
 
 
 @contextmanager
