@@ -37,7 +37,7 @@ PAGE: Final = "run.html"
 PICTURES: Final = "attention"
 SHOWN_IMAGES: Final = 6
 
-_SCALE: Final = 1.5
+_SCALE: Final = 1
 """The pixels for each unit of the pictures, so that the page stays small."""
 
 _DEFINITIONS: Final = {
