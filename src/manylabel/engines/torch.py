@@ -14,9 +14,10 @@ from torch import Tensor
 
 from manylabel.bundle.classifier import Bundle, load_bundle
 from manylabel.devices import choose_device
-from manylabel.engines.engine import Engine, EngineOutput
+from manylabel.engines.engine import Engine, EngineOutput, RelationMaps, RelationProbe
 from manylabel.errors import BundleError, RunError
-from manylabel.models.heads.base import HeadOutput
+from manylabel.evidence import RelationWeights
+from manylabel.models.heads.base import HeadOutput, RelationBranch
 from manylabel.pixels import normalise, to_pixels
 
 _NO_MEMORY: Final = ("DefaultCPUAllocator", "out of memory")
@@ -44,6 +45,7 @@ class TorchEngine(Engine):
             weights_sha256=bundle.weights_sha256,
             device=str(chosen),
             evidence={method: each.kind for method, each in self._evidence.items()},
+            relations=_probe(self),
         )
 
     @classmethod
@@ -72,19 +74,23 @@ class TorchEngine(Engine):
             return self._run(pixels, evidence)
 
     def _run(self, pixels: NDArray[np.uint8], evidence: Sequence[str]) -> EngineOutput:
-        # Contiguous: the last bits of a convolution depend on the memory layout of the images.
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
-        maps = self.classifier.backbone(normalise(images, self.info.input))
+        maps = self.classifier.backbone(self.images(pixels))
         output: HeadOutput = self.classifier.head(maps)
         return EngineOutput(
-            logits=self._logits(output).float().cpu().numpy(),
+            logits=self.logits(output).float().cpu().numpy(),
             evidence={
                 method: self._evidence[method].maps(maps, output).float().cpu().numpy()
                 for method in evidence
             },
         )
 
-    def _logits(self, output: HeadOutput) -> Tensor:
+    def images(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """N images as the classifier takes them, [N, 3, height, width], from their pixels."""
+        # Contiguous: the last bits of a convolution depend on the memory layout of the images.
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
+        return normalise(images, self.info.input)
+
+    def logits(self, output: HeadOutput) -> Tensor:
         """The logits [N, C] that the bundle's scores come from."""
         name = self.info.scores_from
         if name != "final" and name not in output.branches:
@@ -94,6 +100,42 @@ class TorchEngine(Engine):
                 fix=f"The head has: {', '.join(['final', *output.branches])}.",
             )
         return output.select(name)
+
+
+@final
+class _TorchRelations(RelationProbe):
+    """Computes the branch of relations of a torch engine's head."""
+
+    def __init__(self, engine: TorchEngine, branch: RelationBranch) -> None:
+        super().__init__(branch.share)
+        self._engine, self._branch = engine, branch
+
+    def weights(self) -> RelationWeights:
+        """What can be shown of the branch's weights."""
+        return self._branch.weights()
+
+    @torch.no_grad()
+    def maps(self, pixels: NDArray[np.uint8]) -> RelationMaps:
+        """Compute the logits and maps of N images."""
+        engine = self._engine
+        with _enough_memory(len(pixels), engine.device):
+            output: HeadOutput = engine.classifier(engine.images(pixels))
+            return RelationMaps(
+                engine.logits(output).float().cpu().numpy(),
+                output.maps[self._branch.reads].float().cpu().numpy(),
+            )
+
+    @torch.no_grad()
+    def compute(self, maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compute the branch's logits [N, C] and units [N, K] of maps [N, C, H, W]."""
+        with _enough_memory(len(maps), self._engine.device):
+            logits, units = self._branch.compute(torch.from_numpy(maps).to(self._engine.device))
+            return logits.float().cpu().numpy(), units.float().cpu().numpy()
+
+
+def _probe(engine: TorchEngine) -> RelationProbe | None:
+    branch = engine.classifier.head.relations()
+    return None if branch is None else _TorchRelations(engine, branch)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ holds all that training, bundles and explanations need from a head.
     prepare     reads what the head needs from the training targets before the first step
     forward     returns a `HeadOutput` for feature maps
     evidence    returns the head's evidence maps, by method
+    relations   returns the branch that reads the maps of all labels, if the head has one
     settled     returns settings that rebuild the head together with its weights
 """
 
@@ -26,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from manylabel.config import Config
-from manylabel.evidence import CLASS_ACTIVATION, MapKind
+from manylabel.evidence import CLASS_ACTIVATION, MapKind, RelationWeights
 from manylabel.labels import LabelSpace
 from manylabel.models.backbone_options import MAX_CHANNELS
 from manylabel.models.backbones import FeatureMaps, MapShapes
@@ -85,6 +86,26 @@ class Evidence:
     maps: Callable[[FeatureMaps, HeadOutput], Tensor]
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class RelationBranch:
+    """The branch of a head that reads the maps of all labels, so that it can learn relations.
+
+    It says nothing of how the branch is computed, so that a branch of another form fits, too.
+
+    Args:
+        reads: The maps [N, C, H, W] that it reads: their name in `HeadOutput.maps`.
+        share: What one unit of its logits adds to the head's final logits.
+        compute: Returns the branch's logits [N, C] and its units [N, K], for maps [N, C, H, W].
+        weights: Returns what can be shown of its weights.
+    """
+
+    reads: str
+    share: float
+    compute: Callable[[Tensor], tuple[Tensor, Tensor]]
+    weights: Callable[[], RelationWeights]
+
+
 class Head(nn.Module):
     """A classifier over feature maps.
 
@@ -111,6 +132,10 @@ class Head(nn.Module):
     @abstractmethod
     def evidence(self) -> Mapping[str, Evidence]:
         """The head's methods of evidence maps by name; the best method is first."""
+
+    def relations(self) -> RelationBranch | None:
+        """The branch that reads the maps of all labels; None if the head has none."""
+        return None
 
     def prepare(self, targets: NDArray[np.int8]) -> None:
         """Read what the head needs from the training set, before the first step.

@@ -23,10 +23,10 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.evidence import WEIGHTED_ATTENTION
+from manylabel.evidence import WEIGHTED_ATTENTION, RelationWeights
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.blocks import WholeMapConv2d, resample_to_grid
+from manylabel.models.blocks import WholeMapConv2d, resample_to_grid, whole_map_weights
 from manylabel.models.heads.base import (
     Channels,
     Evidence,
@@ -34,6 +34,7 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    RelationBranch,
     class_activation,
     output_map,
 )
@@ -167,6 +168,11 @@ class SRNHead(Head):
             "cam": class_activation(self.main.label_weights),
         }
 
+    def relations(self) -> RelationBranch:
+        """The spatial regularisation, which reads U."""
+        branch = self.regularisation
+        return RelationBranch("weighted", 1 - self.alpha, branch, branch.weights)
+
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for."""
         return self.config.model_copy(update={"grid": self.regularisation.grid})
@@ -285,6 +291,11 @@ class SpatialRegularisation(nn.Module):
             on_grid = on_grid * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
         return self.fc(units), units
+
+    def weights(self) -> RelationWeights:
+        """What can be shown of the weights."""
+        scale = self.grid[0] * self.grid[1] if self.scale_weighted else 1
+        return whole_map_weights(self.semantic, self.conv4, self.fc, scale)
 
 
 @final
