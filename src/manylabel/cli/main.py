@@ -50,6 +50,10 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "explain": CommandEntry(
         "manylabel.cli.explain:explain", "Draw the evidence for the labels of one image."
     ),
+    "relations": CommandEntry(
+        "manylabel.cli.relations:relations",
+        "Measure what a bundle learned about labels that go together.",
+    ),
     "models": CommandEntry(
         "manylabel.cli.models:models", "List backbones and heads with their costs."
     ),

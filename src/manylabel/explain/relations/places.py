@@ -18,6 +18,9 @@ WHERE: Final = ("above", "below", "left", "right", "inside", "around")
 INSIDE: Final = 0.9
 """A box is inside another one if that one covers at least this share of its area."""
 
+FEW: Final = 0.25
+"""Boxes that share less than this part of the rows of the smaller one lie one above the other."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -56,8 +59,10 @@ def places_in_data(records: Records) -> PlacesInData | None:
 def where(box: Box, other: Box) -> str:
     """Where a box lies as seen from another one, a word of `WHERE`.
 
-    It is inside or around if one covers nearly all of the other. Otherwise the centres decide: the
-    larger one of their distances across and down, as shares of the image's width and height.
+    It is inside or around if one covers nearly all of the other. It is above or below if the two
+    share few rows, and left or right if they share few columns but many rows. If they share many of
+    both, the larger one of the distances of their centres decides, across or down. Distances are
+    shares of the image's width and height.
     """
     shared = _shared(box, other)
     if shared >= INSIDE * _area(box) and _area(box) <= _area(other):
@@ -65,9 +70,18 @@ def where(box: Box, other: Box) -> str:
     if shared >= INSIDE * _area(other):
         return "around"
     right, down = _centre(box) - _centre(other)
-    if abs(down) >= abs(right):
+    rows = _part(box.top, box.bottom, other.top, other.bottom)
+    columns = _part(box.left, box.right, other.left, other.right)
+    if rows < FEW or (columns >= FEW and abs(down) >= abs(right)):
         return "below" if down > 0 else "above"
     return "right" if right > 0 else "left"
+
+
+def _part(start: float, end: float, other_start: float, other_end: float) -> float:
+    """The share of the shorter one of two lines that both cover; 0 if they do not meet."""
+    shorter = min(end - start, other_end - other_start)
+    shared = min(end, other_end) - max(start, other_start)
+    return shared / shorter if shorter > 0 and shared > 0 else 0.0
 
 
 def _count(counts: NDArray[np.int64], boxes: Sequence[Box], records: Records) -> None:

@@ -1,13 +1,12 @@
 """Tests of many pairs of labels at once.
 
-Three tests, each for what it is exact for:
-
 - `fisher`: do two labels occur together more or less often than by chance?
-- `sign_flips`: is a mean change of logits different from 0?
-- `places_exchanged`: does it matter where a map is moved to?
+- `sign_flips`: is a mean change of logits different from 0? It is corrected for many pairs by the
+  largest statistic of all pairs in each draw.
+- `sign_flips_each`: the same for single lists, not corrected.
+- `sign_test`: does one of two things happen more often?
 
-`benjamini_hochberg` corrects p-values for their number. The last two tests need no such correction:
-they compare each pair with the largest statistic of all pairs in shuffled data.
+`benjamini_hochberg` corrects the p-values of the other three for their number.
 """
 
 from __future__ import annotations
@@ -20,6 +19,9 @@ from numpy.typing import NDArray
 
 DRAWS: Final = 999
 """The number of shuffles. The smallest p-value is 1 / 1000."""
+
+MANY_DRAWS: Final = 9_999
+"""The number of shuffles if p-values are corrected afterwards, which needs small ones."""
 
 LEVEL: Final = 0.05
 """A p-value below this is called significant."""
@@ -71,42 +73,28 @@ def sign_flips(
     return _exceeded(found, largest)
 
 
-def places_exchanged(
-    tables: Sequence[NDArray[np.float32]], *, draws: int = DRAWS, seed: int = 0
+def sign_flips_each(
+    values: Sequence[NDArray[np.float32]], *, least: int, draws: int = MANY_DRAWS, seed: int = 0
 ) -> NDArray[np.float64]:
-    """p-values [B, D] of "this place of D gives more than the others do"; NaN where not tested.
+    """p-values [B] of the means of B lists of differences, not corrected; NaN where not tested.
 
-    Under the null hypothesis it does not matter which of the D places of an image a value belongs
-    to. A draw exchanges the values of each image. The largest statistic of all B tables is
-    compared, as in `sign_flips`.
+    Under the null hypothesis each difference is as probable as its opposite.
 
     Args:
-        tables: B tables [n, D]; NaN where an image has no value for a place.
+        values: B lists of differences; lists shorter than `least` are not tested.
+        least: The smallest number of differences.
         draws: The number of draws.
         seed: The seed of the draws.
     """
     random = np.random.default_rng(seed)
-    largest = np.zeros(draws)
-    found = np.full((len(tables), tables[0].shape[1] if tables else 0), np.nan)
-    for row, table in enumerate(tables):
-        centred = table - np.nanmean(table, axis=1, keepdims=True)
-        found[row] = above_the_rest(table)
-        # The values of an image that are there are exchanged; its NaNs stay where they are.
-        there = ~np.isnan(centred)
-        slots = np.argsort(~there, axis=1, kind="stable")[None]
-        keys = np.where(there, random.random((draws, *table.shape), dtype=np.float32), 2)
-        values = np.take_along_axis(np.nan_to_num(centred)[None], np.argsort(keys, axis=2), 2)
-        mixed = np.zeros_like(values)
-        np.put_along_axis(mixed, np.broadcast_to(slots, values.shape), values, 2)
-        largest = np.maximum(largest, _highest(mixed, there).max(1))
-    return _exceeded(found, largest)
-
-
-def above_the_rest(table: NDArray[np.float32]) -> NDArray[np.float64]:
-    """By how many standard errors each column of [n, D] is above the mean of its images; [D]."""
-    there = ~np.isnan(table)
-    centred = np.nan_to_num(table - np.nanmean(table, axis=1, keepdims=True))
-    return _highest(centred, there)
+    found = np.full(len(values), np.nan)
+    for row, each in enumerate(values):
+        if len(each) >= least:
+            signs = random.integers(0, 2, (draws, len(each)), dtype=np.int8).astype(np.float32)
+            sums = np.abs((2 * signs - 1) @ each)
+            reached = sums >= abs(each.sum()) - 1e-5 * np.abs(each).sum()  # rounding
+            found[row] = (1 + reached.sum()) / (1 + draws)
+    return found
 
 
 def fisher(
@@ -165,14 +153,6 @@ def _t(means: NDArray[Any], values: NDArray[np.float32]) -> NDArray[np.float64]:
     errors = np.sqrt(variances / (len(values) - 1))
     floor = 1e-6 * np.sqrt(squares) + 1e-30  # a change that is the same in all images
     return means / np.maximum(errors, floor)
-
-
-def _highest(centred: NDArray[Any], there: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Means of columns [..., n, D] in standard errors; values that are not `there` are 0."""
-    counts = there.sum(0)
-    means = centred.sum(-2) / np.maximum(counts, 1)
-    spread = np.sqrt(np.square(centred).sum((-2, -1)) / max(1, int(there.sum())))
-    return means * np.sqrt(counts) / np.maximum(spread, 1e-30)[..., None]
 
 
 def _exceeded(found: NDArray[np.float64], largest: NDArray[np.float64]) -> NDArray[np.float64]:

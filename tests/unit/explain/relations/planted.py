@@ -56,9 +56,7 @@ class PlantedProbe(RelationProbe):
         raise AssertionError("there are no images here")
 
     @torch.no_grad()
-    def compute(
-        self, maps: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def compute(self, maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         logits, units = self.branch(torch.from_numpy(maps))
         return logits.numpy(), units.numpy()
 
