@@ -35,7 +35,8 @@ DIRECTIONS: Final = ("above", "below", "left", "right", "same place")
 """Where the map of the other label is moved to, as seen from the label."""
 
 CONTRASTS: Final = ("above - below", "right - left", "same place - sides")
-"""The differences that are tested. The sides are the mean of the other four directions."""
+"""The differences that are tested. The sides are the mean of above and below, or of left and right,
+or of all four, whatever an image allows."""
 
 _WORDS: Final = (("above, not below", "below, not above"), ("right, not left", "left, not right"))
 _STEPS: Final = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
@@ -294,9 +295,10 @@ def _moved(
 def _differences(found: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """The differences of `CONTRASTS`, each in the images that allow it."""
     above, below, left, right, same = found.T
-    sides = np.array(
-        [np.nanmean(row) if (~np.isnan(row)).any() else np.nan for row in found[:, :4]]
-    )
+    opposite = np.stack([(above + below) / 2, (left + right) / 2])
+    there = ~np.isnan(opposite)
+    # Only sides whose opposite is there, too: at a map's edge the others would say where it is.
+    sides = np.where(there, opposite, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
     three = (above - below, right - left, (same - sides).astype(np.float32))
     return [each[~np.isnan(each)] for each in three]
 
