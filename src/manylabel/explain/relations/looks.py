@@ -18,7 +18,7 @@ from manylabel.explain.relations.stream import relation_probe
 from manylabel.images import open_image, rgb_pixels
 from manylabel.predict import Predictor
 
-SHOWN: Final = 6
+SHOWN: Final = 5
 """The largest number of units of a kind that are shown."""
 SIDE: Final = 168
 """The width and height of one image of a unit in pixels."""
@@ -135,7 +135,7 @@ def _strip(
     """The images side by side, with the maps of the labels that the unit follows."""
     follows = found.follows
     labels = [int(follows.first[unit])]
-    if follows.kind[unit] == "layout":
+    if follows.kind[unit] in ("layout", "several"):
         labels.append(int(follows.second[unit]))
     # The maps of a label are divided by their maximum over these images: an absent label stays dim.
     scaled = [maps[:, label] / max(float(maps[:, label].max()), 1e-12) for label in labels]

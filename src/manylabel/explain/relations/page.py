@@ -39,6 +39,7 @@ class ShownUnit:
     explained: float
     place: float
     added: float
+    added_place: float
     group: tuple[tuple[str, float], ...]
     """The labels that act most on its group, with by how much the group's map rises."""
     feeds: tuple[tuple[str, float], ...]
@@ -78,7 +79,8 @@ def make_page(predictor: Predictor, found: Relations, *, title: str) -> Relation
     """The content of a page of relations. The images of the shown units are opened again."""
     records = found.observed.records
     kinds: Sequence[tuple[Kind, str]] = (
-        ("layout", "Units that follow a layout of several labels"),
+        ("layout", "Units that follow a layout: the places of two labels or more"),
+        ("several", "Units that follow how strong two labels or more are"),
         ("place", "Units that follow the place of one label"),
     )
     return RelationsPage(
@@ -155,6 +157,7 @@ def _units(predictor: Predictor, found: Relations, kind: Kind) -> list[ShownUnit
             explained=float(follows.explained[unit]),
             place=float(follows.place[unit]),
             added=float(follows.added[unit]),
+            added_place=float(follows.added_place[unit]),
             group=tuple((found.labels[i], value) for i, value in group_labels(found, unit)),
             feeds=tuple((found.labels[i], value) for i, value in fed_labels(found, unit)),
         )

@@ -27,6 +27,8 @@ SAMPLE: Final = 2000
 """The largest number of images whose maps are kept."""
 SAMPLE_BYTES: Final = 1 << 28
 """The most bytes of maps that are kept: 256 MB."""
+LEAST_SAMPLE: Final = 64
+"""The maps of so many images are kept, even if they have more bytes."""
 
 _DECODERS: Final = 4
 
@@ -230,7 +232,7 @@ def _drawn(images: int, labels: int, predictor: Predictor, seed: int) -> NDArray
     """Which images are sampled, boolean [N]."""
     # Backbones give maps at stride 16 or finer ones; the sample is cut if it grows too large.
     positions = (predictor.spec.height // 16 + 1) * (predictor.spec.width // 16 + 1)
-    most = max(64, min(SAMPLE, SAMPLE_BYTES // (4 * labels * positions)))
+    most = max(LEAST_SAMPLE, min(SAMPLE, SAMPLE_BYTES // (4 * labels * positions)))
     sampled = np.zeros(images, dtype=bool)
     sampled[np.random.default_rng(seed).permutation(images)[:most]] = True
     return sampled

@@ -32,7 +32,7 @@ PAIR_COLUMNS: Final = (
 """The columns of the table of pairs; docs/relations-of-a-model.md says what they mean."""
 
 UNIT_COLUMNS: Final = (
-    *("unit", "group", "kind", "first", "second", "explained", "place", "added"),
+    *("unit", "group", "kind", "first", "second", "explained", "place", "added", "added_place"),
     *("p_first", "p_second", "group_labels", "feeds", "correlated", "correlation", "images"),
 )
 """The columns of the table of units."""
@@ -90,7 +90,8 @@ def unit_rows(found: Relations) -> Iterator[list[Any]]:
         yield [
             *(k, int(found.weights.groups[k]), kind),
             *((names[follows.first[k]], names[follows.second[k]]) if shown else (None, None)),
-            *(_number(each[k]) for each in (follows.explained, follows.place, follows.added)),
+            *map(_number, (follows.explained[k], follows.place[k])),
+            *map(_number, (follows.added[k], follows.added_place[k])),
             *(_number(follows.p_first[k]), _number(follows.p_second[k])),
             " ".join(f"{names[i]} {value:+.3g}" for i, value in group_labels(found, k)),
             " ".join(f"{names[i]} {value:+.3g}" for i, value in fed_labels(found, k)),
@@ -136,7 +137,8 @@ def unit_lines(found: Relations) -> list[str]:
     """How many units follow what, as lines for a terminal."""
     kinds = found.follows.kind
     says = {
-        "layout": "follow a layout of several labels",
+        "layout": "follow a layout: the places of two labels or more",
+        "several": "follow how strong two labels or more are",
         "place": "follow the place of one label",
         "presence": "follow whether one label is present, wherever",
         "none": "follow no label more than by chance",

@@ -2,27 +2,29 @@
 
 For each unit, two questions are asked of the sample. How much of the unit's variance do the map of
 the best label explain, its strength and its place? How much more does a second label's map explain?
-A unit to which a second label adds much follows a layout of several labels.
+A unit to which a second label adds much follows several labels. It follows a
+layout if the place of both labels counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.explain.relations.significance import LEVEL
 from manylabel.explain.relations.stream import Sample
 
-Kind = Literal["place", "presence", "layout", "none", "silent"]
+Kind = Literal["layout", "several", "place", "presence", "none", "silent"]
 """What a unit follows: `Follows.kind` says what the words mean."""
 
 CELLS: Final = 4
 """A map is summed over a grid of this many rows and columns before it is compared with units."""
 SECOND: Final = 0.2
-"""A unit follows a layout if the second label explains at least this share of what both explain."""
+"""A unit follows several labels if the second one explains at least this share of what both do."""
 PLACE: Final = 0.2
 """A unit follows a label's place if place explains at least this share of what the label does."""
 MOST: Final = 1000
@@ -42,15 +44,20 @@ class Follows:
     """What each of K units follows. All arrays are [K].
 
     Args:
-        kind: `layout`: the maps of two labels, and the second one adds at least `SECOND` of what
-            both explain. `place`: the map of one label, and where it is high adds at least `PLACE`
-            of that. `presence`: how strong one label's map is, wherever. `none`: no label's map
-            explains more than in shuffled data. `silent`: the unit has one value in all images.
+        kind: What the unit follows.
+            `layout`: the maps of two labels; the second one adds at least `SECOND` of what both
+            explain, and for each of them its place adds at least `PLACE` of what it explains.
+            `several`: the maps of two labels, but for one of them its strength is enough.
+            `place`: the map of one label, and its place adds at least `PLACE` of what it explains.
+            `presence`: how strong one label's map is, wherever.
+            `none`: no label's map explains more than in shuffled data.
+            `silent`: the unit has one value in all images.
         first: The label whose map explains most of the unit's variance.
         second: The label whose map explains most of the rest.
         explained: The share of the variance that the first label's map explains, 0..1.
         place: The part of `explained` that the place adds to the strength of the map.
         added: What the second label's map adds to `explained`.
+        added_place: The part of `added` that its place adds to the strength of the map.
         p_first: p-values of `explained`: the largest share of any unit and label when the images
             of the maps and of the units are shuffled; so they are corrected for all of these.
         p_second: The same for what the second label explains of the rest.
@@ -63,6 +70,7 @@ class Follows:
     explained: NDArray[np.float64]
     place: NDArray[np.float64]
     added: NDArray[np.float64]
+    added_place: NDArray[np.float64]
     p_first: NDArray[np.float64]
     p_second: NDArray[np.float64]
     images: int
@@ -70,11 +78,14 @@ class Follows:
     def ranked(self, kind: Kind) -> list[int]:
         """The units of a kind, the clearest first.
 
-        A layout is clear if the second label adds much; a place, if the place does.
+        A layout is clear if the places of both labels explain much; `several`, if the second label
+        adds much; a place, if it explains much.
         """
-        clear = (
-            self.added if kind == "layout" else self.place if kind == "place" else self.explained
-        )
+        clear = {
+            "layout": np.minimum(self.place, self.added_place),
+            "several": self.added,
+            "place": self.place,
+        }.get(kind, self.explained)
         order = np.argsort(-clear, kind="stable")
         return [int(unit) for unit in order if self.kind[int(unit)] == kind]
 
@@ -99,37 +110,28 @@ def follow(sample: Sample, *, seed: int = 0, report: Report | None = None) -> Fo
         explained
         - np.stack([_explained(basis, units) for basis in strengths])[first, np.arange(len(first))]
     )
-    second, added = _second(bases, units, first)
+    second, added, added_place = _second(bases, strengths, units, first)
     largest = _shuffled(bases, units, random, report)
     p_first = _p(explained, largest)
     p_second = _p(added / np.maximum(1 - explained, 1e-9), largest)
-    found = Follows((), first, second, explained, place, added, p_first, p_second, len(chosen))
-    return _with_kinds(found, silent)
+    parts = (first, second, explained, place, added, added_place, p_first, p_second)
+    without_kinds = Follows((), *parts, len(chosen))
+    return replace(without_kinds, kind=tuple(_kinds(without_kinds, silent)))
 
 
-def _with_kinds(found: Follows, silent: NDArray[np.bool_]) -> Follows:
-    kinds: list[Kind] = []
+def _kinds(found: Follows, silent: NDArray[np.bool_]) -> Iterator[Kind]:
+    two = (found.p_second < LEVEL) & (found.added >= SECOND * (found.explained + found.added))
+    placed = found.place >= PLACE * found.explained
+    both = placed & (found.added_place >= PLACE * found.added)
     for k in range(len(found.first)):
-        both = found.explained[k] + found.added[k]
         if silent[k]:
-            kinds.append("silent")
-        elif found.p_first[k] >= 0.05:
-            kinds.append("none")
-        elif found.p_second[k] < 0.05 and found.added[k] >= SECOND * both:
-            kinds.append("layout")
+            yield "silent"
+        elif found.p_first[k] >= LEVEL:
+            yield "none"
+        elif two[k]:
+            yield "layout" if both[k] else "several"
         else:
-            kinds.append("place" if found.place[k] >= PLACE * found.explained[k] else "presence")
-    return Follows(
-        tuple(kinds),
-        found.first,
-        found.second,
-        found.explained,
-        found.place,
-        found.added,
-        found.p_first,
-        found.p_second,
-        found.images,
-    )
+            yield "place" if placed[k] else "presence"
 
 
 def cells(maps: NDArray[np.float32], count: int = CELLS) -> NDArray[np.float32]:
@@ -182,19 +184,26 @@ def _explained(basis: NDArray[np.float32], units: NDArray[np.float32]) -> NDArra
 
 
 def _second(
-    bases: list[NDArray[np.float32]], units: NDArray[np.float32], first: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The label that explains most of what the first one leaves, and how much, for each unit."""
-    second, added = np.zeros_like(first), np.zeros(len(first))
+    bases: list[NDArray[np.float32]],
+    strengths: list[NDArray[np.float32]],
+    units: NDArray[np.float32],
+    first: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """The label that explains most of what the first one leaves, how much, and by its place."""
+    second, added, strong = np.zeros_like(first), np.zeros(len(first)), np.zeros(len(first))
     for label in np.unique(first):
         own = np.flatnonzero(first == label)
         rest = units[:, own] - bases[label] @ (bases[label].T @ units[:, own])
-        gains = np.zeros((len(bases), len(own)))
-        for other, basis in enumerate(bases):
-            if other != label and basis.shape[1]:
-                gains[other] = _explained(_basis(basis.astype(float), bases[label]), rest)
-        second[own], added[own] = gains.argmax(0), gains.max(0)
-    return second, added
+        gains = np.zeros((2, len(bases), len(own)))
+        for other in range(len(bases)):
+            if other != label:
+                for kind, each in enumerate((bases[other], strengths[other])):
+                    after = _basis(each.astype(np.float64), bases[label])
+                    gains[kind, other] = _explained(after, rest)
+        best = gains[0].argmax(0)
+        second[own], added[own] = best, gains[0].max(0)
+        strong[own] = gains[1, best, np.arange(len(own))]
+    return second, added, added - strong
 
 
 def _shuffled(

@@ -14,6 +14,7 @@ RULES = {
     "where the cat is": ("place", CAT),
     "how strong the dog is": ("presence", DOG),
     "where cat and owl are": ("layout", CAT),
+    "how strong cat and dog are": ("several", CAT),
     "noise": ("none", None),
     "nothing": ("silent", None),
 }
@@ -33,6 +34,7 @@ def sample(images: int = 600, seed: int = 0) -> Sample:
         np.maximum(cat, 0),
         maps[:, DOG].sum((1, 2)),
         np.maximum(cat + 0.8 * owl, 0),
+        maps[:, [CAT, DOG]].sum((1, 2, 3)),
         random.random(images),
         np.full(images, 0.25),
     ]
@@ -51,8 +53,9 @@ def test_each_unit_follows_what_it_was_made_from(found):
     assert {int(found.first[2]), int(found.second[2])} == {CAT, OWL}
     assert found.p_first[:3].tolist() == [0.01] * 3
     assert found.p_second[2] == 0.01
+    assert {int(found.first[3]), int(found.second[3])} == {CAT, DOG}
     assert found.p_second[0] > 0.05
-    assert found.p_first[3] > 0.05
+    assert found.p_first[4] > 0.05
     assert found.ranked("layout") == [2]
     assert found.ranked("place") == [0]
 
@@ -73,6 +76,9 @@ def test_the_shares_are_those_of_least_squares(found):
     assert found.place[0] == pytest.approx(explained(cat) - explained(cat.sum(1)), abs=1e-4)
     y = given.units[:, 2].astype(float)
     assert found.explained[2] + found.added[2] == pytest.approx(explained(cat, owl), abs=1e-4)
+    first, second = (cat, owl) if found.first[2] == CAT else (owl, cat)
+    strong = explained(first, second.sum(1)) - explained(first)
+    assert found.added_place[2] == pytest.approx(found.added[2] - strong, abs=1e-4)
 
 
 def test_units_of_shuffled_images_follow_nothing():
