@@ -198,12 +198,26 @@ def _second(
         for other in range(len(bases)):
             if other != label:
                 for kind, each in enumerate((bases[other], strengths[other])):
-                    after = _basis(each.astype(np.float64), bases[label])
-                    gains[kind, other] = _explained(after, rest)
+                    gains[kind, other] = _gained(each, bases[label], rest)
         best = gains[0].argmax(0)
         second[own], added[own] = best, gains[0].max(0)
         strong[own] = gains[1, best, np.arange(len(own))]
     return second, added, added - strong
+
+
+def _gained(
+    basis: NDArray[np.float32], without: NDArray[np.float32], rest: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """What a basis explains of units [n, K] from which the directions `without` are gone, [K].
+
+    The part of the basis beyond `without` has the inner products 1 - S'S, where S are those of the
+    two bases. So only small matrices are decomposed, whatever the number of images.
+    """
+    shared = without.T.astype(np.float64) @ basis
+    values, vectors = np.linalg.eigh(np.eye(basis.shape[1]) - shared.T @ shared)
+    kept = values > _RANK
+    sums = vectors[:, kept].T @ (basis.T @ rest)
+    return (np.square(sums) / values[kept, None]).sum(0)
 
 
 def _shuffled(
