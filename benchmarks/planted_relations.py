@@ -57,7 +57,7 @@ def direction(rows: Iterable[Row], label: str) -> Row:
     return next(row for row in rows if (row["other"], row["label"]) == (companion, label))
 
 
-def size(column: str) -> Callable[[Row], float]:
+def magnitude(column: str) -> Callable[[Row], float]:
     """The absolute value in a column; 0 if it is empty."""
     return lambda row: abs(float(row[column] or 0))
 
@@ -73,7 +73,7 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
         "put in": "put_in",
     }
     precision = {
-        name: [precision_at(ranking(rows, size(column)), PLANTED, k) for k in ks]
+        name: [precision_at(ranking(rows, magnitude(column)), PLANTED, k) for k in ks]
         for name, column in columns.items()
     }
     places: dict[str, dict[str, Any]] = {}
@@ -106,10 +106,9 @@ def main() -> None:
         print(f"  {name:13}", *(f"{share:.2f}" for share in shares))
     print(f"  {'chance':13} {found['chance']:.2f}")
     for label, place in found["places"].items():
-        print(
-            f"{label}: the {place['companion']} lies {place['lies']}; it helps more "
-            f"{place['helps']} ({place['above - below']:+.2f} logits above - below, p {place['p']:.3g})"
-        )
+        lies = f"{label}: the {place['companion']} lies {place['lies']}; it helps more "
+        size = f"({place['above - below']:+.2f} logits above - below, p {place['p']:.3g})"
+        print(f"{lies}{place['helps']} {size}")
     write(found, given.out)
 
 
