@@ -1,4 +1,4 @@
-"""Evidence maps: what their numbers mean, whoever computes them."""
+"""Evidence maps: what their numbers mean, and what reads those of all labels together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from manylabel.errors import ConfigError
 
@@ -84,3 +87,28 @@ def find_method(name: str | None, known: Collection[str]) -> str:
             fix=f"{suggested}It has: {', '.join(methods)}.",
         )
     return name
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RelationWeights:
+    """What can be shown of the weights of a branch that reads the maps of all labels.
+
+    K units look at G groups of labels. A group is a mixture of label maps; SRN's are the channels
+    between conv3 and conv4.
+
+    Args:
+        kernels: float32 [K, h, w]: what each unit looks for.
+        groups: int64 [K]: the group whose map each unit looks at.
+        relative: What a place in a kernel is. False: a place in the image. True: a direction from
+            the place where the unit is; above left, above, ..., below right, with h = w = 3.
+        label_to_group: float32 [G, C]: by how much the group's map rises at a place where a label
+            has all its evidence, beside a place where no label has any.
+        unit_to_label: float32 [C, K]: what one unit of each activation adds to a label's logit.
+    """
+
+    kernels: NDArray[np.float32]
+    groups: NDArray[np.int64]
+    relative: bool
+    label_to_group: NDArray[np.float32]
+    unit_to_label: NDArray[np.float32]

@@ -53,6 +53,10 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "audit": CommandEntry(
         "manylabel.cli.audit:audit", "Find labels whose scores rest on other labels."
     ),
+    "relations": CommandEntry(
+        "manylabel.cli.relations:relations",
+        "Measure what a bundle learned about labels that go together.",
+    ),
     "models": CommandEntry(
         "manylabel.cli.models:models", "List backbones and heads with their costs."
     ),

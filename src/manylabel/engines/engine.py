@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.bundle.info import ModelInfo
-from manylabel.evidence import MapKind, find_method
+from manylabel.evidence import MapKind, RelationWeights, find_method
 
 
 @final
@@ -24,6 +24,54 @@ class EngineOutput(NamedTuple):
     asked for."""
 
 
+@final
+class RelationMaps(NamedTuple):
+    """The logits of N images, and the maps from which relations are computed."""
+
+    logits: NDArray[np.float32]
+    """The model's logits [N, C], before the activation."""
+    maps: NDArray[np.float32]
+    """The maps [N, M, H, W] that the branch of relations reads. The first C are those of the labels
+    (SRN's are U); a second look also reads features of the image."""
+
+
+class RelationProbe(ABC):
+    """Computes the branch of a model that reads the maps of all labels, from any maps.
+
+    So maps can be changed, and what the model makes of them be seen, without the image.
+
+    Args:
+        share: What one unit of the branch's logits adds to the model's final logits.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    @abstractmethod
+    def weights(self) -> RelationWeights:
+        """What can be shown of the branch's weights."""
+
+    @abstractmethod
+    def maps(self, pixels: NDArray[np.uint8]) -> RelationMaps:
+        """Compute the logits and maps of N images.
+
+        Args:
+            pixels: uint8 [N, height, width, 3], RGB, 0..255; each image as `prepare` returns it.
+
+        Raises:
+            BundleError: The model has no logits of the name in `info.scores_from`.
+            RunError: There is not enough memory.
+        """
+
+    @abstractmethod
+    def compute(self, maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compute the branch's logits [N, C] and units [N, K] of maps [N, M, H, W].
+
+        Raises:
+            RunError: There is not enough memory.
+        """
+
+
 class Engine(ABC):
     """Computes one model. Input and output are NumPy arrays, so a caller needs no framework.
 
@@ -33,6 +81,7 @@ class Engine(ABC):
         device: The name of the device that it computes on.
         evidence: The methods of evidence maps that it has, the best one first; may be empty. Costly
             ones come last.
+        relations: Computes the branch that reads the maps of all labels; None: there is none.
     """
 
     def __init__(
@@ -42,11 +91,13 @@ class Engine(ABC):
         weights_sha256: str,
         device: str,
         evidence: Mapping[str, MapKind],
+        relations: RelationProbe | None = None,
     ) -> None:
         self.info = info
         self.weights_sha256 = weights_sha256
         self.device = device
         self.evidence = evidence
+        self.relations = relations
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from manylabel.bundle.classifier import Bundle, load_bundle
 from manylabel.devices import choose_device
-from manylabel.engines.engine import Engine, EngineOutput
+from manylabel.engines.engine import Engine, EngineOutput, RelationMaps, RelationProbe
 from manylabel.errors import BundleError, RunError
+from manylabel.evidence import RelationWeights
 from manylabel.models.gradients import gradient_maps, gradient_methods
-from manylabel.models.heads.base import HeadOutput
+from manylabel.models.heads.base import HeadOutput, RelationBranch
 from manylabel.pixels import normalise, to_pixels
 
 _NO_MEMORY: Final = ("DefaultCPUAllocator", "out of memory")
@@ -52,6 +53,7 @@ class TorchEngine(Engine):
             evidence={
                 method: each.kind for method, each in {**self._evidence, **self._gradients}.items()
             },
+            relations=_probe(self),
         )
 
     @classmethod
@@ -88,9 +90,7 @@ class TorchEngine(Engine):
     def _run(
         self, pixels: NDArray[np.uint8], methods: Sequence[str], labels: Sequence[int] | None
     ) -> EngineOutput:
-        # Contiguous: the last bits of a convolution depend on the memory layout of the images.
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
-        maps = self.classifier.backbone(normalise(images, self.info.input))
+        maps = self.classifier.backbone(self.images(pixels))
         output: HeadOutput = self.classifier.head(maps)
         found = {
             method: _of_labels(self._evidence[method].maps(maps, output), labels)
@@ -99,17 +99,23 @@ class TorchEngine(Engine):
         }
         # The head runs again for gradients, so that the logits keep their last bits.
         found |= gradient_maps(
-            lambda maps: self._logits(self.classifier.head(maps)),
+            lambda maps: self.logits(self.classifier.head(maps)),
             maps,
             range(len(self.info.labels)) if labels is None else labels,
             {method: self._gradients[method] for method in methods if method in self._gradients},
         )
         return EngineOutput(
-            logits=self._logits(output).float().cpu().numpy(),
+            logits=self.logits(output).float().cpu().numpy(),
             evidence={method: found[method].float().cpu().numpy() for method in methods},
         )
 
-    def _logits(self, output: HeadOutput) -> Tensor:
+    def images(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """N images as the classifier takes them, [N, 3, height, width], from their pixels."""
+        # Contiguous: the last bits of a convolution depend on the memory layout of the images.
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device)
+        return normalise(images, self.info.input)
+
+    def logits(self, output: HeadOutput) -> Tensor:
         """The logits [N, C] that the bundle's scores come from."""
         name = self.info.scores_from
         if name != "final" and name not in output.branches:
@@ -124,6 +130,43 @@ class TorchEngine(Engine):
 def _of_labels(maps: Tensor, labels: Sequence[int] | None) -> Tensor:
     """The maps [N, C', H, W] of some labels of [N, C, H, W]; without a copy if of all."""
     return maps if labels is None else maps[:, list(labels)]
+
+
+@final
+class _TorchRelations(RelationProbe):
+    """Computes the branch of relations of a torch engine's head."""
+
+    def __init__(self, engine: TorchEngine, branch: RelationBranch) -> None:
+        super().__init__(branch.share)
+        self._engine, self._branch = engine, branch
+
+    def weights(self) -> RelationWeights:
+        """What can be shown of the branch's weights."""
+        return self._branch.weights()
+
+    @torch.no_grad()
+    def maps(self, pixels: NDArray[np.uint8]) -> RelationMaps:
+        """Compute the logits and maps of N images."""
+        engine = self._engine
+        with _enough_memory(len(pixels), engine.device):
+            maps = engine.classifier.backbone(engine.images(pixels))
+            output: HeadOutput = engine.classifier.head(maps)
+            return RelationMaps(
+                engine.logits(output).float().cpu().numpy(),
+                self._branch.reads(maps, output).float().cpu().numpy(),
+            )
+
+    @torch.no_grad()
+    def compute(self, maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compute the branch's logits [N, C] and units [N, K] of maps [N, M, H, W]."""
+        with _enough_memory(len(maps), self._engine.device):
+            logits, units = self._branch.compute(torch.from_numpy(maps).to(self._engine.device))
+            return logits.float().cpu().numpy(), units.float().cpu().numpy()
+
+
+def _probe(engine: TorchEngine) -> RelationProbe | None:
+    branch = engine.classifier.head.relations()
+    return None if branch is None else _TorchRelations(engine, branch)
 
 
 @contextmanager

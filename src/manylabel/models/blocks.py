@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from manylabel.evidence import RelationWeights
 
 
 @final
@@ -66,6 +69,31 @@ def conv_norm(channels: int, outputs: int, kernel: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
+    )
+
+
+@torch.no_grad()
+def whole_map_weights(
+    semantic: nn.Module, conv4: WholeMapConv2d, fc: nn.Linear, scale: float
+) -> RelationWeights:
+    """What can be shown of conv2 to conv4 and the classifier over them, in evaluation mode.
+
+    Args:
+        semantic: conv2 and conv3: from the label maps [N, C, H, W] to the groups' [N, G, H, W].
+        conv4: The units over the groups.
+        fc: From the units to the labels.
+        scale: The value that `semantic` gets where a label has all its evidence.
+    """
+    kernels = conv4.weight[:, 0]
+    labels = fc.out_features
+    ones = torch.eye(labels, device=kernels.device, dtype=kernels.dtype)[..., None, None]
+    rises = semantic(scale * ones) - semantic(torch.zeros_like(ones[:1]))  # [C, G, 1, 1]
+    return RelationWeights(
+        kernels=kernels.float().cpu().numpy(),
+        groups=np.arange(len(kernels)) // (len(kernels) // conv4.channels),
+        relative=False,
+        label_to_group=rises[..., 0, 0].T.float().cpu().numpy(),
+        unit_to_label=fc.weight.detach().float().cpu().numpy(),
     )
 
 

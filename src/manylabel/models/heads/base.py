@@ -10,6 +10,7 @@ holds all that training, bundles and explanations need from a head.
     prepare     reads what the head needs from the training targets before the first step
     forward     returns a `HeadOutput` for feature maps
     evidence    returns the head's evidence maps, by method
+    relations   returns the branch that reads the maps of all labels, if the head has one
     settled     returns settings that rebuild the head together with its weights
 """
 
@@ -33,6 +34,7 @@ from manylabel.evidence import (
     UNWEIGHTED_ATTENTION,
     WEIGHTED_ATTENTION,
     MapKind,
+    RelationWeights,
 )
 from manylabel.labels import LabelSpace
 from manylabel.models.backbone_options import MAX_CHANNELS
@@ -94,6 +96,27 @@ class Evidence:
     maps: Callable[[FeatureMaps, HeadOutput], Tensor]
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class RelationBranch:
+    """The branch of a head that reads the maps of all labels, so that it can learn relations.
+
+    It says nothing of how the branch is computed, so that a branch of another form fits, too.
+
+    Args:
+        reads: Returns the maps [N, M, H, W] that it reads, for the feature maps of N images and the
+            head's output. The first C are those of the labels; the branch may read further ones.
+        share: What one unit of its logits adds to the head's final logits.
+        compute: Returns the branch's logits [N, C] and its units [N, K], for maps [N, M, H, W].
+        weights: Returns what can be shown of its weights.
+    """
+
+    reads: Callable[[FeatureMaps, HeadOutput], Tensor]
+    share: float
+    compute: Callable[[Tensor], tuple[Tensor, Tensor]]
+    weights: Callable[[], RelationWeights]
+
+
 class Head(nn.Module):
     """A classifier over feature maps.
 
@@ -123,6 +146,10 @@ class Head(nn.Module):
     def evidence(self) -> Mapping[str, Evidence]:
         """The head's methods of evidence maps by name; the best method is first."""
 
+    def relations(self) -> RelationBranch | None:
+        """The branch that reads the maps of all labels; None if the head has none."""
+        return None
+
     def prepare(self, targets: NDArray[np.int8]) -> None:
         """Read what the head needs from the training set, before the first step.
 
@@ -147,6 +174,11 @@ class Head(nn.Module):
 def output_map(name: str, kind: MapKind) -> Evidence:
     """A method whose evidence maps are already in the head's output, under `name`."""
     return Evidence(kind, lambda maps, output: output.maps[name])
+
+
+def weighted_map(maps: FeatureMaps, output: HeadOutput) -> Tensor:
+    """U, for a branch of relations that reads nothing else."""
+    return output.maps["weighted"]
 
 
 def attention_evidence() -> dict[str, Evidence]:

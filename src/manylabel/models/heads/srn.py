@@ -23,9 +23,10 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from torch import Tensor, nn
 from torch.nn import functional
 
+from manylabel.evidence import RelationWeights
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.blocks import WholeMapConv2d, resample_to_grid
+from manylabel.models.blocks import WholeMapConv2d, resample_to_grid, whole_map_weights
 from manylabel.models.heads.base import (
     Channels,
     Evidence,
@@ -33,8 +34,10 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    RelationBranch,
     attention_evidence,
     class_activation,
+    weighted_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import ATTENTION, MAIN, SRN_STEPS, WHOLE, StepPlan
@@ -164,6 +167,11 @@ class SRNHead(Head):
         """The weighted attention U, its factors, and class activation maps of the main net."""
         return attention_evidence() | {"cam": class_activation(self.main.label_weights)}
 
+    def relations(self) -> RelationBranch:
+        """The spatial regularisation, which reads U."""
+        branch = self.regularisation
+        return RelationBranch(weighted_map, 1 - self.alpha, branch, branch.weights)
+
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for."""
         return self.config.model_copy(update={"grid": self.regularisation.grid})
@@ -280,6 +288,11 @@ class SpatialRegularisation(nn.Module):
             on_grid = on_grid * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
         return self.fc(units), units
+
+    def weights(self) -> RelationWeights:
+        """What can be shown of the weights."""
+        scale = self.grid[0] * self.grid[1] if self.scale_weighted else 1
+        return whole_map_weights(self.semantic, self.conv4, self.fc, scale)
 
 
 @final

@@ -28,11 +28,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manylabel.evidence import RELATED_ATTENTION
+from manylabel.evidence import RELATED_ATTENTION, RelationWeights
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
 from manylabel.models.blocks import (
@@ -40,6 +41,7 @@ from manylabel.models.blocks import (
     conv_norm,
     relative_sums,
     resample_to_grid,
+    whole_map_weights,
 )
 from manylabel.models.heads.base import (
     Channels,
@@ -48,9 +50,11 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    RelationBranch,
     attention_evidence,
     class_activation,
     output_map,
+    weighted_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import SRN_STEPS
@@ -132,6 +136,10 @@ class SRNModernHead(Head):
         )
         return attention_evidence() | second | {"cam": class_activation(self.main.label_weights)}
 
+    def relations(self) -> RelationBranch:
+        """The relations, which read U; the second look reads the features, too."""
+        return self.regularisation.branch(self.attention)
+
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for, if there is conv4."""
         return self.config.model_copy(update={"grid": self.grid})
@@ -150,9 +158,13 @@ class LightAttention(nn.Module):
 
     def forward(self, mid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A and S, each [N, C, H, W] in fp32, and the features of the mid map [N, D, H, W]."""
-        features = self.reduce(mid)
-        features = features + self.context(features)
+        features = self.features(mid)
         return _softmax_map(self.z(features)), self.s(features).float(), features
+
+    def features(self, mid: Tensor) -> Tensor:
+        """The features F [N, channels, H, W] of the mid map."""
+        reduced = self.reduce(mid)
+        return reduced + self.context(reduced)
 
 
 class Related(NamedTuple):
@@ -198,6 +210,50 @@ class RelativeRelations(nn.Module):
             maps={"related": torch.sigmoid(confidence) * attention},
         )
 
+    def branch(self, attention: LightAttention) -> RelationBranch:
+        """The branch, which reads U and, after the label maps, the features of the attention."""
+        labels = self.s.out_channels
+
+        def reads(maps: FeatureMaps, output: HeadOutput) -> Tensor:
+            return torch.cat([output.maps["weighted"], attention.features(maps.mid)], dim=1)
+
+        def compute(maps: Tensor) -> tuple[Tensor, Tensor]:
+            found = self(maps[:, :labels], maps[:, labels:])
+            return found.logits, found.units
+
+        return RelationBranch(reads, 1 / 3, compute, self.weights)
+
+    @torch.no_grad()
+    def weights(self) -> RelationWeights:
+        """What can be shown of the weights, in evaluation mode.
+
+        A unit has a number for each label and direction, after both normalisations. They are shown
+        as one kernel of 3x3 directions times one number for each label: the nearest such product
+        (the first term of the singular value decomposition), with the kernel's largest value
+        positive.
+        """
+        join, norm = self.join[0], self.norm
+        assert isinstance(join, nn.Sequential)
+        conv, after = join[0], join[1]
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(after, nn.BatchNorm2d)
+        assert norm.running_var is not None
+        assert after.running_var is not None
+        scale = (after.weight / (after.running_var + after.eps).sqrt())[:, None]
+        by_direction = conv.weight[:, : len(norm.running_var), 0, 0] * scale
+        by_direction = by_direction / (norm.running_var + norm.eps).sqrt()
+        first, size, second = torch.linalg.svd(by_direction.unflatten(1, (-1, 9)))
+        kernels = second[:, 0]  # [K, 9]
+        sign = kernels.gather(1, kernels.abs().argmax(1, keepdim=True)).sign()
+        labels = first[:, :, 0] * size[:, :1] * sign
+        return RelationWeights(
+            kernels=(kernels * sign).unflatten(1, (3, 3)).float().cpu().numpy(),
+            groups=np.arange(len(kernels)),
+            relative=True,
+            label_to_group=labels.float().cpu().numpy(),
+            unit_to_label=self.s.weight[:, :, 0, 0].float().cpu().numpy(),
+        )
+
 
 @final
 class AbsoluteRelations(nn.Module):
@@ -227,6 +283,20 @@ class AbsoluteRelations(nn.Module):
         on_grid = resample_to_grid(self.grid, weighted) * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
         return Related(self.fc(units), units, {})
+
+    def branch(self, attention: LightAttention) -> RelationBranch:
+        """The branch, which reads U alone."""
+
+        def compute(maps: Tensor) -> tuple[Tensor, Tensor]:
+            found = self(maps, maps)
+            return found.logits, found.units
+
+        return RelationBranch(weighted_map, 1 / 3, compute, self.weights)
+
+    def weights(self) -> RelationWeights:
+        """What can be shown of the weights."""
+        scale = self.grid[0] * self.grid[1]
+        return whole_map_weights(self.semantic, self.conv4, self.fc, scale)
 
 
 def _softmax_map(z: Tensor) -> Tensor:
