@@ -7,7 +7,7 @@ head is trained on the scenes of each setting, and on scenes without relations. 
 trained without relations gives the head's local evidence. An observer who knows the rules, and has
 this evidence, says what relations could add at most. The share of it that the head adds is its
 figure. The backbone is EfficientNet-Lite0 with ImageNet weights, frozen. Its maps are computed
-once.
+once. Each head has two learning rates to choose from; the validation split of one seed decides.
 
 With photographs, every head and control is trained on them, too. There is no ceiling there.
 
@@ -44,6 +44,12 @@ from manylabel.data.synthetic.observer import GROUPS, observe
 from manylabel.train.logs import Reporter
 from manylabel.train.run import load_records
 
+RATES: Final = (3e-3, 1e-2)
+"""The learning rates that each head may choose from, on each data set."""
+TUNING_SEED: Final = 0
+"""The seed whose validation split chooses. The test split has no say."""
+LEAST_GAIN: Final = 10.0
+"""The least gain, in points of AP, of which a share is given."""
 NONE: Final = Relations(strength=0.0)
 DECISIVE: Final = (Relations(1.0, "near"), Relations(1.0, "far"))
 PARTLY: Final = (Relations(0.5, "near"), Relations(0.5, "far"))
@@ -129,11 +135,16 @@ def _grouped(by_label: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def _share(groups: Mapping[str, Mapping[str, NDArray[np.float64]]], group: str) -> Interval:
-    """The share, in percent, of what the spatial observer gains over local evidence alone."""
+    """The share, in percent, of what the spatial observer gains over local evidence alone.
+
+    NaN if that is less than `LEAST_GAIN`: the quotient of two small differences says nothing.
+    """
     floor = groups["floor"][group]
     attainable = groups["spatial"][group] - floor
     gained = groups["final"][group] - floor
-    return Interval.of(np.where(attainable > 0.5, 100 * gained / attainable, np.nan))
+    if attainable[0] < LEAST_GAIN:
+        return Interval(*[float("nan")] * 3)
+    return Interval.of(100 * gained / attainable)
 
 
 def _seed(
@@ -141,7 +152,8 @@ def _seed(
 ) -> dict[str, NDArray[np.float64]]:
     """AP [B, C] of the head's branches, of its local evidence, and of both observers."""
     ground = _ground(seed, relations, work, reporter)
-    scores = Cell(ground, name, seed, work / "cells").scores(reporter)
+    lr = _rate(name, relations, work, reporter)
+    scores = Cell(ground, name, lr, seed, work / "cells").scores(reporter)
     targets = ground.records.split("test").targets
     drawn = draws_of(len(targets))
     found = {
@@ -161,6 +173,23 @@ _ground = cache(scenes_ground)
 
 
 @cache
+def _rate(name: str, relations: Relations, work: Path, reporter: Reporter) -> float:
+    """The learning rate with the best validation mAP at the tuning seed."""
+    return _best_rate(name, _ground(TUNING_SEED, relations, work, reporter), work, reporter)
+
+
+def _best_rate(name: str, ground: Ground, work: Path, reporter: Reporter) -> float:
+    targets = ground.records.split("val").targets
+    once = np.ones((1, len(targets)), dtype=np.int64)
+
+    def found(lr: float) -> float:
+        scores = Cell(ground, name, lr, TUNING_SEED, work / "cells").scores(reporter)
+        return float(np.nanmean(average_precisions(scores["val final"], targets, once)))
+
+    return max(RATES, key=found)
+
+
+@cache
 def _test_scenes(seed: int, relations: Relations, count: int) -> list[Scene]:
     return [sample_scene(seed, "test", index, relations) for index in range(count)]
 
@@ -170,7 +199,7 @@ def _local_evidence(
 ) -> NDArray[np.float64]:
     """Calibrated scores of the head's twin, which was trained where there are no relations."""
     without = _ground(seed, NONE, work, reporter)
-    twin = Cell(without, name, seed, work / "cells")
+    twin = Cell(without, name, _rate(name, NONE, work, reporter), seed, work / "cells")
     val = without.records.split("val").targets
     own, here = twin.scores(reporter), twin.scores(reporter, on=ground)
     return calibrated(own["val final"], val, here["test final"])
@@ -190,7 +219,8 @@ def _photographs(
     found: dict[str, dict[str, Any]] = {}
     seeds: dict[str, NDArray[np.float64]] = {}
     for name in args.heads:
-        cells = [Cell(ground, name, seed, args.work / "cells") for seed in args.seeds]
+        lr = _best_rate(name, ground, args.work, reporter)
+        cells = [Cell(ground, name, lr, seed, args.work / "cells") for seed in args.seeds]
         scores = [cell.scores(reporter) for cell in cells]
         branches = [key for key in scores[0] if key.startswith("test ")]
         by_seed = {

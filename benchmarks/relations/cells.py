@@ -82,12 +82,14 @@ class Cell:
     Args:
         ground: What it is trained on.
         name: The contender's name.
+        lr: The highest learning rate.
         seed: Of weights, order and views.
         folder: Where bundles and scores are kept.
     """
 
     ground: Ground
     name: str
+    lr: float
     seed: int
     folder: Path
 
@@ -95,7 +97,7 @@ class Cell:
     def path(self) -> Path:
         """The folder of its bundle."""
         name = self.name.replace(", ", "-").replace(" ", "_")
-        return self.folder / self.ground.name / f"{name}-seed{self.seed}"
+        return self.folder / self.ground.name / f"{name}-lr{self.lr:g}-seed{self.seed}"
 
     def scores(self, reporter: Reporter, *, on: Ground | None = None) -> Scores:
         """The logits of the trained head on its own data set, or on another one."""
@@ -113,7 +115,7 @@ class Cell:
             runs = self.path.with_name(f"{self.path.name}.run")
             shutil.rmtree(runs, ignore_errors=True)  # of a study that was stopped
             contender = ALL[self.name]
-            config = _recipe(self.ground, contender, self.seed)
+            config = self._recipe(contender)
             with changed(contender.change):
                 outcome = run(
                     config, self.ground.records, runs, reporter, features=self.ground.features
@@ -122,12 +124,11 @@ class Cell:
             shutil.rmtree(runs)
         return self.path
 
-
-def _recipe(ground: Ground, contender: Contender, seed: int) -> RunConfig:
-    values = {"optim.lr": 3e-3, **ground.settings, **contender.settings, "seed": seed}
-    tables = put(read_toml(RECIPE), values)
-    tables["head"], tables["steps"] = dict(contender.head), contender.tables()
-    return resolve(tables, where=str(RECIPE))
+    def _recipe(self, contender: Contender) -> RunConfig:
+        values = {**self.ground.settings, "optim.lr": self.lr, "seed": self.seed}
+        tables = put(read_toml(RECIPE), values)
+        tables["head"], tables["steps"] = dict(contender.head), contender.tables()
+        return resolve(tables, where=str(RECIPE))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -72,14 +72,12 @@ class Contender:
         head: The recipe's table `head`.
         steps: The recipe's steps: pairs of kind and epochs.
         change: What the regulariser reads in place of U.
-        settings: Further keys of the recipe.
     """
 
     title: str
     head: Mapping[str, Any]
     steps: tuple[tuple[str, int], ...]
     change: Change | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def tables(self) -> Steps:
         """The recipe's table of steps, on a frozen backbone."""

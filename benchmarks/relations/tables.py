@@ -28,15 +28,12 @@ def scenes(title: str, rows: Rows) -> str:
 
 
 def _cell(figures: Mapping[str, Any]) -> str:
-    """AP with its interval; in brackets floor, ceiling and share of the gain."""
+    """AP with its interval; then floor and ceiling, and the share of the gain with its interval."""
     text = _interval(figures["final"], ".1f")
-    share = figures["share"]["value"]
-    known = share == share  # not NaN
-    return text + (f"; {share:.0f} % of {_gain(figures):.1f}" if known else "")
-
-
-def _gain(figures: Mapping[str, Any]) -> float:
-    return figures["spatial"]["value"] - figures["floor"]["value"]
+    bounds = f"{figures['floor']['value']:.1f} / {figures['spatial']['value']:.1f}"
+    if figures["share"]["value"] != figures["share"]["value"]:  # not a number
+        return f"{text}; {bounds}"
+    return f"{text}; {bounds}; **{_interval(figures['share'], '.0f')} %**"
 
 
 def _interval(figure: Mapping[str, float], form: str) -> str:
