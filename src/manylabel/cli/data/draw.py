@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Choice(["near", "far"]),
     default="near",
     show_default=True,
-    help="Whether an object lies beside its companion, or half the picture or more away.",
+    help="Whether an object lies beside its companion, or about half the picture away.",
 )
 def draw(folder: Path, relations: float, distance: Distance, **settings: int) -> None:
     """Draw a data set of small synthetic scenes into FOLDER, in COCO's format.
