@@ -171,7 +171,7 @@ def _train(
     srn: RunConfig, records: Records, maps: Maps, folder: Path, reporter: Reporter
 ) -> dict[str, Outcome]:
     """The outcome of each head's run, by name; a run that was stopped is resumed."""
-    reporter.say(f"Part 3 of 4: training {len(CONTENDERS)} heads. About two minutes on two cores.")
+    reporter.say(f"Part 3 of 4: training {len(CONTENDERS)} heads. A minute or two on two cores.")
     outcomes = {}
     for each in CONTENDERS:
         reporter.say(f"{each.title[0].upper()}{each.title[1:]}:")
