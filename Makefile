@@ -13,11 +13,11 @@ help:  ## this list
 $(VENV)/.core: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): some 5 GB, a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.core
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,test,lint,bench]'
 	touch $@
 
 demo: $(VENV)/.core  ## the whole main job on drawn scenes, under runs/demo

@@ -3,10 +3,11 @@
     python -m benchmarks.thresholds_study [--data DIR] [--scenes] [--seeds 0 1 2] [--out FILE]
 
 The four are: 0.5; one for all labels; each label's own; and the mixture of the last two ("drawn").
-DIR holds the photographs of `benchmarks.real_photos`. `--scenes` draws scenes and trains the demo's
-recipe on them. Without either, only simulated scores are measured. Thresholds are fitted to the val
-split as it is, and also to many random samples of its images, so that no result depends on one
-split. A sample is drawn with replacement, and each image is kept once: about 63 % of the images.
+DIR holds the photographs of `benchmarks.real_photos`. `--scenes` draws scenes and trains the recipe
+`demo-tiny-srn` on them. Without either, only simulated scores are measured. Thresholds are fitted
+to the val split as it is, and also to many random samples of its images, so that no result depends
+on one split. A sample is drawn with replacement, and each image is kept once: about 63 % of the
+images.
 """
 
 from __future__ import annotations

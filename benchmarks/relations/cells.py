@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.lite0 import BACKBONE, INPUT, write_weights
 from benchmarks.photographs import frozen_maps
 from benchmarks.relations.contenders import ALL, Contender, changed
 from manylabel.bundle.classifier import load_bundle
@@ -20,7 +19,8 @@ from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.data.synthetic import Relations, draw_scenes
-from manylabel.models.backbones import FeatureMaps
+from manylabel.models.backbones import FeatureMaps, pretrained_input
+from manylabel.models.packaged import LITE0, write_lite0
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
@@ -64,9 +64,9 @@ def scenes_ground(seed: int, relations: Relations, work: Path, reporter: Reporte
 
 def lite0_settings(work: Path) -> dict[str, Any]:
     """The keys of a recipe with EfficientNet-Lite0 and its ImageNet weights."""
-    weights = str(write_weights(work / "lite0.safetensors"))
-    inputs = {f"input.{key}": value for key, value in INPUT.items()}
-    return {"backbone.name": BACKBONE, "backbone.weights": weights, "workers": 0, **inputs}
+    weights = str(write_lite0(work / "lite0.safetensors"))
+    inputs = {f"input.{key}": value for key, value in pretrained_input(LITE0).items()}
+    return {"backbone.name": LITE0, "backbone.weights": weights, "workers": 0, **inputs}
 
 
 def plain_recipe(settings: Mapping[str, Any]) -> RunConfig:

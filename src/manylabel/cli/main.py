@@ -31,7 +31,7 @@ _NO_MEMORY: Final = RunError(
 COMMANDS: Final[dict[str, CommandEntry]] = {
     "demo": CommandEntry(
         "manylabel.cli.demo:demo",
-        "Draw a data set, train SRN and its baseline on it, and report the results.",
+        "Show what relations between labels bring: draw scenes, train SRN and three baselines.",
     ),
     "train": CommandEntry(
         "manylabel.cli.train:train", "Train a model, and measure it after each step."

@@ -98,7 +98,7 @@ def run(
         RunError: The run began and could not continue.
     """
     _require_enough(records)
-    identity = _identity(config, records)
+    identity = identity_of(config, records)
     require_same(identity, "recipe and data set")
     with claimed(folder):
         return _run(config, records, folder, identity, reporter, resume, weights, features)
@@ -136,11 +136,15 @@ def _run(
     return outcome
 
 
-def _identity(config: RunConfig, records: Records) -> str:
-    """A hash of all that a checkpoint depends on, without the device and the path of the data."""
+def identity_of(config: RunConfig, records: Records) -> str:
+    """A hash of all that a checkpoint depends on, without the device and the paths of files.
+
+    The checkpoint holds all weights, so it does not depend on the file of the backbone's.
+    """
     tables = to_tables(config)
     for key in ("data", "workers", "device", "cache", "cache_folder"):
         tables.pop(key, None)
+    tables["backbone"].pop("weights", None)
     splits = {name: records.split(name).fingerprint() for name in records.split_names()}
     text = json.dumps([tables, records.fingerprint(), splits], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -26,7 +26,8 @@ def tables(**changes):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_complete_and_survives_a_round_trip(path):
     run = resolve(read_toml(path), where="recipe")
-    assert [run.plan_of(step.kind).number for step in run.steps] == [1, 2, 3, 4]
+    steps = [1] if path.stem == "demo-srn" else [1, 2, 3, 4]
+    assert [run.plan_of(step.kind).number for step in run.steps] == steps
     assert resolve(to_tables(run), where="again") == run
 
 

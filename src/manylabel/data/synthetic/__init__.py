@@ -16,7 +16,14 @@ docs/drawn-scenes.md says how fair the task is.
 from manylabel.data.synthetic.folder import COUNTS, draw_scenes, scenes_are_drawn
 from manylabel.data.synthetic.layout import sample_scene
 from manylabel.data.synthetic.picture import Drawing, contact_sheet, render_scene
-from manylabel.data.synthetic.rules import LABELS, RULES, STANDARD, LabelRule, Relations
+from manylabel.data.synthetic.rules import (
+    LABELS,
+    RULES,
+    STANDARD,
+    Distance,
+    LabelRule,
+    Relations,
+)
 from manylabel.data.synthetic.scene import Item, Scene
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "LABELS",
     "RULES",
     "STANDARD",
+    "Distance",
     "Drawing",
     "Item",
     "LabelRule",

@@ -161,7 +161,10 @@ def _is_drawn(folder: Path, plan: _Plan) -> bool:
         return False
     what = "is not empty, or it is not a folder that can be read"
     if finished or unfinished:
-        what = "holds scenes (complete or interrupted) of another seed, count, size or version"
+        what = (
+            "holds scenes (complete or interrupted) of another seed, count, size, relations or "
+            "version"
+        )
     raise DataError(
         f"The folder {what}.",
         where=str(folder),

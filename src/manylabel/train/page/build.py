@@ -31,7 +31,14 @@ from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig
 from manylabel.train.outcome import Outcome
 from manylabel.train.page.charts import Chart, Line
-from manylabel.train.page.content import Headline, Picture, Result, RunPage, write_run_page
+from manylabel.train.page.content import (
+    Grid,
+    Headline,
+    Picture,
+    Result,
+    RunPage,
+    write_run_page,
+)
 
 PAGE: Final = "run.html"
 PICTURES: Final = "attention"
@@ -54,10 +61,16 @@ class PageAdditions:
 
     Args:
         results: The figures of other models on the same images. They come before the run's own.
+        name: What the run's own model is called beside them; if empty, its head and backbone.
+        in_words: What the results show, in sentences.
+        grids: Further tables of figures.
         pointing: The pointing games, by name.
     """
 
     results: Sequence[Result] = ()
+    name: str = ""
+    in_words: str = ""
+    grids: Sequence[Grid] = ()
     pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -75,8 +88,9 @@ def build_run_page(
     named = f"{config.head.name} over {config.backbone.name}"
     page = RunPage(
         title=f"{named}: {outcome.folder.name}",
-        summary=f"{named}, trained in {len(config.steps)} steps and measured on the "
-        f"{last['split']} split of {outcome.held_out.source}.",
+        summary=f"{named}, trained in {_steps(config)} and measured on the {last['split']} split "
+        f"of {outcome.held_out.source}.",
+        in_words=additions.in_words,
         headlines=[
             Headline("mAP", _percent(last["mAP"]), f"{last['split']}, {last['num_images']} images"),
             Headline("CF1", _percent(last["CF1"]), "per label, at the thresholds"),
@@ -88,7 +102,8 @@ def build_run_page(
             "seed": str(config.seed),
         },
         steps=[_step_result(config, result) for result in outcome.results],
-        results=[*additions.results, Result(named, last)],
+        results=[*additions.results, Result(additions.name or named, last)],
+        grids=additions.grids,
         pointing=additions.pointing,
         charts=_charts(config, outcome),
         pictures=pictures,
@@ -135,6 +150,10 @@ def _shown(predictor: Predictor, record: Record) -> tuple[ImageShown, About]:
     opened = open_shown(record.image, record.key, memory=predictor.memory)
     truth = Truth(record.targets, record.boxes)
     return image_shown(predictor, opened, found, chosen, truth), about(predictor, found)
+
+
+def _steps(config: RunConfig) -> str:
+    return "one step" if len(config.steps) == 1 else f"{len(config.steps)} steps"
 
 
 def _step_result(config: RunConfig, result: Mapping[str, Any]) -> Result:

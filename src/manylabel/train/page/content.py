@@ -54,17 +54,39 @@ class Picture:
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table of fractions, which the page shows in percent; the best of each column is marked.
+
+    Args:
+        title: The heading of its section.
+        note: What the figures are.
+        corner: The heading of the first column: what a row is of.
+        columns: The headings of the other columns.
+        rows: The figures of each row, 0..1, by the row's name; None where not defined.
+    """
+
+    title: str
+    note: str
+    corner: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[float | None]]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class RunPage:
     """The content of a run's page. Empty sections are left out.
 
     Args:
         title: The page's title.
         summary: What was run, in one or two sentences.
+        in_words: What the results show, in sentences.
         headlines: The important figures.
         facts: Facts about the run, by name, for instance data, images, seed, seconds, command.
         steps: The figures after each step, in order.
         results: The models to compare, in order. The last one is the run's own; the table of labels
             compares it with the one before it.
+        grids: Further tables of figures, each a section of its own.
         pointing: The pointing games by name, as `PointingGame.as_dict()` returns them; share and
             chance are 0..1.
         charts: Charts of loss and mAP over the epochs.
@@ -76,10 +98,12 @@ class RunPage:
 
     title: str
     summary: str = ""
+    in_words: str = ""
     headlines: Sequence[Headline] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[Result] = ()
     results: Sequence[Result] = ()
+    grids: Sequence[Grid] = ()
     pointing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     charts: Sequence[Chart] = ()
     pictures: Sequence[Picture] = ()
@@ -108,6 +132,7 @@ def render(page: RunPage) -> str:
             gains=_gains(page.steps),
             results=_table(page.results, RESULT_COLUMNS, TOP3_COLUMNS),
             columns={"steps": STEP_COLUMNS, "results": RESULT_COLUMNS, "top3": TOP3_COLUMNS},
+            grids=[(grid, _grid_rows(grid)) for grid in page.grids],
             labels=_label_rows(page.results),
             skipped=_skipped(page.results),
             unknown=_unknown(page.results),
@@ -149,17 +174,24 @@ def _table(
         + [result.measures.get("top3", {}).get(name) for name in top3]
         for result in results
     ]
-    alone = len(results) == 1
+    return [_Row(result, cells) for result, cells in zip(results, _cells(figures), strict=True)]
+
+
+def _grid_rows(grid: Grid) -> list[tuple[str, tuple[_Cell, ...]]]:
+    """The name and the cells of each row."""
+    return list(zip(grid.rows, _cells(list(grid.rows.values())), strict=True))
+
+
+def _cells(figures: Sequence[Sequence[float | None]]) -> list[tuple[_Cell, ...]]:
+    """The cells of rows of figures. If there are several rows, the best of a column is marked."""
+    alone = len(figures) == 1
     best = [
         None if alone else max((value for value in column if value is not None), default=None)
         for column in zip(*figures, strict=True)
     ]
     return [
-        _Row(
-            result,
-            tuple(_Cell(v, v is not None and v == b) for v, b in zip(row, best, strict=True)),
-        )
-        for result, row in zip(results, figures, strict=True)
+        tuple(_Cell(v, v is not None and v == b) for v, b in zip(row, best, strict=True))
+        for row in figures
     ]
 
 

@@ -26,6 +26,26 @@ def test_command_draws_once(tmp_path: Path) -> None:
         CliRunner().invoke(data, [*arguments, "--seed", "8"], catch_exceptions=False)
 
 
+def test_command_draws_with_the_dial(tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    arguments = ["draw", str(folder), "--train", "1", "--val", "1", "--test", "1", "--size", "64"]
+    dial = ["--relations", "0.5", "--distance", "far"]
+    drawn = CliRunner().invoke(data, [*arguments, *dial], catch_exceptions=False)
+    assert "relations of strength 0.5, far" in drawn.stdout
+    header = json.loads((folder / "scenes.json").read_text())
+    assert header["relations"] == {"strength": 0.5, "distance": "far"}
+    with pytest.raises(ManylabelError, match="relations"):
+        CliRunner().invoke(data, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "much"])
+def test_command_refuses_a_strength_outside_0_to_1(tmp_path: Path, value: str) -> None:
+    refused = CliRunner().invoke(data, ["draw", str(tmp_path / "s"), "--relations", value])
+    assert refused.exit_code == 2
+    assert "--relations" in refused.stderr
+    assert not (tmp_path / "s").exists()
+
+
 def test_command_help_has_an_example() -> None:
     shown = CliRunner().invoke(data, ["draw", "--help"]).output
     assert "manylabel data draw data/scenes --seed 1" in shown

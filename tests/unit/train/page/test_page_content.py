@@ -14,7 +14,14 @@ from manylabel.errors import RunError
 from manylabel.labels import LabelSpace
 from manylabel.metrics.profiles import measure
 from manylabel.train.page.charts import Chart, Line
-from manylabel.train.page.content import Headline, Picture, Result, RunPage, write_run_page
+from manylabel.train.page.content import (
+    Grid,
+    Headline,
+    Picture,
+    Result,
+    RunPage,
+    write_run_page,
+)
 
 LABELS = LabelSpace(["cat", "<script>alert('dog')</script>", "owl & eagle", "never"])
 TARGETS = np.array([[1, 0, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 0]], dtype=np.int8)
@@ -135,6 +142,23 @@ def test_the_best_of_a_column_is_marked(tmp_path):
         "utf-8"
     )
     assert re.findall(r'class="best">([\d.]+)', html) == ["70.0", "60.0", "70.0"]
+
+
+def test_a_grid_is_a_table_with_the_best_of_each_column_marked(tmp_path):
+    grid = Grid(
+        title="By <group>",
+        note="What it is.",
+        corner="head",
+        columns=["near & far", "all"],
+        rows={"<one>": [0.25, None], "two": [0.125, 0.5]},
+    )
+    page = RunPage(title="t", in_words="One gains <much>.", grids=[grid])
+    html = write_run_page(tmp_path / "g.html", page).read_text("utf-8")
+    shown = Page(html)
+    assert shown.rows("head") == [["<one>", "25.0", "–"], ["two", "12.5", "50.0"]]
+    assert re.findall(r'class="best">([\d.]+)', html) == ["25.0", "50.0"]
+    for words in ("By <group>", "What it is.", "near & far", "One gains <much>."):
+        assert words in shown.text
 
 
 def test_other_sections_are_there(page):
