@@ -156,11 +156,7 @@ def _seed(
     scores = Cell(ground, name, lr, seed, work / "cells").scores(reporter)
     targets = ground.records.split("test").targets
     drawn = draws_of(len(targets))
-    found = {
-        branch.removeprefix("test "): average_precisions(logits, targets, drawn)
-        for branch, logits in scores.items()
-        if branch.startswith("test ")
-    }
+    found = {"final": average_precisions(scores["test final"], targets, drawn)}
     evidence = _local_evidence(name, ground, seed, work, reporter)
     seen = observe(evidence, _test_scenes(seed, relations, len(targets)), relations)
     found["floor"] = average_precisions(seen.local, targets, drawn)
