@@ -150,7 +150,7 @@ def _share(groups: Mapping[str, Mapping[str, NDArray[np.float64]]], group: str) 
 def _seed(
     name: str, relations: Relations, seed: int, work: Path, reporter: Reporter
 ) -> dict[str, NDArray[np.float64]]:
-    """AP [B, C] of the head's branches, of its local evidence, and of both observers."""
+    """AP [B, C] of the head, of its local evidence, and of both observers."""
     ground = _ground(seed, relations, work, reporter)
     lr = _rate(name, relations, work, reporter)
     scores = Cell(ground, name, lr, seed, work / "cells").scores(reporter)
