@@ -95,7 +95,7 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
 
 def main() -> None:
     """Print the figures of a table of relations."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("table", type=Path, help="relations.csv, of drawn scenes")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     given = parser.parse_args()
