@@ -220,6 +220,8 @@ def records(make_image, tmp_path: Path) -> Records:
 class Neighbourly(torch.nn.Module):
     """A head whose logits lean on the whole batch, as a convolution's last bits do, but plainly."""
 
+    takes = ("final",)
+
     def __init__(self, head: torch.nn.Module) -> None:
         super().__init__()
         self.head = head
@@ -230,6 +232,9 @@ class Neighbourly(torch.nn.Module):
 
     def evidence(self):
         return {}
+
+    def relations(self):
+        return None
 
 
 def _evaluated(bundle: Path, records: Records, skip_bad: bool, size: int = 5) -> Evaluation:

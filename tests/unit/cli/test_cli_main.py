@@ -79,6 +79,8 @@ def test_help_lists_the_commands_in_the_order_of_the_work(capsys) -> None:
         "report",
         "predict",
         "explain",
+        "audit",
+        "relations",
         "models",
         "data",
     ]

@@ -130,7 +130,7 @@ class Head(nn.Module):
     """The class of the head's settings."""
     steps: ClassVar[Mapping[str, StepPlan]] = {"whole": WHOLE}
     """The training steps that the head has, by kind."""
-    takes: ClassVar[tuple[MapName, ...]] = ("final",)
+    takes: tuple[MapName, ...] = ("final",)
     """The backbone's maps that its logits depend on. Gradients are computed for these."""
 
     def __init__(self, config: HeadConfig, shapes: MapShapes, labels: LabelSpace) -> None:

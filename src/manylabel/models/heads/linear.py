@@ -41,6 +41,7 @@ class LinearHead(Head):
     def __init__(self, config: LinearConfig, shapes: MapShapes, labels: LabelSpace) -> None:
         super().__init__(config, shapes, labels)
         mid = shapes.mid_channels if config.maps == "both" else 0
+        self.takes = ("mid", "final") if mid else ("final",)
         self.main = MainNet(shapes.final_channels, len(labels), config.pool, mid_channels=mid)
 
     def forward(self, maps: FeatureMaps) -> HeadOutput:
