@@ -36,7 +36,7 @@ def demo(out: Path, seed: int) -> None:
     as many epochs each. The report has the average precision of each group of labels, and the maps
     that show where SRN looked.
 
-    The demo takes about five minutes on two processor cores, and downloads nothing. If it was
+    The demo takes about four minutes on two processor cores, and downloads nothing. If it was
     stopped, call it again to continue. It needs: pip install 'manylabel[demo]'.
 
     \b
