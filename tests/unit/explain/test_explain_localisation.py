@@ -15,7 +15,7 @@ from manylabel.bundle.info import BundleInfo
 from manylabel.data.records import Box, Record, Records
 from manylabel.engines.torch import TorchEngine
 from manylabel.errors import DataError
-from manylabel.explain.attention import explain_image
+from manylabel.explain.explaining import explain_image
 from manylabel.explain.localisation import peaks, pointing_game, score_localisation
 from manylabel.images import open_image
 from manylabel.labels import LabelSpace
