@@ -36,13 +36,6 @@ def shuffle_labels(weighted: Tensor) -> Tensor:
     return weighted.gather(1, order[:, :, None, None].expand_as(weighted))
 
 
-def shuffle_others(weighted: Tensor) -> Tensor:
-    """The maps of each label from another random image: which labels go together is lost."""
-    count, labels = weighted.shape[:2]
-    rows = torch.rand(count, labels).argsort(0)
-    return weighted[rows, torch.arange(labels)]
-
-
 @contextmanager
 def changed(change: Change | None) -> Iterator[None]:
     """Within the block, every regulariser reads the changed U, in training and in use."""

@@ -14,6 +14,7 @@ from manylabel.cli.shared import (
     data_source,
     load_predictor,
     model_options,
+    part_to_use,
     progress,
     say,
     terminal,
@@ -141,7 +142,7 @@ def _audit(
 
     folder, skip_bad = output
     predictor = load_predictor(model)
-    records, part = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
+    records, part = part_to_use(read(data_source(data)), split, predictor.engine.info.trained_on)
     require_auditable(predictor, records, settings)
     with write_errors(folder, "The audit"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,16 +212,3 @@ def _row(each: Finding) -> tuple[str, ...]:
     because = f"{len(hidden.because)} of {hidden.false_positives}"
     name = f"{each.label} beside {each.companion}"
     return (name, *numbers, str(hidden.images), because, each.verdict)
-
-
-def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:
-    """The images to use, and the name of this part of the data set."""
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import held_out, take_split
-
-    if split is None:
-        return held_out(records, trained_on=trained_on)
-    for name in SPLITS:
-        if name == split:
-            return take_split(records, name), name
-    return records, "all"

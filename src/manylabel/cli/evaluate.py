@@ -19,6 +19,7 @@ from manylabel.cli.shared import (
     data_source,
     load_predictor,
     model_options,
+    part_to_use,
     progress,
     terminal,
 )
@@ -128,7 +129,7 @@ def _prepare(
     from manylabel.evaluate.predictions.saving import check_saving
 
     predictor = load_predictor(replace(model, device=together.device(model.device)))
-    records, part = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
+    records, part = part_to_use(read(data_source(data)), split, predictor.engine.info.trained_on)
     if save_predictions is not None and together.leads and len(records):
         check_saving(save_predictions, records, read_from=[data.path])
     return _Job(predictor, records, part)
@@ -146,16 +147,3 @@ def _reported_once(together: Processes) -> Iterator[None]:
     except ManylabelError:
         if together.leads:
             raise
-
-
-def _part(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:
-    """The images to use, and the name of this part of the data set."""
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import held_out, take_split
-
-    if split is None:
-        return held_out(records, trained_on=trained_on)
-    for name in SPLITS:
-        if name == split:
-            return take_split(records, name), name
-    return records, "all"

@@ -14,18 +14,24 @@ from click.core import ParameterSource
 
 from manylabel.cli.explain_options import PictureOptions
 from manylabel.cli.figures import table
-from manylabel.cli.shared import Command, DataOptions, data_source, grouped, progress, terminal
+from manylabel.cli.shared import (
+    Command,
+    DataOptions,
+    data_source,
+    grouped,
+    part_to_use,
+    progress,
+    terminal,
+)
 from manylabel.files import write_errors, write_text
 from manylabel.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from manylabel.data.records import Records
     from manylabel.explain.scores.scoring import ExplanationScores, ScoreSettings
     from manylabel.explain.scores.summary import LabelScore, MethodScore
     from manylabel.metrics.bootstrap import Interval
-    from manylabel.predict import Predictor
 
 _SIGNS: Final = (
     "+ better than the map at the centre and than chance, - worse than one of them, = not told "
@@ -134,7 +140,9 @@ def score(inputs: ScoreInputs, options: ScoreOptions, out: Path | None) -> None:
     predictor = Predictor.load(bundle, device=inputs.device)
     methods = chosen_methods(predictor.engine, settings.methods)
     _require_file(out)
-    records, part = _part(read(data_source(data)), inputs.split, predictor)
+    records, part = part_to_use(
+        read(data_source(data)), inputs.split, predictor.engine.info.trained_on
+    )
     console = terminal()
     console.print(f"{bundle} on {records.source}, split: {part}, methods: {', '.join(methods)}")
     found = score_explanations(predictor, records, settings, stage=progress)
@@ -198,19 +206,6 @@ def _settings(options: ScoreOptions) -> ScoreSettings:
         removal=RemovalPlan(seed=options.seed),
         resampling=Resampling(options.resamples, options.seed),
     )
-
-
-def _part(records: Records, split: str | None, predictor: Predictor) -> tuple[Records, str]:
-    """The images to use, and the name of this part of the data set."""
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import held_out, take_split
-
-    if split is None:
-        return held_out(records, trained_on=predictor.engine.info.trained_on)
-    for name in SPLITS:
-        if name == split:
-            return take_split(records, name), name
-    return records, "all"
 
 
 def _require_file(out: Path | None) -> None:

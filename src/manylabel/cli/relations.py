@@ -14,12 +14,12 @@ from manylabel.cli.shared import (
     data_source,
     load_predictor,
     model_options,
+    part_to_use,
     progress,
     say,
 )
 
 if TYPE_CHECKING:
-    from manylabel.data.records import Records
     from manylabel.explain.relations.measure import Relations
     from manylabel.predict import Predictor
 
@@ -82,13 +82,15 @@ def relations(
       manylabel relations runs/demo/bundle --data runs/demo/scenes --out relations
       manylabel relations bundle --data instances_val2014.json --images val2014 --out relations
     """
+    from manylabel.data.read import read
     from manylabel.explain.relations.measure import measure_relations
     from manylabel.explain.relations.stream import relation_probe
     from manylabel.files import write_errors
 
     predictor = load_predictor(model)
     relation_probe(predictor)  # a head without relations is an error before the data are read
-    records, part = _part(data, split, predictor)
+    records = read(data_source(data)).relabelled(predictor.labels)
+    records, part = part_to_use(records, split, predictor.engine.info.trained_on)
     with write_errors(folder, "The folder"):
         folder.mkdir(parents=True, exist_ok=True)
     say(f"{model.bundle} on {records.source}, split: {part}, seed: {seed}")
@@ -103,21 +105,6 @@ def relations(
         )
     _write(predictor, found, folder, title=f"Relations of {model.bundle}")
     _print(found, folder, top)
-
-
-def _part(data: DataOptions, split: str | None, predictor: Predictor) -> tuple[Records, str]:
-    """The images to use, with the model's labels, and the name of this part of the data set."""
-    from manylabel.data.read import read
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import held_out, take_split
-
-    records = read(data_source(data)).relabelled(predictor.labels)
-    if split is None:
-        return held_out(records, trained_on=predictor.engine.info.trained_on)
-    for name in SPLITS:
-        if name == split:
-            return take_split(records, name), name
-    return records, "all"
 
 
 def _write(predictor: Predictor, found: Relations, folder: Path, *, title: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from manylabel.data.read import DataSource
+    from manylabel.data.records import Records
     from manylabel.predict import Predictor
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -296,3 +297,16 @@ def grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]])
         return call
 
     return decorate
+
+
+def part_to_use(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:
+    """The images to use, and the name of this part of the data set."""
+    from manylabel.data.records import SPLITS
+    from manylabel.evaluate.run import held_out, take_split
+
+    if split is None:
+        return held_out(records, trained_on=trained_on)
+    for name in SPLITS:
+        if name == split:
+            return take_split(records, name), name
+    return records, "all"
