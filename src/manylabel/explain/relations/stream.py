@@ -6,8 +6,8 @@ images, which is drawn by the seed before the first image is opened. So memory i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from manylabel.data.records import Records
 from manylabel.engines.engine import RelationProbe
 from manylabel.errors import ConfigError, DataError, ImageError
-from manylabel.images import prepared
 from manylabel.labels import PRESENT, UNKNOWN
 from manylabel.predict import Predictor
 
@@ -29,8 +28,6 @@ SAMPLE_BYTES: Final = 1 << 28
 """The most bytes of maps that are kept: 256 MB."""
 LEAST_SAMPLE: Final = 64
 """The maps of so many images are kept, even if they have more bytes."""
-
-_DECODERS: Final = 4
 
 
 @final
@@ -119,18 +116,21 @@ def observe(
     probe = relation_probe(predictor)
     records = records.relabelled(predictor.labels)
     watch = _Watch(_drawn(len(records), probe, predictor, seed))
-    for rows, images in _read(predictor, records):
-        errors = [each for each in images if isinstance(each, ImageError)]
-        if errors and not skip_bad:
-            raise errors[0]
-        watch.bad += errors
-        good = rows[[not isinstance(each, ImageError) for each in images]]
-        if len(good):
-            pixels = np.stack([each for each in images if not isinstance(each, ImageError)])
-            maps = probe.maps(pixels).maps
-            watch.add(good, maps, probe.compute(maps)[1], records.targets[good])
-        if on_progress is not None:
-            on_progress(int(rows[-1]) + 1)
+    done = 0
+    sources = zip(records.keys, records.images, strict=True)
+    with closing(predictor.prepare_batches(sources)) as batches:
+        for batch in batches:
+            errors = list(batch.errors.values())
+            if errors and not skip_bad:
+                raise errors[0]
+            watch.bad += errors
+            rows = done + batch.good
+            if len(rows):
+                maps = probe.maps(batch.pixels).maps
+                watch.add(rows, maps, probe.compute(maps)[1], records.targets[rows])
+            done += len(batch.keys)
+            if on_progress is not None:
+                on_progress(done)
     return watch.finish(records)
 
 
@@ -235,23 +235,3 @@ def _drawn(images: int, probe: RelationProbe, predictor: Predictor, seed: int) -
     sampled = np.zeros(images, dtype=bool)
     sampled[np.random.default_rng(seed).permutation(images)[:most]] = True
     return sampled
-
-
-def _read(
-    predictor: Predictor, records: Records
-) -> Iterator[tuple[NDArray[np.int64], list[NDArray[np.uint8] | ImageError]]]:
-    """The rows of a batch of images, and their pixels or errors. Few images are held at once."""
-    size = (predictor.spec.height, predictor.spec.width)
-
-    def read(row: int) -> NDArray[np.uint8] | ImageError:
-        try:
-            return prepared(
-                records.images[row], predictor.engine.prepare, size=size, memory=predictor.memory
-            )
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=_DECODERS) as pool:
-        for start in range(0, len(records), predictor.batch_size):
-            rows = np.arange(start, min(start + predictor.batch_size, len(records)))
-            yield rows, list(pool.map(read, rows.tolist()))
