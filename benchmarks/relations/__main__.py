@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import processor, versions, write
-from benchmarks.photographs import SETS, PhotoSet, frequent, frozen_maps
+from benchmarks.photographs import SETS, PhotoSet, frequent
 from benchmarks.relations import tables
-from benchmarks.relations.cells import Cell, Ground, lite0_settings, plain_recipe, scenes_ground
+from benchmarks.relations.cells import Cell, Ground, ground_of, lite0_settings, scenes_ground
 from benchmarks.relations.contenders import ALL, CONTENDERS
 from benchmarks.relations.shares import (
     Interval,
@@ -207,9 +207,7 @@ def _photographs(
     """Each head's test mAP on photographs, and its gain over attention alone."""
     settings = lite0_settings(args.work)
     records = frequent(load_records(DataSource(path=args.data / photos.path), reporter))
-    kept = args.work / f"{photos.name}-maps.pt"
-    maps = frozen_maps(plain_recipe(settings), records, kept, reporter)
-    ground = Ground(photos.name, records, maps, settings)
+    ground = ground_of(photos.name, records, settings, args.work, reporter)
     targets = records.split("test").targets
     drawn = draws_of(len(targets))
     found: dict[str, dict[str, Any]] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,13 +43,13 @@ class Ground:
     Args:
         name: The name of the folder of its cells.
         records: The data set, with splits.
-        features: The maps of each split.
+        features: Gives the maps of each split; they are computed when a cell needs them.
         settings: Put into the recipe: the backbone, and what it needs.
     """
 
     name: str
     records: Records
-    features: Mapping[Split, CachedFeatures]
+    features: Callable[[], Mapping[Split, CachedFeatures]]
     settings: Mapping[str, Any]
 
 
@@ -58,8 +59,19 @@ def scenes_ground(seed: int, relations: Relations, work: Path, reporter: Reporte
     folder = draw_scenes(work / name, seed=seed, counts=COUNTS, size=SIZE, relations=relations)
     records = load_records(DataSource(path=folder), reporter)
     settings = lite0_settings(work)
-    maps = frozen_maps(plain_recipe(settings), records, work / f"{name}-maps.pt", reporter)
-    return Ground(name, records, maps, settings)
+    return ground_of(name, records, settings, work, reporter)
+
+
+def ground_of(
+    name: str, records: Records, settings: Mapping[str, Any], work: Path, reporter: Reporter
+) -> Ground:
+    """A data set and the maps that the recipe's backbone gives of it."""
+
+    @cache
+    def features() -> Mapping[Split, CachedFeatures]:
+        return frozen_maps(plain_recipe(settings), records, work / f"{name}-maps.pt", reporter)
+
+    return Ground(name, records, features, settings)
 
 
 def lite0_settings(work: Path) -> dict[str, Any]:
@@ -118,7 +130,7 @@ class Cell:
             config = self._recipe(contender)
             with changed(contender.change):
                 outcome = run(
-                    config, self.ground.records, runs, reporter, features=self.ground.features
+                    config, self.ground.records, runs, reporter, features=self.ground.features()
                 )
             shutil.move(outcome.bundle, self.path)
             shutil.rmtree(runs)
@@ -134,10 +146,11 @@ class Cell:
 @torch.no_grad()
 def _logits(bundle: Path, ground: Ground) -> dict[str, NDArray[np.float32]]:
     head = load_bundle(bundle, device="cpu").classifier.head
+    features = ground.features()
     torch.manual_seed(0)  # a control draws its order anew
     found: dict[str, list[NDArray[np.float32]]] = {}
     for split in ("val", "test"):
-        mid, final_map = ground.features[split].views[0]
+        mid, final_map = features[split].views[0]
         for start in range(0, len(mid), _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)
             output = head(FeatureMaps(mid[rows].float(), final_map[rows].float()))
