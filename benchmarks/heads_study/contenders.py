@@ -86,7 +86,7 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "srn-modern": Contender(
         {"name": "srn-modern"},
         whole_branches,
-        on_scenes={"channels": 128, "relation_channels": 128},
+        on_scenes={"channels": 128},
     ),
 }
 """Name in the tables to contender, in the tables' order."""

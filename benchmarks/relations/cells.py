@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,19 +15,26 @@ from numpy.typing import NDArray
 
 from benchmarks.photographs import frozen_maps
 from benchmarks.relations.contenders import ALL, Contender, changed
-from manylabel.bundle.classifier import load_bundle
+from manylabel.bundle.classifier import Bundle, load_bundle
 from manylabel.config import put, read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.data.synthetic import Relations, draw_scenes
+from manylabel.feed.loaders import ImageDataset, InOrder, batches
 from manylabel.models.backbones import FeatureMaps, pretrained_input
+from manylabel.models.heads.base import HeadOutput
 from manylabel.models.packaged import LITE0, write_lite0
+from manylabel.pixels import normalise
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
 from manylabel.train.run import load_records, run
 
-RECIPE: Final = Path(__file__).parent.parent / "heads_study" / "frozen.toml"
+RECIPES: Final = Path(__file__).parent.parent / "heads_study"
+RECIPE: Final = RECIPES / "frozen.toml"
+SCRATCH: Final = RECIPES / "scratch.toml"
+SCRATCH_TIMES: Final = 2
+"""How many times the epochs of a frozen backbone one that starts from nothing gets."""
 SIZE: Final = 224
 COUNTS: Final = {"train": 2000, "val": 300, "test": 1000}
 _AT_ONCE: Final = 100
@@ -43,23 +50,38 @@ class Ground:
     Args:
         name: The name of the folder of its cells.
         records: The data set, with splits.
-        features: Gives the maps of each split; they are computed when a cell needs them.
+        features: Gives the maps of each split; they are computed when a cell needs them. None
+            where the backbone is trained together with the head, from scratch.
         settings: Put into the recipe: the backbone, and what it needs.
     """
 
     name: str
     records: Records
-    features: Callable[[], Mapping[Split, CachedFeatures]]
+    features: Callable[[], Mapping[Split, CachedFeatures]] | None
     settings: Mapping[str, Any]
 
 
 def scenes_ground(seed: int, relations: Relations, work: Path, reporter: Reporter) -> Ground:
     """Drawn scenes of one seed and dial, with the maps of EfficientNet-Lite0."""
-    name = f"scenes-{relations.distance}-{relations.strength:g}-seed{seed}"
-    folder = draw_scenes(work / name, seed=seed, counts=COUNTS, size=SIZE, relations=relations)
-    records = load_records(DataSource(path=folder), reporter)
-    settings = lite0_settings(work)
-    return ground_of(name, records, settings, work, reporter)
+    records = _scenes(seed, relations, work, reporter)
+    return ground_of(_name(seed, relations), records, lite0_settings(work), work, reporter)
+
+
+def scratch_ground(seed: int, relations: Relations, work: Path, reporter: Reporter) -> Ground:
+    """The same scenes for a small backbone that is trained from scratch, together with the head."""
+    records = _scenes(seed, relations, work, reporter)
+    settings = {"cache_folder": str(work / "cache")}
+    return Ground(f"scratch-{_name(seed, relations)}", records, None, settings)
+
+
+def _name(seed: int, relations: Relations) -> str:
+    return f"scenes-{relations.distance}-{relations.strength:g}-seed{seed}"
+
+
+def _scenes(seed: int, relations: Relations, work: Path, reporter: Reporter) -> Records:
+    folder = work / _name(seed, relations)
+    draw_scenes(folder, seed=seed, counts=COUNTS, size=SIZE, relations=relations)
+    return load_records(DataSource(path=folder), reporter)
 
 
 def ground_of(
@@ -129,31 +151,44 @@ class Cell:
             contender = ALL[self.name]
             config = self._recipe(contender)
             with changed(contender.change):
-                outcome = run(
-                    config, self.ground.records, runs, reporter, features=self.ground.features()
-                )
+                features = self.ground.features and self.ground.features()
+                outcome = run(config, self.ground.records, runs, reporter, features=features)
             shutil.move(outcome.bundle, self.path)
             shutil.rmtree(runs)
         return self.path
 
     def _recipe(self, contender: Contender) -> RunConfig:
         values = {**self.ground.settings, "optim.lr": self.lr, "seed": self.seed}
-        tables = put(read_toml(RECIPE), values)
-        tables["head"], tables["steps"] = dict(contender.head), contender.tables()
-        return resolve(tables, where=str(RECIPE))
+        frozen = self.ground.features is not None
+        recipe = RECIPE if frozen else SCRATCH
+        tables = put(read_toml(recipe), values)
+        times = 1 if frozen else SCRATCH_TIMES
+        tables["head"] = dict(contender.head)
+        tables["steps"] = contender.tables(frozen=frozen, times=times)
+        return resolve(tables, where=str(recipe))
 
 
 @torch.no_grad()
 def _logits(bundle: Path, ground: Ground) -> dict[str, NDArray[np.float32]]:
-    head = load_bundle(bundle, device="cpu").classifier.head
-    features = ground.features()
-    torch.manual_seed(0)  # a control draws its order anew
     found: dict[str, list[NDArray[np.float32]]] = {}
-    for split in ("val", "test"):
-        mid, final_map = features[split].views[0]
-        for start in range(0, len(mid), _AT_ONCE):
-            rows = slice(start, start + _AT_ONCE)
-            output = head(FeatureMaps(mid[rows].float(), final_map[rows].float()))
-            for branch, logits in {"final": output.logits, **output.branches}.items():
-                found.setdefault(f"{split} {branch}", []).append(logits.numpy())
+    torch.manual_seed(0)  # a control draws its order anew
+    for split, output in _outputs(load_bundle(bundle, device="cpu"), ground):
+        for branch, logits in {"final": output.logits, **output.branches}.items():
+            found.setdefault(f"{split} {branch}", []).append(logits.numpy())
     return {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def _outputs(bundle: Bundle, ground: Ground) -> Iterator[tuple[str, HeadOutput]]:
+    """What the model says of the validation and the test split, some images at a time."""
+    model, spec = bundle.classifier, bundle.info.input
+    for split in ("val", "test"):
+        if ground.features is not None:
+            mid, final_map = ground.features()[split].views[0]
+            for start in range(0, len(mid), _AT_ONCE):
+                rows = slice(start, start + _AT_ONCE)
+                yield split, model.head(FeatureMaps(mid[rows].float(), final_map[rows].float()))
+            continue
+        images = ImageDataset(ground.records.split(split), spec)
+        for batch in batches(images, InOrder(len(images)), batch_size=_AT_ONCE, workers=0):
+            assert isinstance(batch.inputs, torch.Tensor)
+            yield split, model(normalise(batch.inputs, spec))

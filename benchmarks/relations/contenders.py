@@ -72,10 +72,11 @@ class Contender:
     steps: tuple[tuple[str, int], ...]
     change: Change | None = None
 
-    def tables(self) -> Steps:
-        """The recipe's table of steps, on a frozen backbone."""
+    def tables(self, *, frozen: bool = True, times: int = 1) -> Steps:
+        """The recipe's table of steps, each with `times` as many epochs."""
+        freeze = {"freeze": ["backbone"]} if frozen else {}
         return [
-            {"kind": kind, "epochs": epochs, **({"freeze": ["backbone"]} if kind in _WHOLE else {})}
+            {"kind": kind, "epochs": times * epochs, **(freeze if kind in _WHOLE else {})}
             for kind, epochs in self.steps
         ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any, Final
 
 from benchmarks.relations.contenders import ALL, CONTENDERS
@@ -55,6 +56,21 @@ def photographs(title: str, rows: Rows) -> str:
             + " | ".join(parts)
             + " |"
         )
+    return "\n".join(lines)
+
+
+def from_scratch(title: str, rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """AP by group of labels with a backbone that was trained from scratch: mean, and each seed."""
+    head = f"| {title} | " + " | ".join(_COLUMNS) + " |"
+    lines = [head, "| --- " * (1 + len(_COLUMNS)) + "|"]
+    for name, seeds in rows.items():
+        cells = [
+            f"{mean(seed[group] for seed in seeds):.1f} ("
+            + " ".join(f"{seed[group]:.1f}" for seed in seeds)
+            + ")"
+            for group in _COLUMNS
+        ]
+        lines.append(f"| {ALL[name].title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
