@@ -238,7 +238,20 @@ def main() -> None:
                 rows.append({"seed": seed, "training": name, "mAP": score, **figures(found)})
                 print(json.dumps(rows[-1]), f"{time.perf_counter() - start:.0f} s", flush=True)
     print_table(rows)
-    write({"head": given.head, "backbone": given.backbone, "rows": rows}, given.out)
+    head = {"head": given.head, "backbone": given.backbone}
+    write({"headline": _headline(rows), **head, "rows": rows}, given.out)
+
+
+def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The worst rank and effect with the shortcut, and the best of both without it."""
+    planted = [row for row in rows if row["training"] == "with flowers"]
+    control = [row for row in rows if row["training"] == "anywhere"]
+    return {
+        "worst_rank_planted": max(row["rank"] for row in planted),
+        "best_rank_control": min(row["rank"] for row in control),
+        "least_effect_planted": min(row["effect"][0] for row in planted),
+        "largest_effect_control": max(row["effect"][0] for row in control),
+    }
 
 
 if __name__ == "__main__":
