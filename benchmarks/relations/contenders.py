@@ -126,6 +126,9 @@ CONTROLS: Final[dict[str, Contender]] = {
     "srn, labels shuffled": Contender(
         "SRN, one step, labels shuffled", _SRN, _BRANCHES, shuffle_labels
     ),
+    "srn, no gradient": Contender(
+        "SRN, one step, no gradient of y_sr to U", _SRN, _BRANCHES, Tensor.detach
+    ),
     "srn-modern, places shuffled": Contender(
         "relative layout, places shuffled", _MODERN, _BRANCHES, shuffle_places
     ),
