@@ -29,8 +29,9 @@ DEFAULT_RECIPE = "quick-resnet50-srn"
 )
 @click.option(
     "--backbone-weights",
-    type=click.Path(path_type=Path),
-    help="Pre-trained weights of the backbone, instead of timm's: safetensors or a state dict.",
+    metavar="FILE|BUNDLE|package",
+    help="Pre-trained weights of the backbone, instead of timm's: a file (safetensors or a state "
+    "dict), a bundle's folder, or the word 'package': the backbone's package of the Python index.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="The seed, instead of the recipe's.")
 @click.option("--device", help="The device (auto, cpu, cuda or mps), instead of the recipe's.")
@@ -52,7 +53,7 @@ def train(
     data: DataOptions,
     recipe: str | None,
     out: Path | None,
-    backbone_weights: Path | None,
+    backbone_weights: str | None,
     seed: int | None,
     device: str | None,
     settings: tuple[str, ...],
@@ -77,14 +78,14 @@ def train(
     from manylabel.train.page.build import build_run_page
     from manylabel.train.run import load_records, run
     from manylabel.train.run_folder import claimed, recipe_of, require_free
+    from manylabel.train.start import require_weights
 
     require_one_process("train")
-    weights = None if backbone_weights is None else str(backbone_weights)
     skip = True if skip_bad_images else None
     given = {
         "seed": seed,
         "device": device,
-        "backbone.weights": weights,
+        "backbone.weights": backbone_weights,
         "skip_bad_images": skip,
     }
     values = {key: value for key, value in given.items() if value is not None}
@@ -99,6 +100,8 @@ def train(
             require_free(folder)
         config = _recipe(path, data, values, settings)
         assert config.data is not None
+        if resume is None:
+            require_weights(config)
         records = load_records(config.data, reporter, config)
         reporter.say(records.summary())
         reporter.say(_describe(path, config))
@@ -139,9 +142,11 @@ def _refuse_beside_resume(
 
 def _describe(path: Path, config: RunConfig) -> str:
     steps = ", ".join(f"{step.kind} {step.epochs}" for step in config.steps)
-    weights = config.backbone.weights or (
-        "timm's pre-trained weights" if config.backbone.pretrained else "no pre-trained weights"
-    )
+    from manylabel.models.weights import describe_weights
+
+    weights = describe_weights(config.backbone.name, config.backbone.weights)
+    if config.backbone.weights is None and not config.backbone.pretrained:
+        weights = "no pre-trained weights"
     return (
         f"Recipe {path.stem}: {config.head.name} over {config.backbone.name} ({weights}), "
         f"{config.input.width}x{config.input.height} pixels, epochs: {steps}; seed {config.seed}, "
