@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,12 @@ DEFAULT_RECIPE = "quick-resnet50-srn"
     help="Pre-trained weights of the backbone, instead of timm's: a file (safetensors or a state "
     "dict), a bundle's folder, or the word 'package': the backbone's package of the Python index.",
 )
+@click.option(
+    "--start-from",
+    metavar="BUNDLE",
+    help="Start from the weights of a bundle; labels are matched by name. Without --recipe, train "
+    "as the bundle was trained.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="The seed, instead of the recipe's.")
 @click.option("--device", help="The device (auto, cpu, cuda or mps), instead of the recipe's.")
 @click.option(
@@ -54,6 +60,7 @@ def train(
     recipe: str | None,
     out: Path | None,
     backbone_weights: str | None,
+    start_from: str | None,
     seed: int | None,
     device: str | None,
     settings: tuple[str, ...],
@@ -70,15 +77,17 @@ def train(
       manylabel train --data photos.csv
       manylabel train --data photos.csv --recipe my.toml --set optim.lr=0.001
       manylabel train --data coco/ --recipe coco-resnet101-srn --out runs/coco
+      manylabel train --data more.csv --start-from runs/photos/bundle
       manylabel train --resume runs/coco
     """
+    from manylabel.config import read_toml
     from manylabel.processes import require_one_process
     from manylabel.train.config import find_recipe
     from manylabel.train.logs import Reporter
     from manylabel.train.page.build import build_run_page
     from manylabel.train.run import load_records, run
     from manylabel.train.run_folder import claimed, recipe_of, require_free
-    from manylabel.train.start import require_weights
+    from manylabel.train.start import recipe_of_bundle, require_weights
 
     require_one_process("train")
     skip = True if skip_bad_images else None
@@ -86,19 +95,24 @@ def train(
         "seed": seed,
         "device": device,
         "backbone.weights": backbone_weights,
+        "start_from": start_from,
         "skip_bad_images": skip,
     }
     values = {key: value for key, value in given.items() if value is not None}
     if resume is not None:
         _refuse_beside_resume(recipe, out, values, settings)
         folder, path = resume, recipe_of(resume)
+    elif recipe is None and start_from is not None:
+        folder, path = out or Path("runs") / "start-from", Path(start_from)
     else:
         path = find_recipe(recipe or DEFAULT_RECIPE)
         folder = out or Path("runs") / path.stem
     with claimed(folder), Reporter() as reporter:
         if resume is None:
             require_free(folder)
-        config = _recipe(path, data, values, settings)
+        of_bundle = resume is None and recipe is None and start_from is not None
+        tables = recipe_of_bundle(path) if of_bundle else read_toml(path)
+        config = _recipe(tables, data, values, settings, where=str(path))
         assert config.data is not None
         if resume is None:
             require_weights(config)
@@ -112,22 +126,27 @@ def train(
 
 
 def _recipe(
-    path: Path, data: DataOptions, values: Mapping[str, object], settings: tuple[str, ...]
+    tables: Mapping[str, Any],
+    data: DataOptions,
+    values: Mapping[str, object],
+    settings: tuple[str, ...],
+    *,
+    where: str,
 ) -> RunConfig:
-    """The recipe at `path`, changed by the data set, values and settings of the command line."""
-    from manylabel.config import override, put, read_toml
+    """The recipe of `tables`, changed by the data set, values and settings of the command line."""
+    from manylabel.config import override, put
     from manylabel.errors import ConfigError
     from manylabel.train.config import resolve
 
-    tables = override(put(read_toml(path), values), settings)
-    tables["data"] = {**tables.get("data", {}), **data.settings()}
-    if not tables["data"]:
+    changed = override(put(tables, values), settings)
+    changed["data"] = {**changed.get("data", {}), **data.settings()}
+    if not changed["data"]:
         raise ConfigError(
             "No data set is given.",
             where="--data",
             fix="Give a table, a COCO JSON file or a folder, such as --data photos.csv.",
         )
-    return resolve(tables, where=str(path))
+    return resolve(changed, where=where)
 
 
 def _refuse_beside_resume(
@@ -136,16 +155,18 @@ def _refuse_beside_resume(
     if recipe or out or values or settings:
         raise click.UsageError(
             "--resume continues with the run's own recipe: leave out --recipe, --out, --seed, "
-            "--device, --backbone-weights, --skip-bad-images and --set."
+            "--device, --backbone-weights, --start-from, --skip-bad-images and --set."
         )
 
 
 def _describe(path: Path, config: RunConfig) -> str:
-    steps = ", ".join(f"{step.kind} {step.epochs}" for step in config.steps)
     from manylabel.models.weights import describe_weights
+    from manylabel.train.start import starting_model
 
-    weights = describe_weights(config.backbone.name, config.backbone.weights)
-    if config.backbone.weights is None and not config.backbone.pretrained:
+    steps = ", ".join(f"{step.kind} {step.epochs}" for step in config.steps)
+    backbone = starting_model(config).backbone
+    weights = describe_weights(backbone.name, backbone.weights)
+    if backbone.weights is None and not backbone.pretrained:
         weights = "no pre-trained weights"
     return (
         f"Recipe {path.stem}: {config.head.name} over {config.backbone.name} ({weights}), "

@@ -37,7 +37,7 @@ def tagged(name: str) -> str:
 
 
 def is_cached(name: str) -> bool:
-    """Whether timm's weights of `name` were downloaded already."""
+    """Whether timm's weights of `name` were downloaded already. The hub is not asked."""
     place = _place(name)
     if place is None:
         return False

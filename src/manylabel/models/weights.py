@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from manylabel.errors import ConfigError, reason
 from manylabel.files import open_regular
 from manylabel.models.hub import tagged
-from manylabel.models.packaged import PACKAGE, read_packaged
+from manylabel.models.packaged import PACKAGE, names_package, read_packaged
 from manylabel.models.saved import load_saved
 
 BUNDLE_FILE: Final = "model.safetensors"
 """The file of weights in a bundle's folder."""
+_BUNDLE_INFO: Final = "bundle.json"
 BUNDLE_PREFIX: Final = "backbone.model."
 """What the names of a bundle's tensors begin with if they belong to the timm model."""
 _HEAD_PREFIX: Final = "head."
@@ -87,7 +88,21 @@ def describe_weights(backbone: str, source: Path | str | None) -> str:
         return f"timm's pre-trained weights {tagged(backbone)}"
     if isinstance(source, str):
         return f"weights of the package {source.removeprefix(PACKAGE).lstrip(':')}".rstrip()
-    return f"weights of the bundle {source}" if source.is_dir() else f"weights of {source}"
+    folder = bundle_folder(source)
+    return f"weights of {source}" if folder is None else f"the backbone of the bundle {folder}"
+
+
+def bundle_folder(source: object) -> Path | None:
+    """The folder of the bundle that a value of `backbone.weights` names; None: it names none.
+
+    Args:
+        source: A path of the folder or of its file of weights, or anything else.
+    """
+    if not isinstance(source, str | Path) or names_package(str(source)):
+        return None
+    path = Path(source)
+    folder = path.parent if path.name == BUNDLE_FILE else path
+    return folder if (folder / _BUNDLE_INFO).is_file() else None
 
 
 def is_of_bundle(names: Iterable[str]) -> bool:
