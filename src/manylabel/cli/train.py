@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,23 +80,17 @@ def train(
       manylabel train --data more.csv --start-from runs/photos/bundle
       manylabel train --resume runs/coco
     """
-    from manylabel.config import read_toml
     from manylabel.processes import require_one_process
     from manylabel.train.config import find_recipe
-    from manylabel.train.logs import Reporter
-    from manylabel.train.page.build import build_run_page
-    from manylabel.train.run import load_records, run
-    from manylabel.train.run_folder import claimed, recipe_of, require_free
-    from manylabel.train.start import recipe_of_bundle, require_weights
+    from manylabel.train.run_folder import recipe_of
 
     require_one_process("train")
-    skip = True if skip_bad_images else None
     given = {
         "seed": seed,
         "device": device,
         "backbone.weights": backbone_weights,
         "start_from": start_from,
-        "skip_bad_images": skip,
+        "skip_bad_images": True if skip_bad_images else None,
     }
     values = {key: value for key, value in given.items() if value is not None}
     if resume is not None:
@@ -107,22 +101,51 @@ def train(
     else:
         path = find_recipe(recipe or DEFAULT_RECIPE)
         folder = out or Path("runs") / path.stem
+    of_bundle = resume is None and recipe is None and start_from is not None
+
+    def config() -> RunConfig:
+        return _recipe(_tables(path, of_bundle), data, values, settings, where=str(path))
+
+    _run(path, folder, config, resume=resume is not None)
+
+
+def _run(path: Path, folder: Path, config_of: Callable[[], RunConfig], *, resume: bool) -> None:
+    """Run the recipe in a folder that no other process works in, and print where the results lie.
+
+    Args:
+        path: Where the recipe comes from.
+        folder: The folder of the run.
+        config_of: Reads the recipe.
+        resume: Whether to continue the run in the folder.
+    """
+    from manylabel.train.logs import Reporter
+    from manylabel.train.page.build import build_run_page
+    from manylabel.train.run import load_records, run
+    from manylabel.train.run_folder import claimed, require_free
+    from manylabel.train.start import require_weights
+
     with claimed(folder), Reporter() as reporter:
-        if resume is None:
+        if not resume:
             require_free(folder)
-        of_bundle = resume is None and recipe is None and start_from is not None
-        tables = recipe_of_bundle(path) if of_bundle else read_toml(path)
-        config = _recipe(tables, data, values, settings, where=str(path))
+        config = config_of()
         assert config.data is not None
-        if resume is None:
+        if not resume:
             require_weights(config)
         records = load_records(config.data, reporter, config)
         reporter.say(records.summary())
         reporter.say(_describe(path, config))
-        outcome = run(config, records, folder, reporter, resume=resume is not None)
+        outcome = run(config, records, folder, reporter, resume=resume)
         page = build_run_page(outcome, config)
     say(f"Bundle: {outcome.bundle}")
     say(f"Page: {page}")
+
+
+def _tables(path: Path, of_bundle: bool) -> dict[str, Any]:
+    """The tables of a recipe, or of how the bundle at `path` was trained."""
+    from manylabel.config import read_toml
+    from manylabel.train.start import recipe_of_bundle
+
+    return recipe_of_bundle(path) if of_bundle else read_toml(path)
 
 
 def _recipe(
