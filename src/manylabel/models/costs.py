@@ -19,13 +19,14 @@ from manylabel.errors import ConfigError
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import Backbone, BackboneConfig, MapShapes
 from manylabel.models.heads import HEADS
+from manylabel.models.hub import is_cached
 
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "ResNet": ("resnet18", "resnet50", "resnet101"),
     "ResNetV2": ("resnetv2_50", "resnetv2_101"),
     "TResNet": ("tresnet_m", "tresnet_l"),
     "ConvNeXt": ("convnext_atto", "convnext_tiny", "convnext_base"),
-    "EfficientNet": ("efficientnet_b0", "tf_efficientnetv2_s"),
+    "EfficientNet": ("efficientnet_b0", "tf_efficientnet_lite0", "tf_efficientnetv2_s"),
     "MobileNet": ("mobilenetv3_large_100", "mobilenetv4_conv_small"),
     "RegNet": ("regnety_016", "regnety_040"),
     "DenseNet": ("densenet121",),
@@ -85,6 +86,12 @@ def pretrained_tags(name: str) -> list[str]:
     """The tags of the pre-trained weights of a model; `name.tag` names one of them."""
     weights = timm.list_pretrained(f"{name.split('.')[0]}.*")
     return [full.split(".", 1)[1] for full in weights]
+
+
+def cached_tags(name: str) -> list[str]:
+    """The tags of the weights that were downloaded already."""
+    architecture = name.split(".")[0]
+    return [tag for tag in pretrained_tags(name) if is_cached(f"{architecture}.{tag}")]
 
 
 def backbone_cost(name: str, height: int, width: int) -> BackboneCost:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from manylabel.bundle.folder import open_bundle
 from manylabel.config import Config, parse
 from manylabel.data.read import DataSource
 from manylabel.errors import ConfigError
@@ -23,6 +25,8 @@ from manylabel.models.backbones import (
 from manylabel.models.classifier import ModelConfig
 from manylabel.models.heads import HEADS, AnyHeadConfig, LinearConfig
 from manylabel.models.heads.steps import StepPlan
+from manylabel.models.packaged import PACKAGE, pinned
+from manylabel.models.weights import bundle_folder
 from manylabel.preprocess import InputSpec
 from manylabel.train.mixing import MixingConfig, NoMixingConfig
 from manylabel.train.optim import OptimConfig, SGDConfig
@@ -55,6 +59,9 @@ class RunConfig(Config):
     """The seed of the initial weights, the order of images and the random views."""
     data: DataSource | None = None
     """The data set; `--data` on the command line sets it."""
+    start_from: Path | None = None
+    """Start from the weights of this bundle: its backbone, and its head for the labels that both
+    have, matched by name. `--start-from` sets it."""
     skip_bad_images: bool = False
     """Leave out images that cannot be used, and count them; `--skip-bad-images` sets it. Without
     it, one such image is an error before training begins."""
@@ -116,6 +123,11 @@ class RunConfig(Config):
             _check_freezing(step, self.plan_of(step.kind).trains)
         self._check_stages()
         self._check_validation()
+        if self.start_from is not None and self.backbone.weights is not None:
+            raise ValueError(
+                "start_from takes the backbone's weights from the bundle: leave out "
+                "backbone.weights (--backbone-weights)"
+            )
         if self.cache_folder is not None and not self.cache:
             raise ValueError("cache_folder needs cache = true, but cache is false")
         if self.features == "cached":
@@ -203,22 +215,67 @@ def _check_freezing(step: StepConfig, trained: tuple[str, ...]) -> None:
 def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:
     """The settings of the run that the tables of a recipe describe.
 
-    The defaults of mean, std and interpolation are those that the backbone was trained with.
+    The defaults of mean, std and interpolation are those that the backbone was trained with. If its
+    weights are in a package, those of height and width are, too, and the settings name the version
+    of the package. A run that starts from a bundle has the backbone, head and input of the bundle,
+    unless the tables say otherwise.
 
     Args:
         tables: The tables of a recipe.
         where: Where they come from, for errors.
 
     Raises:
+        BundleError: The bundle that it starts from cannot be read.
         ConfigError: The tables do not describe a run.
+        MissingExtraError: The weights are to come from a package that is not installed.
     """
+    tables = _like_bundle(tables)
     backbone = tables.get("backbone", {})
     given = tables.get("input", {})
     if isinstance(backbone, dict) and isinstance(given, dict):
         name = backbone.get("name", BackboneConfig().name)
-        own = pretrained_input(name) if isinstance(name, str) else {}
+        own = pretrained_input(name, backbone.get("weights")) if isinstance(name, str) else {}
         tables = {**tables, "input": {**own, **given}}
-    return parse(RunConfig, tables, where=where)
+    return _with_pin(parse(RunConfig, tables, where=where))
+
+
+def _like_bundle(tables: dict[str, Any]) -> dict[str, Any]:
+    """The tables, with the backbone, head and input of the bundle that the run starts from.
+
+    What the tables say goes before the bundle. If it is only the backbone's weights that come from
+    a bundle, the input is taken alone. The recipe of a run says all of this, so that the run can be
+    resumed without the bundle.
+    """
+    given, backbone = tables.get("input", {}), tables.get("backbone", {})
+    if not isinstance(given, dict) or not isinstance(backbone, dict):
+        return tables  # an error that `parse` words
+    if InputSpec.model_fields.keys() <= given.keys():
+        return tables
+    start = tables.get("start_from")
+    folder = bundle_folder(start if start is not None else backbone.get("weights"))
+    if start is None and folder is None:
+        return tables
+    with open_bundle(folder or Path(str(start))) as found:
+        info = found.info
+    result = {**tables, "input": {**info.input.model_dump(mode="json"), **given}}
+    if start is not None:
+        result["backbone"] = {**_architecture(info.model, backbone), **backbone}
+        result["head"] = tables.get("head", info.model["head"])
+    return result
+
+
+def _architecture(model: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The backbone's name and options in a bundle, unless the tables name another one."""
+    keys = () if "name" in given else ("name", "options")
+    return {key: model["backbone"][key] for key in keys if key in model["backbone"]}
+
+
+def _with_pin(config: RunConfig) -> RunConfig:
+    """The same settings; if they ask for a package, they name the one that is installed."""
+    if config.backbone.weights != PACKAGE:
+        return config
+    backbone = config.backbone.model_copy(update={"weights": pinned(config.backbone.name)})
+    return config.model_copy(update={"backbone": backbone})
 
 
 def find_recipe(name: str) -> Path:

@@ -23,7 +23,7 @@ from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.receipt import package_versions
 from manylabel.feed.verify import refusal, without
 from manylabel.losses import LOSSES, LabelCounts
-from manylabel.models.classifier import Classifier, build_classifier
+from manylabel.models.classifier import Classifier, build_classifier, without_weights
 from manylabel.processes import agreed, from_leader, processes, require_same
 from manylabel.train.caching import find_unusable
 from manylabel.train.checkpoint import CHECKPOINT
@@ -36,6 +36,7 @@ from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_
 from manylabel.train.random_states import seed_all
 from manylabel.train.run_folder import BUNDLE, LOG, claimed, open_folder, step_folder
 from manylabel.train.signals import StopRequest
+from manylabel.train.start import start_from, starting_model
 from manylabel.train.state import RunState
 from manylabel.train.views import build_views, cache_features, reading_workers
 
@@ -118,7 +119,7 @@ def _run(
     checkpoint = agreed(lambda: open_folder(folder, config, identity, resume=resume))
     reporter.log_to(folder / LOG)
     fabric = _fabric(config)
-    classifier = _build_classifier(config, records, fabric, weights, checkpoint)
+    classifier = _build_classifier(config, records, fabric, weights, checkpoint, reporter)
     if config.features == "cached" and features is None:
         features = cache_features(config, records, classifier.backbone, fabric.device, reporter)
     views = build_views(config, records, features, reporter)
@@ -139,10 +140,10 @@ def _run(
 def identity_of(config: RunConfig, records: Records) -> str:
     """A hash of all that a checkpoint depends on, without the device and the paths of files.
 
-    The checkpoint holds all weights, so it does not depend on the file of the backbone's.
+    The checkpoint holds all weights, so it does not depend on where the first ones came from.
     """
     tables = to_tables(config)
-    for key in ("data", "workers", "device", "cache", "cache_folder"):
+    for key in ("data", "workers", "device", "cache", "cache_folder", "start_from"):
         tables.pop(key, None)
     tables["backbone"].pop("weights", None)
     splits = {name: records.split(name).fingerprint() for name in records.split_names()}
@@ -186,6 +187,7 @@ def _build_classifier(
     fabric: Fabric,
     weights: Mapping[str, torch.Tensor] | None,
     checkpoint: Mapping[str, Any] | None,
+    reporter: Reporter,
 ) -> Classifier:
     """The classifier with its initial weights, on its device.
 
@@ -193,9 +195,12 @@ def _build_classifier(
     before the rest of the checkpoint is restored.
     """
     seed_all(config.seed)
-    classifier = build_classifier(config.model, records.labels, config.input)
+    model = starting_model(config) if checkpoint is None else without_weights(config.model)
+    classifier = build_classifier(model, records.labels, config.input)
     if checkpoint is None:  # a checkpoint's weights already contain what `prepare` reads
         classifier.head.prepare(records.split("train").targets)
+        if config.start_from is not None:
+            reporter.say(start_from(classifier, config.start_from))
     else:
         weights = checkpoint["parts"]["classifier"]
     if weights is not None:

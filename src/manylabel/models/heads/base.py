@@ -12,12 +12,13 @@ holds all that training, bundles and explanations need from a head.
     evidence    returns the head's evidence maps, by method
     relations   returns the branch that reads the maps of all labels, if the head has one
     settled     returns settings that rebuild the head together with its weights
+    label_axes  says where its tensors hold the entries of each label
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, final
 
@@ -117,6 +118,30 @@ class RelationBranch:
     weights: Callable[[], RelationWeights]
 
 
+@final
+class LabelAxis(NamedTuple):
+    """Where a tensor of a head holds the entries of its labels.
+
+    Along the axis, all labels follow one another. What comes after them belongs to no label.
+    """
+
+    axis: int = 0
+    """The axis of the tensor."""
+    each: int = 1
+    """How many entries of a label follow one another."""
+    times: int = 1
+    """How often the row of all labels is repeated."""
+
+    def entries(self, chosen: Sequence[int], num_labels: int) -> list[int]:
+        """The positions along the axis that belong to chosen labels, of `num_labels`."""
+        starts = [
+            (time * num_labels + label) * self.each
+            for time in range(self.times)
+            for label in chosen
+        ]
+        return [start + entry for start in starts for entry in range(self.each)]
+
+
 class Head(nn.Module):
     """A classifier over feature maps.
 
@@ -169,6 +194,27 @@ class Head(nn.Module):
         They name no file. They also hold the values that the head took from the shapes of the maps.
         """
         return self.config
+
+    def label_axes(self) -> Mapping[str, LabelAxis | None] | None:
+        """The tensors that hold entries of labels, by their names in the state dict.
+
+        By it, a new head takes from another one what this has learned of the labels that both have.
+        None for a tensor: it comes from `prepare`, and is not taken. None in place of all: labels
+        share entries, so a head of other labels takes nothing.
+        """
+        return None
+
+
+def label_rows(head: Head, *layers: nn.Module) -> dict[str, LabelAxis]:
+    """The axes of layers of a head with an output for each label."""
+    names = {module: name for name, module in head.named_modules()}
+    return {f"{names[layer]}.{key}": LabelAxis() for layer in layers for key in layer.state_dict()}
+
+
+def label_columns(head: Head, layer: nn.Module, each: int = 1) -> dict[str, LabelAxis]:
+    """The axis of a layer of a head whose first inputs are labels, with `each` inputs for each."""
+    names = {module: name for name, module in head.named_modules()}
+    return {f"{names[layer]}.weight": LabelAxis(axis=1, each=each)}
 
 
 def output_map(name: str, kind: MapKind) -> Evidence:

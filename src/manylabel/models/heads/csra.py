@@ -31,7 +31,14 @@ from torch import Tensor, nn
 from manylabel.evidence import SPATIAL_SCORES
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
+from manylabel.models.heads.base import (
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    LabelAxis,
+    class_activation,
+)
 
 MAX_TEMPERATURE: Final = 99.0
 """The temperature that stands for infinity: the weighted average becomes the maximum."""
@@ -121,6 +128,11 @@ class CSRAHead(Head):
             ),
             "cam": class_activation(self.label_weights),
         }
+
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """That of the classifiers: all labels of one head, then those of the next one."""
+        heads = self.classifier.out_channels // self.num_labels
+        return {"classifier.weight": LabelAxis(times=heads)}
 
     def spatial_scores(self, final_map: Tensor) -> Tensor:
         """What each position adds to each label's logit, [N, C, h, w]; they sum to the logit.

@@ -7,7 +7,15 @@ from typing import Literal, final
 
 from manylabel.labels import LabelSpace
 from manylabel.models.backbones import FeatureMaps, MapShapes
-from manylabel.models.heads.base import Evidence, Head, HeadConfig, HeadOutput, class_activation
+from manylabel.models.heads.base import (
+    Evidence,
+    Head,
+    HeadConfig,
+    HeadOutput,
+    LabelAxis,
+    class_activation,
+    label_rows,
+)
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import MAIN, WHOLE
 
@@ -51,3 +59,7 @@ class LinearHead(Head):
     def evidence(self) -> Mapping[str, Evidence]:
         """Class activation maps."""
         return {"cam": class_activation(self.main.label_weights)}
+
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """Those of the main net."""
+        return label_rows(self, self.main.fc)

@@ -39,6 +39,7 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    LabelAxis,
     output_map,
 )
 
@@ -105,6 +106,11 @@ class MLDecoderHead(Head):
         """The attention of the query of each label's group."""
         kind = QUERY_ATTENTION if self.group_size == 1 else GROUP_ATTENTION
         return {"queries": output_map("attention", kind)}
+
+    def label_axes(self) -> Mapping[str, LabelAxis] | None:
+        """Those of queries and classifiers; None if several labels share a query."""
+        names = ("queries", "group_fc.weight", "group_fc.bias")
+        return {name: LabelAxis() for name in names} if self.group_size == 1 else None
 
 
 @final

@@ -39,6 +39,7 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    LabelAxis,
     class_activation,
 )
 from manylabel.models.heads.main_net import Pool, Pooling
@@ -129,6 +130,10 @@ class MLGCNHead(Head):
     def evidence(self) -> Mapping[str, Evidence]:
         """Class activation maps of the classifiers that the graph network computes."""
         return {"cam": class_activation(self.label_weights)}
+
+    def label_axes(self) -> Mapping[str, LabelAxis | None]:
+        """That of the labels' vectors. The graph is that of the new training set."""
+        return {"vectors": LabelAxis(), "adjacency": None}
 
     def prepare(self, targets: NDArray[np.int8]) -> None:
         """Set the graph of the training targets, and the vectors of the file if there is one.

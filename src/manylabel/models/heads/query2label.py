@@ -48,6 +48,7 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    LabelAxis,
     output_map,
 )
 
@@ -128,6 +129,10 @@ class Query2LabelHead(Head):
     def evidence(self) -> Mapping[str, Evidence]:
         """The attention of each label's query in the last layer."""
         return {"queries": output_map("attention", QUERY_ATTENTION)}
+
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """Those of queries and classifiers."""
+        return {name: LabelAxis() for name in ("queries", "weight", "bias")}
 
 
 @final

@@ -26,7 +26,10 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    LabelAxis,
     class_activation,
+    label_columns,
+    label_rows,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
 from manylabel.models.heads.steps import MAIN, REGULARISATION, WHOLE
@@ -75,6 +78,14 @@ class SemanticHead(Head):
     def evidence(self) -> Mapping[str, Evidence]:
         """Class activation maps of the main net."""
         return {"cam": class_activation(self.main.label_weights)}
+
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """Those of both classifiers, and of the layer that takes the scores."""
+        relations = self.regularisation
+        return {
+            **label_rows(self, self.main.fc, relations.fc),
+            **label_columns(self, relations.semantic[0]),
+        }
 
 
 @final

@@ -34,9 +34,12 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    LabelAxis,
     RelationBranch,
     attention_evidence,
     class_activation,
+    label_columns,
+    label_rows,
     weighted_map,
 )
 from manylabel.models.heads.main_net import MainNet, Pool
@@ -172,6 +175,14 @@ class SRNHead(Head):
         branch = self.regularisation
         return RelationBranch(weighted_map, 1 - self.alpha, branch, branch.weights)
 
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """Those of the layers that give a map or a logit for each label, and of conv2's inputs."""
+        branch = self.regularisation
+        return {
+            **label_rows(self, self.main.fc, *self.attention.label_layers(), branch.fc),
+            **label_columns(self, branch.semantic[0]),
+        }
+
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for."""
         return self.config.model_copy(update={"grid": self.regularisation.grid})
@@ -220,6 +231,10 @@ class SRNAttHead(Head):
         """The weighted attention U, its factors, and class activation maps of the main net."""
         return attention_evidence() | {"cam": class_activation(self.main.label_weights)}
 
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """Those of the layers that give a map or a logit for each label."""
+        return label_rows(self, self.main.fc, *self.attention.label_layers())
+
 
 @final
 class LabelAttention(nn.Module):
@@ -259,6 +274,11 @@ class LabelAttention(nn.Module):
         z = self.estimator(features).float()
         attention = z.flatten(2).softmax(2).unflatten(2, z.shape[-2:])
         return Attention(attention, self.conv1(features).float())
+
+    def label_layers(self) -> tuple[nn.Module, nn.Module]:
+        """The layers that give Z and S."""
+        conv1 = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
+        return self.estimator[-1], conv1
 
 
 @final

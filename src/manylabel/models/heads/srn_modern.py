@@ -50,9 +50,12 @@ from manylabel.models.heads.base import (
     Head,
     HeadConfig,
     HeadOutput,
+    LabelAxis,
     RelationBranch,
     attention_evidence,
     class_activation,
+    label_columns,
+    label_rows,
     output_map,
     weighted_map,
 )
@@ -140,6 +143,11 @@ class SRNModernHead(Head):
         """The relations, which read U; the second look reads the features, too."""
         return self.regularisation.branch(self.attention)
 
+    def label_axes(self) -> Mapping[str, LabelAxis]:
+        """Those of the layers that give a map or a logit for each label, and of the relations."""
+        first = label_rows(self, self.main.fc, self.attention.z, self.attention.s)
+        return first | self.regularisation.label_axes(self)
+
     def settled(self) -> HeadConfig:
         """The settings with the grid that conv4 was built for, if there is conv4."""
         return self.config.model_copy(update={"grid": self.grid})
@@ -209,6 +217,16 @@ class RelativeRelations(nn.Module):
             units=joined.amax((2, 3)),
             maps={"related": torch.sigmoid(confidence) * attention},
         )
+
+    def label_axes(self, head: Head) -> dict[str, LabelAxis]:
+        """The axes of the tensors with entries of labels, by their names in the head."""
+        join = self.join.get_submodule("0.0")
+        directions = label_rows(head, self.norm)
+        return {
+            **label_rows(head, self.z, self.s),
+            **{name: LabelAxis(each=9) for name in directions if "running" in name},
+            **label_columns(head, join, each=9),
+        }
 
     def branch(self, attention: LightAttention) -> RelationBranch:
         """The branch, which reads U and, after the label maps, the features of the attention."""
@@ -283,6 +301,11 @@ class AbsoluteRelations(nn.Module):
         on_grid = resample_to_grid(self.grid, weighted) * (self.grid[0] * self.grid[1])
         units = functional.relu(self.norm4(self.conv4(self.semantic(on_grid))))
         return Related(self.fc(units), units, {})
+
+    def label_axes(self, head: Head) -> dict[str, LabelAxis]:
+        """The axes of the tensors with entries of labels, by their names in the head."""
+        conv2 = self.semantic.get_submodule("0.0")
+        return label_rows(head, self.fc) | label_columns(head, conv2)
 
     def branch(self, attention: LightAttention) -> RelationBranch:
         """The branch, which reads U alone."""
