@@ -27,6 +27,7 @@ from manylabel.images.arrays import Picture, as_source, name_of
 from manylabel.labels import LabelSpace
 from manylabel.metrics.f1 import Decided
 from manylabel.preprocess import InputSpec
+from manylabel.text import counted
 
 _DECODERS: Final = 4
 """The number of threads that decode images. Decoding releases Python's global lock."""
@@ -376,7 +377,7 @@ def _stacked(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         return np.stack(pixels)
     except MemoryError:
         raise RunError(
-            f"There is not enough memory for a batch of {len(pixels)} images.",
+            f"There is not enough memory for a batch of {counted(len(pixels), 'image')}.",
             where="the batch size",
             fix="Give a smaller --batch-size.",
         ) from None

@@ -183,9 +183,7 @@ def _begins_like_image(path: Path) -> bool:
 
 
 def _nothing(path: str, fault: str) -> DataError:
-    from manylabel.images import ENDINGS
-
-    fix = f"Give images, such as files that end in {', '.join(ENDINGS)}."
+    fix = "Images end in .jpg, .png, .heic and the like; docs/input.md lists all endings."
     if other := _other_case(path):
         fix = f"Upper and lower case count in a pattern. There is {other}, for instance."
     return DataError(fault, where=path, fix=fix)

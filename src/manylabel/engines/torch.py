@@ -20,6 +20,7 @@ from manylabel.evidence import RelationWeights
 from manylabel.models.gradients import gradient_maps, gradient_methods
 from manylabel.models.heads.base import HeadOutput, RelationBranch
 from manylabel.pixels import normalise, to_pixels
+from manylabel.text import counted
 
 _NO_MEMORY: Final = ("DefaultCPUAllocator", "out of memory")
 """Words by which errors of memory are told from others, since torch has no class for all."""
@@ -188,7 +189,8 @@ def _enough_memory(images: int, device: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not any(said in str(error) for said in _NO_MEMORY):
             raise
         raise RunError(
-            f"There is not enough memory to compute the model for {images} images at once.",
+            f"There is not enough memory to compute the model for "
+            f"{counted(images, 'image')} at once.",
             where=f"device {device}",
             fix="Give a smaller --batch-size."
             if images > 1

@@ -66,7 +66,7 @@ def test_a_pattern_without_a_match_does_not_end_the_work_on_others(
     captured = capsys.readouterr()
     assert [json.loads(line)["image"] for line in captured.out.splitlines()] == ["photos/a.png"]
     first, second = captured.err.splitlines()
-    assert first.startswith("Skipped photos/*.gif: No image matches the pattern. Give images")
+    assert first.startswith("Skipped photos/*.gif: No image matches the pattern. Images end in")
     assert second.startswith("Skipped empty: There is no image in the folder.")
 
 
@@ -82,7 +82,7 @@ def test_nothing_at_all_is_refused(photos: Path, capsys) -> None:
         "1 file was passed over: 1 .mov.",
     ]
     assert where.strip() == "where: photos/*.gif"
-    assert fix.strip().startswith("fix:   Give images")
+    assert fix.strip().startswith("fix:   Images end in .jpg")
 
 
 def test_an_interruption_says_what_was_done(

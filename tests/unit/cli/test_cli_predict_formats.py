@@ -101,6 +101,18 @@ def test_scores_of_a_label_called_labels_are_scores(tmp_path: Path) -> None:
     assert read_predictions(path).labels.names == ("labels: cat", "cat")
 
 
+def test_a_corrected_spreadsheet_is_a_data_set(tmp_path: Path, make_image) -> None:
+    text = written("spreadsheet", ["cat", "big dog", "owl"]).replace("'=2+2.jpg", "three.jpg")
+    corrected = text.replace("two.jpg,,", "two.jpg,owl | cat,")
+    assert corrected != text
+    (tmp_path / "labels.csv").write_text(corrected, encoding="utf-8")
+    for seed, name in enumerate(["a/one.jpg", "two.jpg", "three.jpg"]):
+        make_image(tmp_path / name, seed)
+    records = read(DataSource(path=tmp_path / "labels.csv"))
+    assert records.labels.names == ("big dog", "cat", "owl")
+    assert records.targets.tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 0]]
+
+
 # Label Studio
 
 
