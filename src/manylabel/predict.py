@@ -365,6 +365,12 @@ class Predictor:
 
 def _named(sources: Iterable[Picture | tuple[str, Picture]]) -> Iterator[tuple[str, Picture]]:
     """Pairs of a key and an image; images without a key get one."""
+    if isinstance(sources, str | bytes | Path):
+        raise ConfigError(
+            "One path or file is given where many images are needed.",
+            where=name_of(sources),
+            fix="Give a list of images, such as sorted(Path(folder).rglob('*.jpg')).",
+        )
     for number, source in enumerate(sources, start=1):
         if isinstance(source, tuple):
             yield source

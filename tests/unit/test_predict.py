@@ -228,6 +228,9 @@ def test_a_list_gives_a_list(predictor, photos, tmp_path: Path) -> None:
     assert [one.key for one in predictor.predict([photos[0]])] == [str(photos[0])]
     with pytest.raises(ImageError, match="cannot be read"):
         predictor.predict([photos[0], tmp_path / "x.jpg"])
+    for one in (str(photos[0]), photos[0], photos[0].read_bytes()):
+        with pytest.raises(ConfigError, match="where many images are needed"):
+            list(predictor.predict_many(one))
     named = list(predictor.predict_many([("mine", pixels), pixels, None, photos[0]]))
     assert isinstance(named[2], ImageError)
     assert named[2].where == "image 3"

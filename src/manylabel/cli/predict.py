@@ -63,8 +63,8 @@ def predict(
     """Label images with BUNDLE.
 
     PATHS are image files, folders (including their subfolders) and quoted patterns such as
-    'photos/**/*.jpg'. An image that cannot be used is reported and skipped, and the exit code is
-    then 1; so is a folder or a pattern without an image. Files of a folder that are no images are
+    'photos/**/*.jpg'. What cannot be used (a damaged image, a folder or a pattern without an image)
+    is reported and skipped, and the exit code is then 1. Files of a folder that are no images are
     counted on stderr. With both --top and --threshold, a label must meet both.
 
     \b

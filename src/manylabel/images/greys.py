@@ -33,8 +33,12 @@ _MIDDLE: Final = (1, 99)
 """The percentiles between which the middle of the values lies."""
 
 _FLAT: Final = 3 / 255
-"""If the middle of the values takes a smaller share of the whole range, the range of the middle is
-used. A few other values would make the image flat."""
+"""If the middle of the values takes a smaller share of the whole range, the range is that of the
+middle. A few other values would make the image flat."""
+
+_FILLINGS: Final = frozenset({-9999, -32768, -99999})
+_HUGE: Final = 1e19
+"""Values for "nothing was measured" in files that do not say so; also all beyond `_HUGE`."""
 
 _BITS_TAG: Final = 258
 _NO_DATA_TAG: Final = 42113
@@ -65,6 +69,7 @@ def grey_conversion(image: Image.Image) -> Callable[[Image.Image], NDArray[np.ui
     if image.mode == "I" and not isinstance(image, TiffImageFile) and _is_16_bits(image):
         return lambda strip: _to_8_bits(_values(strip) / 257)
     missing = _no_data(image)
+    missing = _filling(image) if missing is None else missing
     found = _range(image, missing)
     scale = 255 / (found.high - found.low) if found.high > found.low else 0
 
@@ -138,6 +143,21 @@ def _no_data(image: Image.Image) -> float | None:
     except ValueError:
         return None
     return float(np.float32(value)) if image.mode == "F" else value
+
+
+def _filling(image: Image.Image) -> float | None:
+    """The lowest or highest value, if it is a usual filling and leaves the others flat."""
+    values = _sample(image, None)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    for value in (low, high):
+        others = finite[finite != value]
+        usual = value in _FILLINGS or abs(value) >= _HUGE
+        if usual and len(others) and 0 < np.ptp(others) < _FLAT * (high - low):
+            return value
+    return None
 
 
 def _tag(image: Image.Image, number: int) -> object:

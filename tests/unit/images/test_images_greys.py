@@ -71,7 +71,7 @@ def test_an_image_that_is_mostly_not_finite_is_refused(odd: float) -> None:
         load_rgb(tiff(np.full((20, 30), odd, dtype=np.float32)))
 
 
-@pytest.mark.parametrize("outlier", [3.4e38, -3.4e38, -9999, 1e6])
+@pytest.mark.parametrize("outlier", [-9998, 1e6, 1e18])
 def test_single_values_far_away_do_not_make_an_image_flat(outlier: float) -> None:
     values = RAMP.copy()
     values[3, 4] = values[17, 2] = outlier
@@ -94,6 +94,23 @@ def test_what_was_not_measured_counts_like_nan(missing: str) -> None:
     values[:12] = np.float32(missing)
     with pytest.raises(ImageError, match="60% of the image's values are not finite, or mean"):
         load_rgb(tiff(values, tag42113=missing))
+
+
+@pytest.mark.parametrize("filling", [-9999, -32768, -99999, 1e20, -3.4e38])
+def test_a_usual_filling_counts_like_nan(filling: float) -> None:
+    values = RAMP.copy()
+    values[:6] = filling
+    found = greys(tiff(values))
+    kept = RAMP[6:]
+    np.testing.assert_allclose(found[6:], scaled(kept, kept.min(), kept.max()), atol=1)
+    assert 120 < found[0, 0] < 135
+
+
+@pytest.mark.parametrize("values", [RAMP - 9999 - RAMP.min(), np.where(RAMP < 290, -9999, 9999)])
+def test_the_same_number_as_a_measured_value_stays(values: np.ndarray) -> None:
+    values = values.astype(np.float32)
+    expected = scaled(values, values.min(), values.max())
+    np.testing.assert_allclose(greys(tiff(values)), expected, atol=1)
 
 
 def test_one_value_is_black() -> None:
