@@ -34,7 +34,7 @@ def place(make_bundle, make_image, tmp_path_factory: pytest.TempPathFactory) -> 
     head = SRNConfig(attention_channels=8, relation_channels=8)
     make_bundle(folder / "runs" / "demo" / "bundle", head=head, labels=tuple(LABELS))
     draw_scenes(
-        folder / "scenes", seed=0, counts={"train": 2, "val": 2, "test": 5}, size=64, workers=1
+        folder / "scenes", seed=0, counts={"train": 2, "val": 2, "test": 8}, size=64, workers=1
     )
     (folder / "runs" / "demo" / "scenes").symlink_to(folder / "scenes")
     (folder / "docs" / "images").mkdir(parents=True)
