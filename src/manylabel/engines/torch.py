@@ -20,6 +20,7 @@ from manylabel.evidence import RelationWeights
 from manylabel.models.gradients import gradient_maps, gradient_methods
 from manylabel.models.heads.base import HeadOutput, RelationBranch
 from manylabel.pixels import normalise, to_pixels
+from manylabel.text import counted
 
 _NO_MEMORY: Final = ("DefaultCPUAllocator", "out of memory")
 """Words by which errors of memory are told from others, since torch has no class for all."""
@@ -109,6 +110,16 @@ class TorchEngine(Engine):
             evidence={method: found[method].float().cpu().numpy() for method in methods},
         )
 
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the features of N images [N, D]: the final map, averaged over H and W.
+
+        Raises:
+            RunError: There is not enough memory.
+        """
+        with _enough_memory(len(pixels), self.device), torch.no_grad():
+            final = self.classifier.backbone(self.images(pixels)).final
+            return final.float().mean(dim=(2, 3)).cpu().numpy()
+
     def images(self, pixels: NDArray[np.uint8]) -> Tensor:
         """N images as the classifier takes them, [N, 3, height, width], from their pixels."""
         # Contiguous: the last bits of a convolution depend on the memory layout of the images.
@@ -178,7 +189,8 @@ def _enough_memory(images: int, device: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not any(said in str(error) for said in _NO_MEMORY):
             raise
         raise RunError(
-            f"There is not enough memory to compute the model for {images} images at once.",
+            f"There is not enough memory to compute the model for "
+            f"{counted(images, 'image')} at once.",
             where=f"device {device}",
             fix="Give a smaller --batch-size."
             if images > 1

@@ -14,6 +14,7 @@ from manylabel.config import Config
 from manylabel.errors import ConfigError
 from manylabel.losses.counts import LabelCounts, as_tensor_like, need_counts
 from manylabel.losses.partial import IgnoreConfig, PartialLoss, Reduction, UnknownConfig
+from manylabel.text import counted
 
 
 def _with_one_error(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -94,7 +95,8 @@ def _positive_weight(
         return None if setting == 1 else torch.tensor([setting], dtype=torch.float64)
     if counts is not None and len(setting) != len(counts.present):
         raise ConfigError(
-            f"'pos_weight' has {len(setting)} numbers, but there are {len(counts.present)} labels.",
+            f"'pos_weight' has {counted(len(setting), 'number')} for "
+            f"{counted(len(counts.present), 'label')}.",
             where="loss.pos_weight",
             fix="Give one number for each label, in the order of the label space.",
         )

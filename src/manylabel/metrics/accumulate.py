@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from manylabel.errors import DataError, RunError
 from manylabel.metrics.ranking import Scores, Targets, check_same_shape, check_scores, check_targets
+from manylabel.text import counted
 
 IN_MEMORY: Final = 2 << 30
 """Bytes of scores, and bytes of targets, that are held in memory. A larger table is in a file."""
@@ -133,7 +134,7 @@ class ScoreTable:
             self._targets = np.empty((0, scores.shape[1]), np.int8)
         if scores.shape[1] != self._scores.shape[1]:
             raise DataError(
-                f"A batch has {scores.shape[1]:,} labels, but earlier batches have "
+                f"A batch has {counted(scores.shape[1], 'label')}, but earlier batches have "
                 f"{self._scores.shape[1]:,}.",
                 where="scores and targets, [images, labels]",
                 fix="Give every batch the same labels.",

@@ -17,6 +17,7 @@ from manylabel.errors import ConfigError
 from manylabel.labels import UNKNOWN
 from manylabel.metrics.f1 import Decided, Decisions, F1Rule, decisions_by
 from manylabel.metrics.ranking import Scores, Targets, check_scores
+from manylabel.text import counted
 
 _ROWS_AT_ONCE: Final = 1024
 """So many rows of scores are copied at once."""
@@ -245,7 +246,8 @@ def _check_thresholds(thresholds: ArrayLike, scores: Scores) -> Scores:
     array = np.asarray(thresholds, dtype=scores.dtype)
     if array.shape not in {(), (scores.shape[1],)}:
         raise ConfigError(
-            f"Thresholds of shape {list(array.shape)} do not fit {scores.shape[1]} labels.",
+            f"Thresholds of shape {list(array.shape)} do not fit "
+            f"{counted(scores.shape[1], 'label')}.",
             where="thresholds",
             fix="Give one number, or one for each label.",
         )

@@ -29,6 +29,7 @@ from manylabel.metrics.ranking import (
     mean_average_precision,
 )
 from manylabel.metrics.thresholds import decide
+from manylabel.text import counted
 
 __all__ = [
     "PROFILES",
@@ -308,7 +309,7 @@ def _checked(scores: ArrayLike, targets: ArrayLike, labels: LabelSpace) -> tuple
 def _check_columns(columns: int, labels: LabelSpace) -> None:
     if columns != len(labels):
         raise DataError(
-            f"The scores have {columns} columns, but there are {len(labels)} labels.",
+            f"The scores have {counted(columns, 'column')} for {counted(len(labels), 'label')}.",
             where=repr(labels),
             fix="Give one column for each label, in the order of the labels.",
         )

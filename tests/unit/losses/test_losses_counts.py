@@ -99,7 +99,7 @@ def test_a_weight_that_does_not_fit_is_told_in_one_sentence(setting):
 
 
 def test_one_weight_a_label():
-    with pytest.raises(ConfigError, match="has 2 numbers, but there are 3 labels"):
+    with pytest.raises(ConfigError, match="has 2 numbers for 3 labels"):
         BCE(BCEConfig(pos_weight=(1.0, 2.0)), LabelCounts.of(TRUTH))
 
 

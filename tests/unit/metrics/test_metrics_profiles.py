@@ -286,7 +286,7 @@ def test_logits_are_refused():
 
 
 def test_columns_must_be_the_labels():
-    with pytest.raises(DataError, match="2 columns, but there are 4 labels"):
+    with pytest.raises(DataError, match="2 columns for 4 labels"):
         measure([[0.1, 0.2]], [[1, 0]], ABCD)
 
 

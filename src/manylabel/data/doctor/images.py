@@ -23,6 +23,11 @@ MIN_SIDE: Final = 112
 """The shorter side, in pixels, below which an image is small: half of the usual input of 224."""
 
 
+FLAT: Final = 4
+"""An image is of almost one colour if brightness and tints in its thumbnail differ by at most so
+much, of 255."""
+
+
 def missing_images(records: Records) -> list[Finding]:
     """A finding about images whose file does not exist. No image is opened."""
     gone = [i for i, place in enumerate(records.images) if _missing(place)]
@@ -65,6 +70,8 @@ def image_findings(records: Records, looks: Looks) -> list[Finding]:
     """Findings about images that cannot be used, then about unusual shapes and sizes."""
     return [
         *_unreadable(records, looks),
+        *_flat(records, looks),
+        *_few_bits(records, looks),
         *_squashed(records, looks),
         *_small(records, looks),
         *_sizes(looks),
@@ -90,6 +97,48 @@ def _unreadable(records: Records, looks: Looks) -> list[Finding]:
             fix="Download or export them again, or leave them out: give manylabel train the option "
             "--skip-bad-images.",
             data={"images": reasons},
+        )
+    ]
+
+
+def _flat(records: Records, looks: Looks) -> list[Finding]:
+    good = looks.good()
+    same_luma = np.ptp(looks.luma[good], axis=(1, 2)) <= FLAT
+    same_tints = (np.ptp(looks.tints[good], axis=(1, 2)) <= FLAT).all(axis=1)
+    flat = good[same_luma & same_tints]
+    if not len(flat):
+        return []
+    return [
+        Finding(
+            kind="images.flat",
+            severity="warning",
+            what=f"{_images(len(flat), len(records))} of almost one colour.",
+            count=len(flat),
+            examples=tuple(records.keys[i] for i in flat[:SHOWN]),
+            fix="Look at them. A failed export, a covered lens, or values on another scale give "
+            "such images. Export them again, or leave them out.",
+            data={"images": [records.keys[i] for i in flat]},
+        )
+    ]
+
+
+def _few_bits(records: Records, looks: Looks) -> list[Finding]:
+    dark = np.flatnonzero((looks.bits > 0) & (looks.bits < 16))
+    if not len(dark):
+        return []
+    rows = [{"image": records.keys[i], "bits": int(looks.bits[i])} for i in dark]
+    return [
+        Finding(
+            kind="images.few_bits",
+            severity="warning",
+            what=f"{_images(len(dark), len(records))} of 16 bits per pixel, but "
+            f"{'uses' if len(dark) == 1 else 'use'} only the lower ones. White is 65,535, so they "
+            "are much too dark.",
+            count=len(dark),
+            examples=tuple(f"{row['image']}: {row['bits']} bits" for row in rows[:SHOWN]),
+            fix="Multiply their values: 12 bits by 16, 10 bits by 64. Do the same for the images "
+            "that you predict.",
+            data={"images": rows},
         )
     ]
 

@@ -59,6 +59,8 @@ class Look(NamedTuple):
     """[16, 16], brightness."""
     tints: NDArray[np.uint8]
     """[4, 4, 2], Cb and Cr."""
+    bits: int = 0
+    """The bits of 16 that a grey image of 16 bits uses: 8, 10, 12, 14 or 16; 0 for other images."""
 
 
 @final
@@ -71,6 +73,7 @@ class Looks:
         digests: N hashes of the files' bytes; empty for a bad image.
         luma: uint8 [N, 16, 16], brightness.
         tints: uint8 [N, 4, 4, 2], Cb and Cr.
+        bits: uint8 [N], the bits that grey images of 16 bits use; 0 for other images.
         errors: The error of each bad image, by its position.
     """
 
@@ -78,6 +81,7 @@ class Looks:
     digests: list[bytes]
     luma: NDArray[np.uint8]
     tints: NDArray[np.uint8]
+    bits: NDArray[np.uint8]
     errors: dict[int, ImageError]
 
     def good(self) -> NDArray[np.intp]:
@@ -101,6 +105,7 @@ def look_at_all(
         digests=[b""] * n,
         luma=np.zeros((n, SIDE, SIDE), dtype=np.uint8),
         tints=np.zeros((n, _TINTS, _TINTS, 2), dtype=np.uint8),
+        bits=np.zeros(n, dtype=np.uint8),
         errors={},
     )
     done = 0
@@ -109,7 +114,8 @@ def look_at_all(
             if isinstance(one, ImageError):
                 looks.errors[i] = one
             else:
-                looks.sizes[i], looks.digests[i], looks.luma[i], looks.tints[i] = one
+                looks.sizes[i], looks.digests[i], looks.luma[i], looks.tints[i] = one[:4]
+                looks.bits[i] = one.bits
         done += len(seen)
         if on_progress is not None:
             on_progress(done)
@@ -133,7 +139,12 @@ def look(place: Place, memory: Memory | None = None) -> Look:
         reduced = _reduced(data, memory)
         if reduced is not None:
             return _kept(*reduced, data)
-        return prepared(data, lambda pixels: _whole(pixels, data), memory=memory)
+        wide = open_header(io.BytesIO(data)).mode.startswith("I;16")
+        return prepared(
+            data,
+            lambda pixels: _whole(pixels, data)._replace(bits=_used_bits(pixels) if wide else 0),
+            memory=memory,
+        )
 
 
 def _in_threads(places: Places, workers: int, memory: Memory) -> Iterator[list[Look | ImageError]]:
@@ -188,6 +199,14 @@ def _kept(thumbnail: Image.Image, size: tuple[int, int], data: bytes) -> Look:
     tints = pixels[..., 1:].reshape(_TINTS, cell, _TINTS, cell, 2).mean(axis=(1, 3))
     digest = hashlib.blake2b(data, digest_size=16).digest()
     return Look(size, digest, pixels[..., 0], tints.astype(np.uint8))
+
+
+def _used_bits(pixels: NDArray[np.uint8]) -> int:
+    """The bits that values of 16 bits use, from the 8 that are kept of them; 0 if all are black."""
+    brightest = int(pixels.max())
+    if not brightest:
+        return 0
+    return next((n for n in (8, 10, 12, 14) if brightest <= round((2**n - 1) / 257)), 16)
 
 
 def _whole(pixels: NDArray[np.uint8], data: bytes) -> Look:

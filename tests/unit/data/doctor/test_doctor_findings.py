@@ -311,6 +311,43 @@ def test_shapes_and_sizes(album):
     assert "There are 4 image sizes" in found["images.sizes"].what
 
 
+def test_images_of_almost_one_colour(album):
+    noise = np.random.default_rng(0).integers(126, 130, (120, 160, 3), dtype=np.uint8)
+    tinted = np.full((120, 160, 3), 128, dtype=np.uint8)
+    tinted[:, 80:] = (148, 118, 128)  # about as bright, and of another colour
+    spot = np.full((120, 160, 3), 250, dtype=np.uint8)
+    spot[40:60, 50:70] = 200
+    images = {
+        "a.png": Image.new("RGB", (160, 120), "navy"),
+        "b.jpg": Image.new("RGB", (160, 120), "navy"),
+        "c.png": Image.fromarray(noise),
+        "d.png": Image.fromarray(tinted),
+        "e.png": Image.fromarray(spot),
+        "f.png": photo(1),
+        "g.png": None,
+    }
+    found = kinds(album(images, mixed(7, 2)))
+    assert found["images.flat"].data["images"] == ["a.png", "b.jpg", "c.png"]
+    assert found["images.flat"].severity == "warning"
+    assert "images.flat" not in kinds(album({"f.png": photo(1)}, mixed(1, 2)))
+
+
+def test_grey_images_that_use_few_of_16_bits(album):
+    values = np.linspace(0, 1, 120 * 160).reshape(120, 160)
+    images = {
+        f"{bits}.png": Image.fromarray((values * (2**bits - 1)).astype(np.uint16))
+        for bits in (8, 10, 12, 14, 16)
+    }
+    images |= {"black.png": Image.fromarray((values * 0).astype(np.uint16))}
+    images |= {"dark.png": Image.fromarray((values * 12).astype(np.uint8)), "photo.png": photo(0)}
+    found = kinds(album(images, mixed(8, 2)))["images.few_bits"]
+    assert found.data["images"] == [
+        {"image": f"{bits}.png", "bits": bits} for bits in (8, 10, 12, 14)
+    ]
+    assert found.what.startswith("4 images of 8 are of 16 bits per pixel, but use only")
+    assert "images.few_bits" not in kinds(album({"f.png": photo(1)}, mixed(1, 2)))
+
+
 def test_images_of_one_size(album):
     found = kinds(album({"a.png": photo(0), "b.png": photo(1)}, mixed(2, 2)))
     assert found["images.sizes"].what == "All images are 160x120 pixels."
