@@ -129,7 +129,7 @@ def _print_comparison(found: Comparison, *, per_label: bool) -> None:
         console.print(sentence)
     console.print(
         f"low to high: the middle 95 % of {found.draws:,} resamples of the images, the same for "
-        f"both, seed {found.seed}; profile manylabel, decided where score >= {found.threshold:g}"
+        f"both, seed {found.seed}; profile manylabel, {found.decided_in_words}"
     )
     falling = sorted(found.labels, key=lambda row: -row.difference.value)
     shown = falling if per_label else _largest_changes(falling)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from manylabel.bundle.seen import SeenImages
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
 from manylabel.feed.loaders import Sample
@@ -54,6 +55,7 @@ class Job:
         held_out: The split that steps are measured on.
         workers: The number of processes that read images.
         reporter: Reports progress.
+        seen: The images of train and val, for the bundles.
     """
 
     run: RunConfig
@@ -66,6 +68,7 @@ class Job:
     held_out: View
     workers: int
     reporter: Reporter
+    seen: SeenImages | None = None
 
     @cached_property
     def epoch_images(self) -> int:

@@ -131,7 +131,7 @@ def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
     np.testing.assert_allclose(page.models[1].scores[0], first[[2, 0, 1]], atol=1e-5)
     assert page.models[0].receipt.data_sha256 == page.models[1].receipt.data_sha256
     assert page.comparison is not None
-    assert page.comparison.threshold == 0.5
+    assert page.comparison.decided == ("score >= 0.5", "score >= the label's threshold")
     assert len(payload(render_report(page))["models"]) == 2
 
 
