@@ -57,7 +57,7 @@ class Overlap:
             return {}
         return {
             "trained_on": self.trained,
-            "trained_kept": self.kept,
+            "trained_kept": self.kept if self.trained else None,
             "validated_on": self.validated,
             "tuned_on": self.tuned,
         }

@@ -27,11 +27,11 @@ class Receipt(Config):
     images: int
     """The number of images that the figures are of."""
     bad_images: int | None = None
-    """The number of further images that cannot be decoded, and are left out; None: not known."""
+    """The number of further images that cannot be decoded and are left out; None: none is known."""
     trained_on: int | None = None
     """The number of images that the model was trained on; None: not known."""
     trained_kept: bool | None = None
-    """Whether the figures are also of these images, or they are left out; None: not known."""
+    """Whether the figures are also of these images, or they are left out; None: there are none."""
     validated_on: int | None = None
     """The number of images by which validation chose the model; the figures are also of these."""
     tuned_on: int | None = None

@@ -123,7 +123,7 @@ def evaluate(
     )
     assert good.contents is not None
     receipt = receipt_of(measures, good, thresholds=rule, predictor=predictor)
-    left_out = {"bad_images": len(found.bad), **overlap.receipt()}
+    left_out = {"bad_images": len(found.bad) or None, **overlap.receipt()}
     return Evaluation(
         measures=measures,
         scores=scores,

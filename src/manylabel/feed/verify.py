@@ -1,8 +1,8 @@
 """Opens every image before a run, so that damaged images are found at the beginning.
 
 The check is the same as in the data doctor. It refuses the same images as decoding does, with the
-same errors, but takes less time. Images that a model is trained or validated on are decoded fully,
-because the hash of what they show is kept.
+same errors, but takes less time. Before training, images are decoded fully, because the hash of
+what they show is kept.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def find_bad_images(
         workers: The number of threads. Decoding releases Python's global lock.
         on_progress: Called after each image with the number of images done so far.
         contents: uint64 [N], to be filled with the hashes of what the images show, as in
-            `images.content`, without those of the test split.
+            `images.content`.
     """
     bad: list[ImageError] = []
     memory = free_memory_share()
-    hashed = [contents is not None and split != "test" for split in records.split_of_each()]
+    look_at = partial(_look, memory, hashed=contents is not None)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        looks = pool.map(partial(_look, memory), records.images, hashed)
+        looks = pool.map(look_at, records.images)
         for done, found in enumerate(looks, start=1):
             if isinstance(found, ImageError):
                 bad.append(found)
@@ -78,7 +78,7 @@ def without(records: Records, bad: Sequence[ImageError]) -> Records:
     return good.with_notes(note)
 
 
-def _look(memory: Memory, place: Place, hashed: bool) -> int | ImageError:
+def _look(memory: Memory, place: Place, *, hashed: bool) -> int | ImageError:
     """The hash of what an image shows, or 0 if it is not hashed; or the image's error."""
     found = [0]
     try:

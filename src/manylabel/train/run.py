@@ -37,7 +37,7 @@ from manylabel.train.loop import train
 from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
 from manylabel.train.random_states import seed_all
 from manylabel.train.run_folder import BUNDLE, LOG, claimed, open_folder, step_folder
-from manylabel.train.seen import find_seen
+from manylabel.train.seen import find_contents, find_seen
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import RunState
 from manylabel.train.views import build_views, cache_features, reading_workers
@@ -127,7 +127,9 @@ def _run(
         features = cache_features(config, records, classifier.backbone, fabric.device, reporter)
     views = build_views(config, records, features, reporter)
     job = _job(config, folder, identity, fabric, views, reporter)
-    job = replace(job, seen=find_seen(config, records, features, reporter))
+    contents = find_contents(config, records, features, reporter)
+    seen, overlap = find_seen(contents, job.held_out.name, reporter)
+    job = replace(job, seen=seen, overlap=overlap)
     state = RunState(classifier, fabric.strategy.precision)
     if checkpoint is not None:
         state.restore(checkpoint, job)
@@ -246,6 +248,8 @@ def _keep_step(job: Job, state: RunState, number: int) -> None:
         info = _bundle_info(job, state.classifier, result)
         bundle = save_bundle(step_folder(job, number), state.classifier, info)
         receipt = receipt_of_step(bundle, job.held_out.records, result["profile"])
+        if job.overlap is not None:
+            receipt = receipt.model_copy(update=job.overlap.receipt())
         return receipt.model_dump(mode="json", exclude_none=True)
 
     result["receipt"] = from_leader(save)

@@ -108,11 +108,18 @@ def converted(to: str, name: str):
 
 
 def parquet_with_bytes(photos, targets, folder: Path) -> Records:
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    images = [{"bytes": path.read_bytes(), "path": None} for path in photos]
-    columns = {name: targets[:, i].astype(int).tolist() for i, name in enumerate(NAMES)}
-    parquet.write_table(pyarrow.table({"image": images, **columns}), folder / "rows.parquet")
-    return read(DataSource(path=folder / "rows.parquet"))
+    datasets = pytest.importorskip("datasets")
+    features = {
+        "image": datasets.Image(),
+        "labels": datasets.List(datasets.ClassLabel(names=list(NAMES))),
+    }
+    columns = {
+        "image": [{"bytes": path.read_bytes(), "path": None} for path in photos],
+        "labels": [np.flatnonzero(row).tolist() for row in targets],
+    }
+    made = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    made.to_parquet(folder / "rows.parquet")
+    return read(DataSource(path=folder / "rows.parquet", format="huggingface"))
 
 
 HIDDEN = {
@@ -160,7 +167,7 @@ def test_what_is_said_and_kept_in_the_receipt(
     ]
     receipt = found.receipt
     assert (receipt.images, receipt.trained_on, receipt.trained_kept) == (14, 26, False)
-    assert (receipt.validated_on, receipt.tuned_on, receipt.bad_images) == (6, 0, 0)
+    assert (receipt.validated_on, receipt.tuned_on, receipt.bad_images) == (6, 0, None)
     assert "26 images trained on (left out), 6 images validated on" in receipt.lines()[-1]
 
     kept = evaluate(predictor, records, keep_trained=True)
