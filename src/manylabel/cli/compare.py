@@ -37,8 +37,8 @@ _CHANGED: Final = 5
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="The threshold for all labels and profiles.  [default: each profile's own; 0.5 for "
-    "intervals]",
+    help="The threshold for all labels and profiles.  [default: those that `evaluate` saved with "
+    "the predictions, else each profile's own, and 0.5 for intervals]",
 )
 @click.option("--per-label", is_flag=True, help="With two files: show all labels.")
 @draws_options

@@ -157,6 +157,7 @@ def _from_files(
     label_names: Path | None,
 ) -> Report:
     from manylabel.data.read import read, recognise
+    from manylabel.evaluate.predictions.saving import with_saved
     from manylabel.evaluate.predictions.table import read_predictions
     from manylabel.evaluate.report.sources import report_from_predictions
 
@@ -165,12 +166,15 @@ def _from_files(
     kind, path = recognise(data.path)
     instances = path if kind == "coco" and path.is_file() else None
     found = [
-        read_predictions(
+        with_saved(
+            read_predictions(
+                file,
+                logits=logits,
+                image_list=image_list,
+                label_names=label_names,
+                instances=instances,
+            ),
             file,
-            logits=logits,
-            image_list=image_list,
-            label_names=label_names,
-            instances=instances,
         )
         for file in files
     ]

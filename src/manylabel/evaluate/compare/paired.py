@@ -70,7 +70,7 @@ class Comparison:
     def decided_in_words(self) -> str:
         """How both decide, as a part of a sentence."""
         a, b = self.decided
-        return f"decided where {a}" if a == b else f"A decided where {a}; B where {b}"
+        return f"decided where {a}" if a == b else f"A decided where {a}; B decided where {b}"
 
     def conclusions(self) -> list[str]:
         """The conclusion for each metric and for the labels, one sentence each."""

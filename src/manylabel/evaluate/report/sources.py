@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from manylabel.data.records import Records
 from manylabel.decide import Decision
 from manylabel.errors import DataError
+from manylabel.evaluate.intervals import decision_in_words
 from manylabel.evaluate.predictions.table import Predictions, matched
 from manylabel.evaluate.receipt import receipt_of
 from manylabel.evaluate.report.content import Report, ScoredModel, make_report
@@ -72,7 +74,9 @@ def report_from_bundles(
 
 
 def report_from_predictions(found: Sequence[Predictions], truth: Records) -> Report:
-    """Makes the report of one file of predictions or two, with thresholds of 0.5 for all labels.
+    """Makes the report of one file of predictions or two.
+
+    A model decides as it does elsewhere, if that was saved with its predictions, and else at 0.5.
 
     Args:
         found: Predictions that were read. The second is compared with the first.
@@ -84,11 +88,15 @@ def report_from_predictions(found: Sequence[Predictions], truth: Records) -> Rep
     scored: list[ScoredModel] = []
     for each in found:
         kept, _ = matched(each, truth)
-        measures = measure(kept.scores, truth.targets, truth.labels)
-        receipt = receipt_of(
-            measures, truth, thresholds="the profile's own", predictions=kept.source
+        own, limits = kept.decision, _limits(kept.decision)
+        thresholds = None if own is None else own.thresholds
+        measures = measure(
+            kept.scores, truth.targets, truth.labels, thresholds=thresholds, **limits
         )
-        scored.append(ScoredModel(each.source, kept.scores, measures, receipt, _decision(measures)))
+        rule = "the profile's own" if own is None else f"the saved ones: {decision_in_words(own)}"
+        receipt = receipt_of(measures, truth, thresholds=rule, predictions=kept.source)
+        decision = _decision(measures, **limits)
+        scored.append(ScoredModel(each.source, kept.scores, measures, receipt, decision))
     notes = dict.fromkeys([*truth.notes, *(note for each in found for note in each.notes)])
     title = " and ".join(each.source for each in found)
     return make_report(title, truth, tuple(scored), notes=tuple(notes))
@@ -136,6 +144,12 @@ def _scored_model(
     of_report = {"data_sha256": truth.fingerprint(), "images": len(truth)}
     receipt = found.receipt.model_copy(update=of_report)
     return ScoredModel(name, scores, measures, receipt, _decision(measures, **limits), overlay)
+
+
+def _limits(decision: Decision | None) -> dict[str, Any]:
+    if decision is None:
+        return {}
+    return {"at_least": decision.at_least, "at_most": decision.at_most}
 
 
 def _decision(measures: Measures, *, at_least: int = 0, at_most: int | None = None) -> Decision:

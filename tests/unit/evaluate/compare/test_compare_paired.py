@@ -173,7 +173,7 @@ def test_each_model_is_compared_as_it_decides(truth):
         "score >= the label's threshold",
         "score >= the label's threshold, 1 to 2 labels an image",
     )
-    assert found.decided_in_words.startswith("A decided where score >= the label's threshold; B")
+    assert found.decided_in_words.startswith("A decided where score >= the label's threshold; B d")
 
 
 def test_a_threshold_that_is_given_replaces_both_decisions(truth):
