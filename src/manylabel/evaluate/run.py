@@ -110,6 +110,13 @@ def evaluate(
     good = without(records, found.bad)
     _require_images(good)
     good, overlap = _measured(good, found.contents, predictor, keep_trained)
+    return _evaluation(predictor, good, found, overlap, profile)
+
+
+def _evaluation(
+    predictor: Predictor, good: Records, found: _Scored, overlap: Overlap, profile: str
+) -> Evaluation:
+    """The figures of the images `good`, which are measured."""
     scores, targets = found.table.finish(good.keys)
     decision, rule = _decision_for(predictor, profile)
     measures = measure(
