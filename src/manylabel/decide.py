@@ -7,7 +7,7 @@ So scores and labels do not depend on the framework that computes the logits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,8 @@ from manylabel.metrics.f1 import Decided
 from manylabel.metrics.thresholds import check_limits, decide
 
 Scores = NDArray[np.floating[Any]]
+UNTUNED: Final = 0.5
+"""The threshold of each label of a model that was trained but not tuned."""
 
 
 @final

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, final, overload
+from typing import Any, Final, NamedTuple, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,7 @@ class PredictedBatch:
         scores: float32 [N, C], 0..1: the scores of these images.
         decided: Boolean [N, C]: the predicted labels of these images.
         errors: The errors of the other images, by their position in `keys`.
+        contents: uint64 [N]: hashes of what these images show (see `images.content`).
     """
 
     keys: tuple[str, ...]
@@ -100,6 +101,7 @@ class PredictedBatch:
     scores: NDArray[np.float32]
     decided: Decided
     errors: dict[int, ImageError]
+    contents: NDArray[np.uint64]
 
 
 @final
@@ -112,12 +114,23 @@ class PreparedBatch:
         good: int64 [N]: the positions in `keys` of the N images that can be used, in order.
         pixels: uint8 [N, height, width, 3], RGB, 0..255: these images.
         errors: The errors of the other images, by their position in `keys`.
+        contents: As in `PredictedBatch`.
     """
 
     keys: tuple[str, ...]
     good: NDArray[np.int64]
     pixels: NDArray[np.uint8]
     errors: dict[int, ImageError]
+    contents: NDArray[np.uint64]
+
+
+class _Prepared(NamedTuple):
+    """One image, ready for the engine."""
+
+    pixels: NDArray[np.uint8]
+    """uint8 [height, width, 3]."""
+    content: int
+    """The hash of what the image shows."""
 
 
 @final
@@ -278,7 +291,9 @@ class Predictor:
             for batch in batches:
                 scores = self._score(batch.pixels)
                 decided = self.decision.decide(scores)
-                yield PredictedBatch(batch.keys, batch.good, scores, decided, batch.errors)
+                yield PredictedBatch(
+                    batch.keys, batch.good, scores, decided, batch.errors, batch.contents
+                )
         finally:
             batches.close()
 
@@ -300,18 +315,17 @@ class Predictor:
         finally:
             images.close()
 
-    def _prepared_batch(
-        self, batch: Sequence[tuple[str, NDArray[np.uint8] | ImageError]]
-    ) -> PreparedBatch:
-        pixels = {i: found for i, (_, found) in enumerate(batch) if isinstance(found, np.ndarray)}
+    def _prepared_batch(self, batch: Sequence[tuple[str, _Prepared | ImageError]]) -> PreparedBatch:
+        good = {i: found for i, (_, found) in enumerate(batch) if isinstance(found, _Prepared)}
         none = np.zeros((0, self.spec.height, self.spec.width, 3), dtype=np.uint8)
         return PreparedBatch(
             keys=tuple(key for key, _ in batch),
-            good=np.fromiter(pixels, dtype=np.int64, count=len(pixels)),
-            pixels=_stacked(list(pixels.values())) if pixels else none,
+            good=np.fromiter(good, dtype=np.int64, count=len(good)),
+            pixels=_stacked([found.pixels for found in good.values()]) if good else none,
             errors={
                 i: found for i, (_, found) in enumerate(batch) if isinstance(found, ImageError)
             },
+            contents=np.array([found.content for found in good.values()], dtype=np.uint64),
         )
 
     def _prediction(self, key: str, scores: NDArray[np.float32], decided: Decided) -> Prediction:
@@ -334,16 +348,25 @@ class Predictor:
         Raises:
             ImageError: The image cannot be used.
         """
-        size = (self.spec.height, self.spec.width)
-        found = as_source(source, name)
-        return prepared(found, self.engine.prepare, size=size, memory=self.memory)
+        return self._prepare(source, name).pixels
+
+    def _prepare(self, source: Picture, name: str) -> _Prepared:
+        size, contents = (self.spec.height, self.spec.width), list[int]()
+        pixels = prepared(
+            as_source(source, name),
+            self.engine.prepare,
+            size=size,
+            memory=self.memory,
+            on_content=contents.append,
+        )
+        return _Prepared(pixels, contents[-1])
 
     def _prepare_ahead(
         self, sources: Iterable[tuple[str, Picture]]
-    ) -> Generator[tuple[str, NDArray[np.uint8] | ImageError], None, None]:
+    ) -> Generator[tuple[str, _Prepared | ImageError], None, None]:
         """Keys and pixels in order. The next batch is decoded while a batch is scored."""
         rest = iter(sources)
-        waiting: deque[tuple[str, Future[NDArray[np.uint8] | ImageError]]] = deque()
+        waiting: deque[tuple[str, Future[_Prepared | ImageError]]] = deque()
         pool = ThreadPoolExecutor(max_workers=_DECODERS)
         try:
             while True:
@@ -356,9 +379,9 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare_or_error(self, source: Picture, name: str) -> NDArray[np.uint8] | ImageError:
+    def _prepare_or_error(self, source: Picture, name: str) -> _Prepared | ImageError:
         try:
-            return self.prepare(source, name)
+            return self._prepare(source, name)
         except ImageError as error:
             return error
 

@@ -28,6 +28,14 @@ T = TypeVar("T")
 
 _LAUNCHED: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """The variables that torchrun sets for each process that it starts."""
+_LAUNCHERS: Final = {
+    "WORLD_SIZE": "a launcher",
+    "SLURM_STEP_NUM_TASKS": "srun",
+    "OMPI_COMM_WORLD_SIZE": "mpirun",
+    "PMI_SIZE": "mpirun",
+}
+"""The variables by which other launchers say how many processes they started. Slurm's SLURM_NTASKS
+is not one of them: it is also set in a batch script, which runs once."""
 
 
 @final
@@ -139,14 +147,25 @@ def require_one_process(command: str) -> None:
         command: The command, for instance "train".
 
     Raises:
-        ConfigError: torchrun started several processes.
+        ConfigError: torchrun, Slurm or MPI started several processes.
     """
     if (count := launched_count()) > 1:
-        raise ConfigError(
-            f"`manylabel {command}` runs in one process, but torchrun started {count}.",
-            where="torchrun",
-            fix=f"Run `manylabel {command}` without torchrun.",
-        )
+        raise _not_alone(command, "torchrun", count, "WORLD_SIZE")
+    for name, launcher in _LAUNCHERS.items():
+        text = os.environ.get(name, "").strip()
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 1:
+            raise _not_alone(command, launcher, int(text), name)
+
+
+def _not_alone(command: str, launcher: str, count: int, variable: str) -> ConfigError:
+    return ConfigError(
+        f"`manylabel {command}` runs in one process, but {launcher} started {count}.",
+        where=f"{launcher}: the environment variable {variable} is {os.environ[variable]}",
+        fix=f"Run `manylabel {command}` once, without {launcher}: each process would do all of the "
+        "work and write the same files. (Only `manylabel evaluate` shares its work, under "
+        "torchrun.) If it is one process, or each has files of its own, run it as: "
+        f"env -u {variable} manylabel {command} ...",
+    )
 
 
 @contextmanager

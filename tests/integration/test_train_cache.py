@@ -84,7 +84,9 @@ def test_the_caches_are_the_check_of_the_images(
 ) -> None:
     folder = draw_scenes(tmp_path / "drawn", counts=COUNTS, workers=1)
     config = recipe(cache=True, cache_folder=str(tmp_path / "cache"))
-    monkeypatch.setattr(verify, "look", lambda place, _: pytest.fail(f"{place} is opened twice"))
+    monkeypatch.setattr(
+        verify, "_look", lambda _, place, *, hashed: pytest.fail(f"{place} is opened twice")
+    )
     found = load_records(DataSource(path=folder), reporter(io.StringIO()), config)
     monkeypatch.setattr(
         cache, "prepared", lambda place, *_, **__: pytest.fail(f"{place} is read twice")

@@ -13,7 +13,8 @@ import torch
 from process_group import run_in_processes
 
 from manylabel.bundle.classifier import load_bundle
-from manylabel.cli.main import main
+from manylabel.cli.data.group import COMMANDS as OF_DATA
+from manylabel.cli.main import COMMANDS, main
 from manylabel.data.records import Record, Records
 from manylabel.engines.torch import TorchEngine
 from manylabel.errors import ConfigError, DataError, RunError
@@ -30,6 +31,7 @@ from manylabel.processes import (
     joined,
     launched_count,
     processes,
+    require_one_process,
     require_same,
 )
 from manylabel.train.scoring import SplitScores, score
@@ -309,19 +311,74 @@ def test_validation_is_equal_to_the_last_bit(count: int) -> None:
             assert other.scores[name].tobytes() == one.scores[name].tobytes()
 
 
-@pytest.mark.parametrize("command", ["train", "tune", "demo"])
-def test_a_command_for_one_process_is_refused_in_several(command: str, monkeypatch, capsys) -> None:
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
-        monkeypatch.setenv(name, value)
-    arguments = {"tune": ["bundle", "--data", "x.csv", "--out", "tuned"]}.get(command, [])
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+WRITING = {
+    "train": "--data x.csv",
+    "tune": "bundle --data x.csv --out out",
+    "demo": "--out out",
+    "report": "bundle --data x.csv --out out.html",
+    "predict": "bundle photo.jpg",
+    "explain": "bundle photo.jpg --out out",
+    "audit": "bundle --data x.csv --out out",
+    "relations": "bundle --data x.csv --out out",
+    "data check": "x.csv",
+    "data convert": "x.csv out.csv",
+    "data split": "x.csv --out out.csv",
+    "data draw": "out",
+}
+
+
+def refusal(words: str, capsys) -> str:
     with pytest.raises(SystemExit) as ended:
-        main([command, *arguments])
+        main(words.split())
     assert ended.value.code == 2
-    assert f"`manylabel {command}` runs in one process, but torchrun started 2." in (
-        capsys.readouterr().err
-    )
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", WRITING)
+@pytest.mark.parametrize(
+    ("variables", "launcher", "named"),
+    [
+        (TORCHRUN, "torchrun", "WORLD_SIZE"),
+        ({"WORLD_SIZE": "2"}, "a launcher", "WORLD_SIZE"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, "srun", "SLURM_STEP_NUM_TASKS"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "mpirun", "OMPI_COMM_WORLD_SIZE"),
+    ],
+    ids=["torchrun", "world size", "slurm", "mpi"],
+)
+def test_a_command_for_one_process_is_refused_in_several(
+    command: str, variables, launcher, named, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    told = refusal(f"{command} {WRITING[command]}", capsys)
+    assert f"`manylabel {command}` runs in one process, but {launcher} started 2." in told
+    assert f"env -u {named} manylabel {command} ..." in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_that_writes_is_refused_in_several() -> None:
+    reading = {"evaluate", "score", "compare", "models", "data", "data show"}
+    entries = {**COMMANDS, **{f"data {name}": each for name, each in OF_DATA.items()}}
+    assert {name for name, each in entries.items() if each.alone} == set(WRITING)
+    assert set(entries) - set(WRITING) == reading
+
+
+def test_a_job_of_one_task_and_help_are_not_refused(monkeypatch, capsys, tmp_path: Path) -> None:
+    for name in (
+        "SLURM_NTASKS",
+        "SLURM_NPROCS",
+    ):  # Slurm sets them in batch scripts, which run once
+        monkeypatch.setenv(name, "4")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    require_one_process("train")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", "--help"])
+    assert ended.value.code == 0
+    assert "Usage: manylabel tune" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

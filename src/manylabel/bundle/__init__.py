@@ -2,9 +2,10 @@
 
     model.safetensors    the classifier's weights
     bundle.json          its architecture, labels, input, decision and provenance
+    seen-images.bin      a short hash of each image that it was trained, validated or tuned on
 
 Training writes a bundle. Prediction, evaluation and explanation read nothing else of a run.
 `info.py` describes the content of `bundle.json`, and `bounds.py` says how much it may hold.
-`folder.py` reads and writes the two files. These three work without torch. `classifier.py` builds
-the network from the files.
+`seen.py` is about the list of images. `folder.py` reads and writes the files. These four work
+without torch. `classifier.py` builds the network from the files.
 """

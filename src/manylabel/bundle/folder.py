@@ -1,7 +1,8 @@
-"""Reads and writes the two files of a bundle. A bundle is replaced only by a complete one.
+"""Reads and writes the files of a bundle. A bundle is replaced only by a complete one.
 
-A bundle may come from a stranger. So both files are bounded before they are read: `bundle.json` by
-its size, and the weights by what their header says, which must agree with the size of the file.
+A bundle may come from a stranger. So all files are bounded before they are read: `bundle.json` by
+its size, the weights by what their header says, which must agree with the size of the file, and the
+list of seen images by what `bundle.json` says.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manylabel.atomic.reading import read_whole
 from manylabel.bundle.bounds import require_bounds
 from manylabel.bundle.info import FORMAT_VERSION, MAX_WORD, BundleInfo, ModelInfo
+from manylabel.bundle.seen import SEEN_FILE, SeenImages, SeenTable, read_seen
 from manylabel.bundle.tensors import TensorSpec, read_tensor_specs
 from manylabel.config import parse
 from manylabel.decide import Decision
@@ -37,15 +42,17 @@ MAX_WEIGHTS: Final = 32 << 30
 
 _DIGEST: Final = "sha256"
 """The key of `bundle.json` that holds the SHA-256 of all other keys."""
+_SEEN: Final = "seen"
+"""The key of `bundle.json` that describes the file of seen images."""
 _DECISION_KEYS: Final = ("calibration", "thresholds", "at_least", "at_most")
 
 
 @final
 class BundleFiles(NamedTuple):
-    """The content of the two files."""
+    """The content of the files."""
 
     info: BundleInfo
-    """The content of `bundle.json`."""
+    """The content of `bundle.json`, and the seen images."""
     weights: bytes
     """The bytes of the file of weights."""
     weights_sha256: str
@@ -96,6 +103,7 @@ def open_bundle(folder: Path) -> Iterator[OpenBundle]:
     """
     tables = _read_tables(folder / INFO_FILE)
     digest = str(tables.pop("weights_sha256", None))
+    tables[_SEEN] = _seen(tables.pop(_SEEN, None), folder)
     info = _parse(tables, folder / INFO_FILE)
     path = folder / WEIGHTS_FILE
     with _open(path) as file:
@@ -127,7 +135,7 @@ def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
     Args:
         folder: The folder of the bundle. If it is a link, the folder that it points to is replaced.
         weights: The bytes of a safetensors file.
-        info: The content of `bundle.json`.
+        info: The content of `bundle.json`, and the seen images.
 
     Raises:
         BundleError: `folder` exists and is not a bundle, or `info` is too large to be read again.
@@ -139,6 +147,8 @@ def write_bundle(folder: Path, weights: bytes, info: BundleInfo) -> Path:
         _refuse_foreign(folder)
         with replaced_folder(folder) as new:
             (new / WEIGHTS_FILE).write_bytes(weights)
+            if info.seen is not None:
+                (new / SEEN_FILE).write_bytes(info.seen.to_bytes())
             (new / INFO_FILE).write_bytes(data)
     return folder
 
@@ -150,6 +160,7 @@ def with_decision(
     *,
     tuned: Mapping[str, Any] | None = None,
     found_for: tuple[ModelInfo, str] | None = None,
+    tuned_on: NDArray[np.uint64] | None = None,
 ) -> Path:
     """Save the bundle in `folder` as `out` with another decision, and return `out`.
 
@@ -162,6 +173,7 @@ def with_decision(
         tuned: How the decision was found.
         found_for: The model that it was found for, and the SHA-256 of its weights. If the bundle in
             `folder` is another one by now, nothing is saved.
+        tuned_on: uint64 [N], the hashes of the images that the decision was fitted to.
 
     Raises:
         BundleError: There is no bundle, it is damaged, or `out` exists and is not a bundle.
@@ -178,6 +190,8 @@ def with_decision(
             )
         parts = {name: getattr(decision, name) for name in _DECISION_KEYS}
         tables = {**dict(found.info), **parts, "tuned": dict(tuned or {})}
+        if found.info.seen is not None:
+            tables[_SEEN] = found.info.seen.tuned_on(() if tuned_on is None else tuned_on)
         return write_bundle(out, found.weights, parse(BundleInfo, tables, where="the new decision"))
 
 
@@ -213,6 +227,8 @@ def unfit(reason: str, path: Path) -> BundleError:
 
 def _to_json(info: BundleInfo, digest: str) -> bytes:
     tables = json.loads(info.model_dump_json())  # pydantic writes null for NaN, as JSON has none
+    if info.seen is not None:
+        tables[_SEEN] = info.seen.table().model_dump()
     return (json.dumps(sealed({**tables, "weights_sha256": digest}), indent=2) + "\n").encode()
 
 
@@ -241,7 +257,7 @@ def _refuse_foreign(folder: Path) -> None:
     """Refuse to replace anything that is not a bundle, since that would delete it."""
     if not folder.exists():
         return
-    known = {WEIGHTS_FILE, INFO_FILE}
+    known = {WEIGHTS_FILE, INFO_FILE, SEEN_FILE}
     foreign = sorted({p.name for p in folder.iterdir()} - known) if folder.is_dir() else [""]
     if foreign:
         holds = f"a folder that holds {foreign[0]!r}" if folder.is_dir() else "a file"
@@ -295,6 +311,22 @@ def _parse(tables: dict[str, Any], path: Path) -> BundleInfo:
         return parse(BundleInfo, tables, where=str(path))
     except ConfigError as error:
         raise unfit(error.what.rstrip("."), path) from None
+
+
+def _seen(table: Any, folder: Path) -> SeenImages | None:
+    """The images that the model has seen; None if the bundle does not say."""
+    if table is None:
+        return None
+    try:
+        known = parse(SeenTable, table, where=str(folder / INFO_FILE))
+    except ConfigError as error:
+        raise unfit(f"seen: {error.what.rstrip('.')}", folder / INFO_FILE) from None
+    try:
+        return read_seen(folder / SEEN_FILE, known)
+    except ValueError as error:
+        raise damaged(str(error), folder / SEEN_FILE) from None
+    except OSError as error:
+        raise _unreadable(folder / SEEN_FILE, error) from None
 
 
 def _open(path: Path) -> BufferedReader:

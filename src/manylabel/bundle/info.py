@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import FailFast, Field, ValidationError, model_validator
+from pydantic import FailFast, Field, InstanceOf, ValidationError, model_validator
 
+from manylabel.bundle.seen import SeenImages
 from manylabel.config import Config
 from manylabel.decide import Decision
 from manylabel.errors import DataError
@@ -43,6 +44,9 @@ class ModelInfo(Config):
     """The logits that the scores come from: `final`, or a branch of the head."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Where the model comes from: recipe, seed, data, versions."""
+    seen: InstanceOf[SeenImages] | None = Field(default=None, exclude=True, repr=False)
+    """The images that the model has seen; None: not known. They are in a file of their own, and
+    `bundle.json` holds its `SeenTable`."""
 
     @model_validator(mode="after")
     def _check(self) -> ModelInfo:

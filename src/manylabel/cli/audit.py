@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -12,6 +12,7 @@ from manylabel.cli.shared import (
     ModelOptions,
     data_options,
     data_source,
+    keep_trained_option,
     load_predictor,
     model_options,
     part_to_use,
@@ -23,11 +24,8 @@ from manylabel.files import write_errors
 from manylabel.text import counted
 
 if TYPE_CHECKING:
-    from manylabel.data.records import Records
-    from manylabel.evaluate.run import Evaluation
     from manylabel.explain.audit.findings import Audit, Finding
     from manylabel.explain.audit.run import AuditSettings
-    from manylabel.predict import Predictor
 
 _PRINTED: Final = 20
 """The largest number of pairs that are printed. The files have all of them."""
@@ -99,12 +97,14 @@ _PRINTED: Final = 20
     show_default=True,
     help="The seed of the images, the control regions and the bootstrap.",
 )
+@keep_trained_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 def audit(
     model: ModelOptions,
     data: DataOptions,
     split: str | None,
     folder: Path,
+    keep_trained: bool,
     skip_bad_images: bool,
     **settings: Any,
 ) -> None:
@@ -122,10 +122,18 @@ def audit(
     """
     from manylabel.explain.audit.run import AuditSettings
 
-    found, about = _audit(model, data, split, AuditSettings(**settings), (folder, skip_bad_images))
+    handling = _Handling(skip_bad_images, keep_trained or split == "train")
+    found, about = _audit(model, data, split, AuditSettings(**settings), (folder, handling))
     _write(folder, found, about)
     _print(found, about)
     say(f"Page: {folder / 'audit.html'}; figures: audit.json, audit.csv")
+
+
+class _Handling(NamedTuple):
+    """Which images are left out."""
+
+    skip_bad: bool
+    keep_trained: bool
 
 
 def _audit(
@@ -133,33 +141,37 @@ def _audit(
     data: DataOptions,
     split: str | None,
     settings: AuditSettings,
-    output: tuple[Path, bool],
+    output: tuple[Path, _Handling],
 ) -> tuple[Audit, dict[str, str]]:
     """The audit, and what was audited. All that can be checked is checked before the work."""
     from manylabel.data.read import read
+    from manylabel.evaluate.run import evaluate
     from manylabel.explain.audit.run import audit as run
     from manylabel.explain.audit.run import require_auditable
 
-    folder, skip_bad = output
+    folder, handling = output
     predictor = load_predictor(model)
-    records, part = part_to_use(read(data_source(data)), split, predictor.engine.info.trained_on)
+    info = predictor.engine.info
+    records, part = part_to_use(
+        read(data_source(data)), split, info.trained_on, images_known=info.seen is not None
+    )
     require_auditable(predictor, records, settings)
     with write_errors(folder, "The audit"):
         folder.mkdir(parents=True, exist_ok=True)
-    scored = _scored(predictor, records, skip_bad=skip_bad)
+    with progress("scoring", len(records)) as bar:
+        scored = evaluate(
+            predictor,
+            records,
+            skip_bad=handling.skip_bad,
+            keep_trained=handling.keep_trained,
+            on_progress=bar.done,
+        )
     good = records.select_keys(set(scored.keys))
     good = good.with_notes(*scored.notes[len(records.notes) :])
     with progress("hiding", len(good)) as bar:
         found = run(predictor, good, scored.scores, settings, bar.done_of)
     about = {"bundle": str(model.bundle), "data": records.source, "split": part}
     return found, {**about, "weights_sha256": predictor.engine.weights_sha256}
-
-
-def _scored(predictor: Predictor, records: Records, *, skip_bad: bool) -> Evaluation:
-    from manylabel.evaluate.run import evaluate
-
-    with progress("scoring", len(records)) as bar:
-        return evaluate(predictor, records, skip_bad=skip_bad, on_progress=bar.done)
 
 
 def _write(folder: Path, found: Audit, about: dict[str, str]) -> None:

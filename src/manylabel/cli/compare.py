@@ -37,8 +37,8 @@ _CHANGED: Final = 5
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="The threshold for all labels and profiles.  [default: each profile's own; 0.5 for "
-    "intervals]",
+    help="The threshold for all labels and profiles.  [default: those that `evaluate` saved with "
+    "the predictions, else each profile's own, and 0.5 for intervals]",
 )
 @click.option("--per-label", is_flag=True, help="With two files: show all labels.")
 @draws_options
@@ -129,7 +129,7 @@ def _print_comparison(found: Comparison, *, per_label: bool) -> None:
         console.print(sentence)
     console.print(
         f"low to high: the middle 95 % of {found.draws:,} resamples of the images, the same for "
-        f"both, seed {found.seed}; profile manylabel, decided where score >= {found.threshold:g}"
+        f"both, seed {found.seed}; profile manylabel, {found.decided_in_words}"
     )
     falling = sorted(found.labels, key=lambda row: -row.difference.value)
     shown = falling if per_label else _largest_changes(falling)

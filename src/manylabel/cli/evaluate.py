@@ -17,6 +17,7 @@ from manylabel.cli.shared import (
     ModelOptions,
     data_options,
     data_source,
+    keep_trained_option,
     load_predictor,
     model_options,
     part_to_use,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--per-label", is_flag=True, help="Also print a table of all labels.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@keep_trained_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 @click.option(
     "--save-predictions",
@@ -62,13 +64,15 @@ def evaluate(
     profile: str,
     per_label: bool,
     as_json: bool,
+    keep_trained: bool,
     skip_bad_images: bool,
     save_predictions: Path | None,
 ) -> None:
     """Measure BUNDLE on a data set: mAP, and precision, recall and F1 by threshold and top 3.
 
-    The labels of the data set and the model are matched by name. Under torchrun, the processes
-    share the work, and the metrics are the same to the last bit.
+    The labels of the data set and the model are matched by name. Images that the model was trained
+    on are counted and left out, whatever their paths and formats; --split train keeps them. Under
+    torchrun, the processes share the work, and the metrics are the same to the last bit.
 
     \b
     Example:
@@ -80,8 +84,10 @@ def evaluate(
     """
     from manylabel.evaluate.predictions.saving import save_evaluation
     from manylabel.evaluate.run import evaluate as run
-    from manylabel.processes import agreed, joined
+    from manylabel.processes import agreed, joined, launched_count, require_one_process
 
+    if save_predictions is not None and launched_count() == 1:  # torchrun's share the work
+        require_one_process("evaluate --save-predictions")
     with joined() as together, _reported_once(together):
         job = agreed(lambda: _prepare(model, data, split, save_predictions, together))
         with progress("scoring", len(job.records), bar=together.leads) as report:
@@ -90,6 +96,7 @@ def evaluate(
                 job.records,
                 profile=profile,
                 skip_bad=skip_bad_images,
+                keep_trained=keep_trained or split == "train",
                 on_progress=report.done,
             )
         if not together.leads:
@@ -129,7 +136,10 @@ def _prepare(
     from manylabel.evaluate.predictions.saving import check_saving
 
     predictor = load_predictor(replace(model, device=together.device(model.device)))
-    records, part = part_to_use(read(data_source(data)), split, predictor.engine.info.trained_on)
+    info = predictor.engine.info
+    records, part = part_to_use(
+        read(data_source(data)), split, info.trained_on, images_known=info.seen is not None
+    )
     if save_predictions is not None and together.leads and len(records):
         check_saving(save_predictions, records, read_from=[data.path])
     return _Job(predictor, records, part)

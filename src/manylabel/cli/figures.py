@@ -125,7 +125,7 @@ def print_figures(
     for note in notes:
         console.print(f"note: {note}")
     console.print(_figures(measures))
-    console.print(f"profile {measures.profile.name}: {measures.profile.definition}")
+    console.print(f"profile {measures.profile.name}: {measures.definition}")
     if measures.skipped:
         names = ", ".join(measures.skipped)
         console.print(f"skipped, no positive: {counted(len(measures.skipped), 'label')} ({names})")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
+from functools import wraps
 from importlib import import_module
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import click
 
 from manylabel.cli.streams import READER_LEFT
+from manylabel.processes import require_one_process
 
 
 class CommandEntry(NamedTuple):
@@ -18,6 +21,27 @@ class CommandEntry(NamedTuple):
     """Where the command is, as `module:attribute`."""
     help: str
     """Its line in the list of commands."""
+    alone: bool = False
+    """Whether it is refused in several processes at once, because it writes files."""
+
+
+def _alone(command: click.Command) -> click.Command:
+    """The command, which is refused if it is run in several processes at once.
+
+    Its help is shown in any case.
+    """
+    work = command.callback
+    assert work is not None
+
+    @wraps(work)
+    def run(*arguments: Any, **options: Any) -> Any:
+        path = click.get_current_context().command_path
+        require_one_process(path.partition(" ")[2] or path)
+        return work(*arguments, **options)
+
+    guarded = copy(command)
+    guarded.callback = run
+    return guarded
 
 
 @final
@@ -49,10 +73,12 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The subcommand with this name, which is imported now."""
-        if cmd_name not in self.entries:
+        entry = self.entries.get(cmd_name)
+        if entry is None:
             return None
-        module, _, attribute = self.entries[cmd_name].home.partition(":")
-        return getattr(import_module(module), attribute)
+        module, _, attribute = entry.home.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return _alone(command) if entry.alone else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

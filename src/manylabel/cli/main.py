@@ -32,30 +32,37 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "demo": CommandEntry(
         "manylabel.cli.demo:demo",
         "Show what relations between labels bring: draw scenes, train SRN and three baselines.",
+        alone=True,
     ),
     "train": CommandEntry(
-        "manylabel.cli.train:train", "Train a model, and measure it after each step."
+        "manylabel.cli.train:train", "Train a model, and measure it after each step.", alone=True
     ),
     "evaluate": CommandEntry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
     "score": CommandEntry("manylabel.cli.score:score", "Measure a file of predictions."),
     "compare": CommandEntry("manylabel.cli.compare:compare", "Compare profiles, or two models."),
     "tune": CommandEntry(
-        "manylabel.cli.tune:tune", "Fit a bundle's thresholds and calibration to a data set."
+        "manylabel.cli.tune:tune",
+        "Fit a bundle's thresholds and calibration to a data set.",
+        alone=True,
     ),
     "report": CommandEntry(
         "manylabel.cli.report:report",
         "Write a report of one model or two as one HTML file.",
+        alone=True,
     ),
-    "predict": CommandEntry("manylabel.cli.predict:predict", "Label images with a bundle."),
+    "predict": CommandEntry(
+        "manylabel.cli.predict:predict", "Label images with a bundle.", alone=True
+    ),
     "explain": CommandEntry(
-        "manylabel.cli.explain:explain", "Draw the evidence for the labels of images."
+        "manylabel.cli.explain:explain", "Draw the evidence for the labels of images.", alone=True
     ),
     "audit": CommandEntry(
-        "manylabel.cli.audit:audit", "Find labels whose scores rest on other labels."
+        "manylabel.cli.audit:audit", "Find labels whose scores rest on other labels.", alone=True
     ),
     "relations": CommandEntry(
         "manylabel.cli.relations:relations",
         "Measure what a bundle learned about labels that go together.",
+        alone=True,
     ),
     "models": CommandEntry(
         "manylabel.cli.models:models", "List backbones and heads with their costs."

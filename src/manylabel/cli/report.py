@@ -14,7 +14,9 @@ from manylabel.cli.shared import (
     ModelOptions,
     data_options,
     data_source,
+    keep_trained_option,
     load_predictor,
+    part_to_use,
     progress,
     say,
 )
@@ -22,7 +24,6 @@ from manylabel.cli.shared import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    from manylabel.data.records import Records
     from manylabel.evaluate.report.content import Report
     from manylabel.evaluate.report.pictures import Overlay
     from manylabel.predict import Predictor
@@ -64,6 +65,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="The number of images in a batch.",
 )
+@keep_trained_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 def report(
     bundles: tuple[Path, ...],
@@ -78,13 +80,15 @@ def report(
     out: Path,
     device: str,
     batch_size: int,
+    keep_trained: bool,
     skip_bad_images: bool,
 ) -> None:
     """Write a report of one model, or of two models for comparison, as one HTML file.
 
     The file opens without a network. It has the metrics and how they were measured, a table of
     labels to sort and filter, the curve of each label with a threshold that can be moved,
-    calibration, co-occurrence, the most confident mistakes, and targets that may be wrong.
+    calibration, co-occurrence, the most confident mistakes, and targets that may be wrong. Images
+    that a model was trained on are counted and left out, whatever their paths and formats.
 
     \b
     Example:
@@ -101,7 +105,8 @@ def report(
         raise click.UsageError("Give the data set: --data, or --targets.")
     if predictions is None:
         models = [ModelOptions(bundle, device, batch_size) for bundle in bundles]
-        content = _from_bundles(models, source, split, skip_bad=skip_bad_images)
+        keep = keep_trained or split == "train"
+        content = _from_bundles(models, source, split, skip_bad=skip_bad_images, keep_trained=keep)
     else:
         files = [predictions] if predictions2 is None else [predictions, predictions2]
         content = _from_files(files, source, split, logits, image_list, label_names)
@@ -127,17 +132,19 @@ def _require_one_way(
 
 
 def _from_bundles(
-    models: Sequence[ModelOptions], data: DataOptions, split: str | None, *, skip_bad: bool
+    models: Sequence[ModelOptions], data: DataOptions, split: str | None, **handling: bool
 ) -> Report:
     from manylabel.data.read import read
     from manylabel.evaluate.report.sources import report_from_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
-    trained_on = predictors[0][1].engine.info.trained_on
-    records = _part(read(data_source(data)), split, trained_on)
+    info = predictors[0][1].engine.info
+    records, _ = part_to_use(
+        read(data_source(data)), split, info.trained_on, images_known=info.seen is not None
+    )
     with progress("scoring", len(models) * len(records)) as bar:
         return report_from_bundles(
-            predictors, records, overlay=_overlay, skip_bad=skip_bad, on_progress=bar.done
+            predictors, records, overlay=_overlay, on_progress=bar.done, **handling
         )
 
 
@@ -150,36 +157,28 @@ def _from_files(
     label_names: Path | None,
 ) -> Report:
     from manylabel.data.read import read, recognise
+    from manylabel.evaluate.predictions.saving import with_saved
     from manylabel.evaluate.predictions.table import read_predictions
     from manylabel.evaluate.report.sources import report_from_predictions
 
     assert data.path is not None
-    truth = _part(read(data_source(data)), split or "all", None)
+    truth, _ = part_to_use(read(data_source(data)), split or "all", None)
     kind, path = recognise(data.path)
     instances = path if kind == "coco" and path.is_file() else None
     found = [
-        read_predictions(
+        with_saved(
+            read_predictions(
+                file,
+                logits=logits,
+                image_list=image_list,
+                label_names=label_names,
+                instances=instances,
+            ),
             file,
-            logits=logits,
-            image_list=image_list,
-            label_names=label_names,
-            instances=instances,
         )
         for file in files
     ]
     return report_from_predictions(found, truth)
-
-
-def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import held_out, take_split
-
-    if split is None:
-        return held_out(records, trained_on=trained_on)[0]
-    for name in SPLITS:
-        if name == split:
-            return take_split(records, name)
-    return records
 
 
 def _overlay(predictor: Predictor, columns: Sequence[int]) -> Overlay:

@@ -172,6 +172,16 @@ def model_options(command: Command) -> Command:
     return grouped("model", ModelOptions, options)(command)
 
 
+def keep_trained_option(command: Command) -> Command:
+    """Adds --keep-trained, for commands that leave out images that the bundle was trained on."""
+    return click.option(
+        "--keep-trained",
+        is_flag=True,
+        help="Keep images that the bundle was trained on. Otherwise they are left out, whatever "
+        "their paths and formats.",
+    )(command)
+
+
 def load_predictor(options: ModelOptions) -> Predictor:
     """The predictor of the bundle.
 
@@ -299,13 +309,22 @@ def grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]])
     return decorate
 
 
-def part_to_use(records: Records, split: str | None, trained_on: str | None) -> tuple[Records, str]:
-    """The images to use, and the name of this part of the data set."""
+def part_to_use(
+    records: Records, split: str | None, trained_on: str | None, *, images_known: bool = False
+) -> tuple[Records, str]:
+    """The images to use, and the name of this part of the data set.
+
+    Args:
+        records: The data set.
+        split: What the user asked for; None: nothing.
+        trained_on: The fingerprint of the images that the model was trained on.
+        images_known: Whether images that the model was trained on are left out later.
+    """
     from manylabel.data.records import SPLITS
     from manylabel.evaluate.run import held_out, take_split
 
     if split is None:
-        return held_out(records, trained_on=trained_on)
+        return held_out(records, trained_on=trained_on, images_known=images_known)
     for name in SPLITS:
         if name == split:
             return take_split(records, name), name

@@ -12,6 +12,7 @@ from manylabel.cli.shared import (
     ModelOptions,
     data_options,
     data_source,
+    keep_trained_option,
     load_predictor,
     model_options,
     progress,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from manylabel.data.records import Records
     from manylabel.evaluate.tuning import Tuning, TuningPlan
+    from manylabel.predict import Predictor
 
 RULES: Final = ("f1", "precision", "recall", "cost")
 KINDS: Final = ("temperature", "platt", "beta", "isotonic")
@@ -73,6 +75,7 @@ KINDS: Final = ("temperature", "platt", "beta", "isotonic")
     "--at-most", type=click.IntRange(min=1), help="The largest number of labels of an image."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="The random seed of the folds.")
+@keep_trained_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be opened.")
 @click.option(
     "--out",
@@ -85,6 +88,7 @@ def tune(
     model: ModelOptions,
     data: DataOptions,
     split: str | None,
+    keep_trained: bool,
     skip_bad_images: bool,
     out: Path,
     **options: Any,
@@ -92,7 +96,8 @@ def tune(
     """Find thresholds and, with --calibrate, a calibration on a data set, and save a new bundle.
 
     The weights stay the same. The metrics are cross-fitted: the thresholds for an image were found
-    without that image. So similar results can be expected on new images.
+    without that image. So similar results can be expected on new images. Images that the model was
+    trained on are counted and left out, whatever their paths and formats; --split train keeps them.
 
     \b
     Example:
@@ -109,9 +114,16 @@ def tune(
     plan = _plan(**options)
     with held(lock_beside(out)):
         predictor = load_predictor(model)
-        records = _part(read(data_source(data)), split, predictor.engine.info.trained_on)
+        records = _part(read(data_source(data)), split, predictor, keep=keep_trained)
         with progress("scoring", len(records)) as bar:
-            found = run(predictor, records, plan, skip_bad=skip_bad_images, on_progress=bar.done)
+            found = run(
+                predictor,
+                records,
+                plan,
+                skip_bad=skip_bad_images,
+                keep_trained=keep_trained or split == "train",
+                on_progress=bar.done,
+            )
         found.save(model.bundle, out)
     _print(found, predictor.decision.calibration is not None, out)
 
@@ -131,7 +143,7 @@ def _plan(
     return parse(TuningPlan, {"rule": parsed, "calibrate": kind, **rest}, where=where)
 
 
-def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
+def _part(records: Records, split: str | None, predictor: Predictor, *, keep: bool) -> Records:
     from manylabel.data.records import SPLITS
     from manylabel.evaluate.run import take_split
     from manylabel.evaluate.tuning import refuse_trained
@@ -140,8 +152,9 @@ def _part(records: Records, split: str | None, trained_on: str | None) -> Record
     for name in SPLITS:
         if name == (split or "val"):
             taken = take_split(records, name)
-    if split != "train":
-        refuse_trained(records, taken, trained_on)
+    info = predictor.engine.info
+    if split != "train" and not keep and info.seen is None:
+        refuse_trained(records, taken, info.trained_on)
     return taken
 
 

@@ -124,6 +124,8 @@ class Records:
         masks: N files of per-pixel classes, or None.
         source: The file or folder that was read, for messages.
         notes: What the reader decided, dropped or noticed, one sentence each. Users see them.
+        contents: uint64 [N], hashes of what the images show, as in `images.content`; 0 where it is
+            not known. None: no image was looked at.
         folders: The folders that the user named for the data set. Files elsewhere are outside.
     """
 
@@ -135,6 +137,7 @@ class Records:
     groups: tuple[str | None, ...] | None = None
     boxes: tuple[tuple[Box, ...], ...] | None = None
     masks: tuple[Path | None, ...] | None = None
+    contents: NDArray[np.uint64] | None = None
     source: str
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
@@ -146,7 +149,7 @@ class Records:
         splits = self.splits if (self.splits != NO_SPLIT).any() else _NO_SPLITS
         object.__setattr__(self, "targets", targets)
         object.__setattr__(self, "splits", np.broadcast_to(splits, (len(self),)))
-        columns = (self.images, self.groups, self.boxes, self.masks)
+        columns = (self.images, self.groups, self.boxes, self.masks, self.contents)
         assert all(len(column) == len(self) for column in columns if column is not None)
         object.__setattr__(self, "groups", _none_if_empty(self.groups))
         object.__setattr__(self, "boxes", _none_if_empty(self.boxes))
@@ -239,6 +242,7 @@ class Records:
             groups=_chosen(self.groups, rows),
             boxes=_chosen(self.boxes, rows),
             masks=_chosen(self.masks, rows),
+            contents=None if self.contents is None else self.contents[chosen],
         )
 
     def select_keys(self, keys: Collection[str]) -> Records:

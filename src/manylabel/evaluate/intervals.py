@@ -9,6 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.decide import Decision
 from manylabel.labels import LabelSpace
 from manylabel.metrics.bootstrap import (
     Interval,
@@ -53,7 +54,7 @@ def bootstrapped(
     targets: NDArray[np.int8],
     weights: NDArray[np.int32],
     *,
-    threshold: Threshold = THRESHOLD,
+    decided: NDArray[np.bool_],
     on_label: Callable[[], None] | None = None,
 ) -> Bootstrapped:
     """The metrics of some images, and of each bootstrap draw of them.
@@ -62,7 +63,7 @@ def bootstrapped(
         scores: [N, C], 0..1.
         targets: [N, C] of 1, 0 and -1.
         weights: [draws, N], as `draw_weights` gives them.
-        threshold: One for all labels, or [C]; 0..1.
+        decided: Boolean [N, C], the labels that the model predicts.
         on_label: Called after each label, because labels take most of the time.
     """
     ap_draws = np.empty((len(weights), scores.shape[1]))
@@ -71,7 +72,6 @@ def bootstrapped(
         ap_draws[:, one] = average_precision_draws(scores[:, one], targets[:, one], weights)
         if on_label:
             on_label()
-    decided = decide_at_threshold(scores, threshold)
     decisions = precision_recall_f1(decided, targets)
     ap = average_precision(scores, targets)
     by_label, pooled = f1_draws(decided, targets, weights)
@@ -139,7 +139,7 @@ def intervals(
         scores,
         targets,
         draw_weights(len(scores), draws=draws, seed=seed),
-        threshold=threshold,
+        decided=decide_at_threshold(scores, threshold),
         on_label=counting(on_progress, len(labels)),
     )
     return Intervals(
@@ -156,8 +156,15 @@ def intervals(
 
 def in_words(threshold: Threshold) -> str:
     """The decision rule in words, such as "score >= 0.5"."""
-    one = isinstance(threshold, float)
-    return f"score >= {threshold:g}" if one else "score >= the label's threshold"
+    values = np.unique(np.asarray(threshold))
+    return f"score >= {values[0]:g}" if len(values) == 1 else "score >= the label's threshold"
+
+
+def decision_in_words(decision: Decision) -> str:
+    """How a decision turns scores into labels, such as "score >= 0.5, 1 to 3 labels an image"."""
+    rule = in_words(np.array(decision.thresholds))
+    most = "any number of" if decision.at_most is None else decision.at_most
+    return rule + (f", {decision.at_least} to {most} labels an image" if decision.limited else "")
 
 
 def counting(on_progress: OnProgress | None, total: int) -> Callable[[], None] | None:

@@ -25,7 +25,17 @@ class Receipt(Config):
     data: str
     """Where images and targets were read from."""
     images: int
-    """The number of images."""
+    """The number of images that the figures are of."""
+    bad_images: int | None = None
+    """The number of further images that cannot be decoded and are left out; None: none is known."""
+    trained_on: int | None = None
+    """The number of images that the model was trained on; None: not known."""
+    trained_kept: bool | None = None
+    """Whether the figures are also of these images, or they are left out; None: there are none."""
+    validated_on: int | None = None
+    """The number of images by which validation chose the model; the figures are also of these."""
+    tuned_on: int | None = None
+    """The number of images that thresholds or calibration were fitted to; the same holds."""
     labels: int
     """The number of labels."""
     data_sha256: str
@@ -48,17 +58,30 @@ class Receipt(Config):
     """The versions of the packages that figures depend on."""
 
     def lines(self) -> list[str]:
-        """The receipt as two lines of text."""
+        """The receipt as two or three lines of text."""
         made_by = f"bundle {self.bundle_sha256[:12]}" if self.bundle_sha256 else self.predictions
         state = {True: ", calibrated", False: "", None: ""}[self.calibrated]
         state += ", EMA weights" if self.ema else ""
         size = f" at {self.input.width}x{self.input.height}" if self.input else ""
         used = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        known = self._images_in_words()
         return [
             f"receipt: {self.images:,} images x {self.labels:,} labels, "
             f"sha256 {self.data_sha256[:12]}; {made_by}{size}{state}",
             f"         profile {self.profile}; thresholds: {self.thresholds}; {used}",
+            *([f"         {known}"] if known else []),
         ]
+
+    def _images_in_words(self) -> str:
+        """The images that are left out, and those that are not new to the model."""
+        kept = "kept" if self.trained_kept else "left out"
+        parts = {
+            f"trained on ({kept})": self.trained_on,
+            "validated on": self.validated_on,
+            "tuned on": self.tuned_on,
+            "that cannot be decoded (left out)": self.bad_images,
+        }
+        return ", ".join(f"{count:,} images {words}" for words, count in parts.items() if count)
 
 
 def receipt_of(

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, final
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records, Split
 from manylabel.data.splits.split import with_splits
-from manylabel.decide import Decision
+from manylabel.decide import UNTUNED, Decision
 from manylabel.errors import DataError, ImageError
+from manylabel.evaluate.overlap import Overlap, find_overlap, require_unseen
 from manylabel.evaluate.receipt import Receipt, receipt_of
 from manylabel.feed.verify import refusal, without
+from manylabel.images import NO_CONTENT
 from manylabel.metrics.accumulate import ScoreTable
 from manylabel.metrics.profiles import Measures, find_profile, measure
 from manylabel.predict import PredictedBatch, Predictor
 from manylabel.processes import in_turns, processes, require_same
-
-UNTUNED: Final = 0.5
-"""The threshold of each label in a bundle that was trained but not tuned."""
 
 _HELD_OUT: Final[tuple[Split, ...]] = ("test", "val")
 
@@ -41,6 +40,9 @@ class Evaluation:
         source: Where the data was read from.
         receipt: What the figures depend on.
         notes: What was decided or left out in reading, splitting and measuring, a sentence each.
+        contents: uint64 [N], the hashes of what the images show (see `images.content`).
+        overlap: How many of the images the model has seen, before any were left out.
+        limits: The smallest and the largest number of labels of an image.
     """
 
     measures: Measures
@@ -51,6 +53,9 @@ class Evaluation:
     source: str
     receipt: Receipt
     notes: tuple[str, ...]
+    contents: NDArray[np.uint64]
+    overlap: Overlap
+    limits: tuple[int, int | None] = (0, None)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures, receipt and notes, ready for JSON; without scores and targets."""
@@ -69,9 +74,10 @@ def evaluate(
     *,
     profile: str = "manylabel",
     skip_bad: bool = False,
+    keep_trained: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """The figures of a model on all of `records`.
+    """The figures of a model on `records`, without the images that it was trained on.
 
     The bundle's thresholds decide. If they were not tuned and are all 0.5, the profile's own
     thresholds decide. If there are several processes (see `processes`), each scores its part of the
@@ -82,12 +88,15 @@ def evaluate(
         records: The images, with the model's labels in any order. Labels are matched by name.
         profile: The definitions, a key of `manylabel.metrics.PROFILES`.
         skip_bad: Whether to leave out images that cannot be used; a note then counts them.
+        keep_trained: Whether to keep the images that the model was trained on. A note counts them
+            in both cases. They are found by what they show, whatever their paths.
         on_progress: Called after each image with the number of images done.
 
     Raises:
         ConfigError: There is no such profile.
-        DataError: The labels are not the model's, there is no image, or images cannot be used. All
-            images are tried before this is raised, so the error counts the bad ones.
+        DataError: The labels are not the model's, there is no image, images cannot be used, or all
+            of them were trained on. All images are tried before this is raised, so the error counts
+            the bad ones.
         RunError: Another process failed or ended, or there is no room for the scores.
     """
     find_profile(profile)  # an unknown name is an error before the work, not after it
@@ -95,12 +104,20 @@ def evaluate(
     _require_images(records)
     require_same((records.fingerprint(), predictor.batch_size), "data set and batch size")
     require_same(predictor.engine.weights_sha256, "bundle")
-    table, bad = _score(predictor, records, on_progress)
-    if bad and not skip_bad:
-        raise refusal(records, bad)
-    good = without(records, bad)
+    found = _score(predictor, records, keep_trained, on_progress)
+    if found.bad and not skip_bad:
+        raise refusal(records, found.bad)
+    good = without(records, found.bad)
     _require_images(good)
-    scores, targets = table.finish(good.keys)
+    good, overlap = _measured(good, found.contents, predictor, keep_trained)
+    return _evaluation(predictor, good, found, overlap, profile)
+
+
+def _evaluation(
+    predictor: Predictor, good: Records, found: _Scored, overlap: Overlap, profile: str
+) -> Evaluation:
+    """The figures of the images `good`, which are measured."""
+    scores, targets = found.table.finish(good.keys)
     decision, rule = _decision_for(predictor, profile)
     measures = measure(
         scores,
@@ -111,6 +128,9 @@ def evaluate(
         at_least=predictor.decision.at_least,
         at_most=predictor.decision.at_most,
     )
+    assert good.contents is not None
+    receipt = receipt_of(measures, good, thresholds=rule, predictor=predictor)
+    left_out = {"bad_images": len(found.bad) or None, **overlap.receipt()}
     return Evaluation(
         measures=measures,
         scores=scores,
@@ -118,12 +138,17 @@ def evaluate(
         keys=good.keys,
         data_fingerprint=good.fingerprint(),
         source=good.source,
-        receipt=receipt_of(measures, good, thresholds=rule, predictor=predictor),
+        receipt=receipt.model_copy(update=left_out),
         notes=good.notes,
+        contents=good.contents,
+        overlap=overlap,
+        limits=(predictor.decision.at_least, predictor.decision.at_most),
     )
 
 
-def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Records, str]:
+def held_out(
+    records: Records, *, trained_on: str | None = None, images_known: bool = False
+) -> tuple[Records, str]:
     """The part of a data set that a model is measured on, and the name of that part.
 
     It is the first of these that applies:
@@ -139,6 +164,7 @@ def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Record
         records: The records as a reader returns them.
         trained_on: The fingerprint of the images that the model was trained on, from its
             provenance.
+        images_known: Whether images that the model was trained on are known and left out.
     """
     given = records.split_names()
     for name in _HELD_OUT:
@@ -147,11 +173,12 @@ def held_out(records: Records, *, trained_on: str | None = None) -> tuple[Record
     if trained_on is not None and trained_part(records) == trained_on:
         note = "The model was trained on this data set: only images outside of train are measured"
         return take_split(records.with_notes(note), "test"), "test"
-    note = (
-        "The data set has no test or val split, so all images are measured. If the model was "
-        "trained on it, use --split test: training draws this split in the same way and does not "
-        "train on it"
-    )
+    note = "The data set has no test or val split, so all images are used"
+    if not images_known:
+        note += (
+            ". If the model was trained on it, use --split test: training draws this split in the "
+            "same way and does not train on it"
+        )
     return records.with_notes(note), "all"
 
 
@@ -208,28 +235,61 @@ def _decision_for(predictor: Predictor, profile: str) -> tuple[Decision | None, 
     return None, own
 
 
+class _Scored(NamedTuple):
+    """The scores of N images."""
+
+    table: ScoreTable
+    """The scores of the images that are measured."""
+    contents: NDArray[np.uint64]
+    """uint64 [N], the hashes of what all images show; `NO_CONTENT` for the bad ones."""
+    bad: list[ImageError]
+    """The errors of the images that cannot be used, in order."""
+
+
 def _score(
-    predictor: Predictor, records: Records, on_progress: Callable[[int], None] | None
-) -> tuple[ScoreTable, list[ImageError]]:
-    """The scores of the images that can be used, and the errors of the others in order."""
+    predictor: Predictor,
+    records: Records,
+    keep_trained: bool,
+    on_progress: Callable[[int], None] | None,
+) -> _Scored:
     table = ScoreTable(len(records), repeats="refuse")
+    contents = np.full(len(records), NO_CONTENT, dtype=np.uint64)
     bad: list[ImageError] = []
     done = 0
     for start, batch in in_turns(_own_batches(predictor, records)):
         bad += batch.errors.values()
-        if len(batch.good):
-            rows = [start + place for place in batch.good]
-            table.add(
-                [records.keys[row] for row in rows],
-                batch.scores,
-                records.targets[rows],
-            )
+        rows = start + batch.good
+        contents[rows] = batch.contents
+        _, kept = find_overlap(predictor.engine.info.seen, batch.contents, keep=keep_trained)
+        if kept.any():
+            rows = rows[kept]
+            keys = [records.keys[row] for row in rows.tolist()]
+            table.add(keys, batch.scores[kept], records.targets[rows])
         for _ in batch.keys:
             done += 1
             if on_progress is not None:
                 on_progress(done)
     assert done == len(records), f"{done} of {len(records)} images were seen"
-    return table, bad
+    return _Scored(table, contents, bad)
+
+
+def _measured(
+    good: Records, contents: NDArray[np.uint64], predictor: Predictor, keep_trained: bool
+) -> tuple[Records, Overlap]:
+    """The images that are measured, with their hashes and notes; and what the model has seen.
+
+    Args:
+        good: The images that can be used.
+        contents: uint64, the hashes of all images, `NO_CONTENT` for the others.
+        predictor: The model.
+        keep_trained: Whether images that it was trained on are measured, too.
+    """
+    good = replace(good, contents=contents[contents != NO_CONTENT])
+    assert good.contents is not None
+    overlap, kept = find_overlap(predictor.engine.info.seen, good.contents, keep=keep_trained)
+    require_unseen(overlap, where=good.source)
+    good = good.with_notes(*overlap.sentences())
+    return (good if kept.all() else good.select(kept)), overlap
 
 
 def _own_batches(predictor: Predictor, records: Records) -> Iterator[tuple[int, PredictedBatch]]:

@@ -110,8 +110,14 @@ class Tuning:
         Raises:
             RunError: The bundle in `folder` is not the model that was tuned.
         """
-        provenance = self.provenance()
-        return with_decision(folder, out, self.decision, tuned=provenance, found_for=self.model)
+        return with_decision(
+            folder,
+            out,
+            self.decision,
+            tuned=self.provenance(),
+            found_for=self.model,
+            tuned_on=self.evaluation.contents,
+        )
 
 
 def tune(
@@ -120,15 +126,19 @@ def tune(
     plan: TuningPlan,
     *,
     skip_bad: bool = False,
+    keep_trained: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Tuning:
-    """Fit thresholds, and a calibration if the plan has one, on all of `records`.
+    """Fit thresholds, and a calibration if the plan has one, on `records`.
+
+    Images that the model was trained on are left out, since its scores are more confident there.
 
     Args:
         predictor: The model. Its own calibration is not used.
-        records: Images that it was not trained on, with the model's labels in any order.
+        records: Images, with the model's labels in any order.
         plan: The settings.
         skip_bad: Whether to leave out images that cannot be used.
+        keep_trained: Whether to keep images that the model was trained on.
         on_progress: Called after each image with the number of images done.
 
     Raises:
@@ -140,6 +150,7 @@ def tune(
         predictor.deciding(predictor.decision.uncalibrated()),
         records,
         skip_bad=skip_bad,
+        keep_trained=keep_trained,
         on_progress=on_progress,
     )
     scores, targets = found.scores, found.targets
@@ -166,6 +177,8 @@ def tune(
 
 def refuse_trained(records: Records, taken: Records, trained_on: str | None) -> None:
     """Refuse to tune on training images, since the model's scores are more confident there.
+
+    This is for bundles that do not know the hashes of their images: it compares whole data sets.
 
     Args:
         records: The data set.

@@ -6,6 +6,7 @@ on. If a file, the list of images or the size changes, another cache is used.
 
     FOLDER/8c1f.../pixels    uint8 [N, H, W, 3], one image after another
                    sums      uint32 [N], the checksum of each image; 0 where it is not written
+                   contents  uint64 [N], the hash of what each image shows before it is resized
                    about.json, .lock
 
 The checksum of an image is written only when its pixels are on the disk. So the work of a process
@@ -25,6 +26,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple, final
@@ -42,7 +44,7 @@ from manylabel.locks import LOCK, held
 from manylabel.pixels import to_pixels
 from manylabel.preprocess import InputSpec
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _PIXEL_PACKAGES: Final = ("pillow", "simplejpeg", "torch")
 """Packages that decode and resize. Another version of one of them makes another cache."""
 
@@ -50,6 +52,7 @@ _CHUNK: Final = 32
 """The number of images that are written and synchronised to the disk, or read, together."""
 
 _SUM_BYTES: Final = 4
+_CONTENT: Final = np.dtype("<u8")
 
 
 def default_folder() -> Path:
@@ -89,6 +92,22 @@ class CachePlan:
     def sums_path(self) -> Path:
         """The file of checksums."""
         return self.folder / "sums"
+
+    @property
+    def contents_path(self) -> Path:
+        """The file of hashes."""
+        return self.folder / "contents"
+
+    def contents(self) -> NDArray[np.uint64]:
+        """The hash of what each image shows, uint64 [N], as in `images.content`; 0: not known."""
+        count = len(self.records)
+        try:
+            data = self.contents_path.read_bytes()
+        except OSError:
+            data = b""
+        if len(data) != count * _CONTENT.itemsize:
+            return np.zeros(count, dtype=np.uint64)
+        return np.frombuffer(data, dtype=_CONTENT).astype(np.uint64)
 
     def is_whole(self) -> bool:
         """Whether every image is in the cache."""
@@ -251,6 +270,7 @@ def _write_missing(
     try:
         results = pool.map(lambda chunk: _write_images(plan, chunk, memory), chunks)
         for chunk, done in zip(chunks, results, strict=True):
+            _write_contents(plan, done.contents)
             _write_sums(plan, done.sums)
             bad += done.errors
             on_progress(len(chunk))
@@ -277,19 +297,22 @@ def _create_files(plan: CachePlan) -> None:
         "resize": plan.spec.resize,
     }
     write_text(plan.folder / "about.json", json.dumps(about, indent=2) + "\n")
+    write_bytes(plan.contents_path, bytes(count * _CONTENT.itemsize))
     write_bytes(plan.sums_path, bytes(count * _SUM_BYTES))
 
 
 class _Written(NamedTuple):
-    """The images of a chunk: the checksums of those that are on the disk, and the other errors."""
+    """The images of a chunk: checksums and hashes of those that are on the disk, other errors."""
 
     sums: dict[int, int]
+    contents: dict[int, int]
     errors: list[ImageError]
 
 
 def _write_images(plan: CachePlan, chunk: NDArray[np.int64], memory: Memory) -> _Written:
     """Write the images at these positions to the disk."""
     sums: dict[int, int] = {}
+    contents: dict[int, int] = {}
     errors: list[ImageError] = []
     with plan.pixels_path.open("r+b") as file:
         for index in chunk.tolist():
@@ -299,6 +322,7 @@ def _write_images(plan: CachePlan, chunk: NDArray[np.int64], memory: Memory) -> 
                     lambda image: to_pixels(image, plan.spec),
                     size=(plan.spec.height, plan.spec.width),
                     memory=memory,
+                    on_content=partial(contents.__setitem__, index),
                 )
             except ImageError as error:
                 errors.append(error)
@@ -309,7 +333,14 @@ def _write_images(plan: CachePlan, chunk: NDArray[np.int64], memory: Memory) -> 
             sums[index] = _sum_of(data, index)
         file.flush()
         os.fsync(file.fileno())
-    return _Written(sums, errors)
+    return _Written(sums, contents, errors)
+
+
+def _write_contents(plan: CachePlan, contents: Mapping[int, int]) -> None:
+    with plan.contents_path.open("r+b") as file:
+        for index, value in contents.items():
+            file.seek(index * _CONTENT.itemsize)
+            file.write(value.to_bytes(_CONTENT.itemsize, "little"))
 
 
 def _write_sums(plan: CachePlan, sums: Mapping[int, int]) -> None:

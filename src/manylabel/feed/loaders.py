@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from random import Random
 from typing import NamedTuple, final
 
@@ -146,6 +147,8 @@ class ImageDataset(Dataset[Sample | ImageError]):
         seed: Seeds each view, together with epoch and record. Workers have no effect on it.
         cache: The images of the records at the size of `stage_of(spec, augment)`. If None, the
             files are read.
+        contents: int64 [N] in shared memory, to be filled with the hashes of what the images show,
+            as in `images.content`, by whichever process reads them. A cache has its own.
     """
 
     def __init__(
@@ -156,9 +159,11 @@ class ImageDataset(Dataset[Sample | ImageError]):
         augment: Augment | None = None,
         seed: int = 0,
         cache: ImageCache | None = None,
+        contents: Tensor | None = None,
     ) -> None:
         self.records, self.spec, self.augment, self.seed = records, spec, augment, seed
         self._stage, self._cache = stage_of(spec, augment), cache
+        self._contents = contents  # as a tensor, since its memory stays shared in workers
 
     def __len__(self) -> int:
         return len(self.records)
@@ -196,10 +201,15 @@ class ImageDataset(Dataset[Sample | ImageError]):
                 self.records.images[draw.record],
                 lambda image: to_pixels(image, self._stage),
                 size=(self._stage.height, self._stage.width),
+                on_content=None if self._contents is None else partial(self._note, draw.record),
             )
         if self.augment is None:
             return staged
         return self.augment.vary(staged, Random(draw.seed(self.seed)))
+
+    def _note(self, record: int, content: int) -> None:
+        assert self._contents is not None
+        self._contents.numpy().view(np.uint64)[record] = content
 
 
 def stage_of(spec: InputSpec, augment: Augment | None) -> InputSpec:

@@ -6,8 +6,10 @@ to open. `limits.py` computes what decoding needs, and refuses too much; `memory
 among threads. `decoding.py` puts these together, `jpeg.py` is its fast way for ordinary JPEGs, and
 `greys.py` makes 8 bits of other greys. `arrays.py` makes images of arrays and tensors.
 `jpeg2000.py` reads what such an image needs, and `quiet.py` silences what libraries print.
+`content.py` makes a short hash of what an image shows.
 """
 
+from manylabel.images.content import NO_CONTENT
 from manylabel.images.decoding import (
     Header,
     image_errors,
@@ -38,6 +40,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "MIN_SIDE",
+    "NO_CONTENT",
     "Crop",
     "FilePart",
     "Header",

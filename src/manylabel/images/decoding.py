@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from manylabel.errors import ImageError, ManylabelError, reason
+from manylabel.images.content import file_content, noting
 from manylabel.images.errors import refused
 from manylabel.images.formats import FORMATS
 from manylabel.images.greys import grey_conversion, strips
 from manylabel.images.headers import require_short_exif
-from manylabel.images.jpeg import decode_jpeg, is_ordinary, reduced_size, reduction
+from manylabel.images.jpeg import (
+    REDUCED_ABOVE,
+    decode_jpeg,
+    is_ordinary,
+    reduced_size,
+    reduction,
+)
 from manylabel.images.limits import (
     MAX_PIXELS,
     decoded_bytes,
@@ -93,6 +100,7 @@ def prepared(
     *,
     size: tuple[int, int] | None = None,
     memory: Memory | None = None,
+    on_content: Callable[[int], None] | None = None,
 ) -> T:
     """What `prepare` makes of the pixels of an image, such as a resized copy.
 
@@ -108,6 +116,8 @@ def prepared(
         size: Height and width, if `prepare` resizes the image to them. A JPEG of more than
             `REDUCED_ABOVE` pixels may then come at a reduced size.
         memory: Waits until there is room for decoding and preparing the image.
+        on_content: Called with the hash of what the image shows (see `images.content`), before
+            `prepare`. A JPEG that may be decoded at a reduced size has the hash of its file.
 
     Raises:
         ImageError: As for `open_image`; or `prepare` failed.
@@ -115,10 +125,11 @@ def prepared(
     with image_errors(name_of(source)), QUIET:
         if isinstance(source, Image.Image):
             _require_usable(source)
-            return _use(_to_rgb(source), _orientation(source), None, prepare)
+            noted = prepare if on_content is None else noting(prepare, on_content)
+            return _use(_to_rgb(source), _orientation(source), None, noted)
         crop = source if isinstance(source, Crop) else None
         with reading(source, memory):
-            return _prepare_file(file_bytes(source), crop, prepare, size, memory)
+            return _prepare_file(file_bytes(source), crop, prepare, size, memory, on_content)
 
 
 @final
@@ -193,15 +204,25 @@ def rgb_pixels(image: Image.Image) -> Pixels:
     return np.array(image, dtype=np.uint8)
 
 
+def _may_be_reduced(image: Image.Image, crop: Crop | None) -> bool:
+    """Whether some caller of `prepared` gets this image at a reduced size."""
+    return crop is None and is_ordinary(image) and image.width * image.height > REDUCED_ABOVE
+
+
 def _prepare_file(
     data: bytes,
     crop: Crop | None,
     prepare: Callable[[Pixels], T],
     size: tuple[int, int] | None,
     memory: Memory | None,
+    on_content: Callable[[int], None] | None,
 ) -> T:
     image = open_header(io.BytesIO(data))
     require_size(*image.size)
+    if on_content is not None and _may_be_reduced(image, crop):
+        on_content(file_content(data))
+    elif on_content is not None:
+        prepare = noting(prepare, on_content)
     if is_ordinary(image):
         orientation = _orientation(image)
         # A box is in pixels of the whole image.

@@ -63,7 +63,15 @@ class Profile:
     @property
     def definition(self) -> str:
         """All aspects in one sentence, which is printed beside the metrics."""
-        words = self.aspects
+        return self.defined()
+
+    def defined(self, decided: str = "") -> str:
+        """All aspects in one sentence.
+
+        Args:
+            decided: How labels were decided, in words, if not as the profile does.
+        """
+        words = {**self.aspects, **({"decided": decided} if decided else {})}
         first = f"{words.pop('formula')}, {words.pop('ties')}"
         omitted = (_POOLED["as a label"], _BOTH_ZERO["zero"])
         others = [word for word in dict.fromkeys(words.values()) if word not in omitted]

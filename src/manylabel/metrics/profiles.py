@@ -80,6 +80,7 @@ class Measures:
         per_label: One entry for each label, in the order of the label space.
         remarks: One phrase for each metric without a value, which says why, and one that says how
             labels without a positive count.
+        decided: How labels were decided, in words, if not as the profile does.
     """
 
     profile: Profile
@@ -91,12 +92,18 @@ class Measures:
     unknown: int
     per_label: tuple[LabelMeasures, ...]
     remarks: tuple[str, ...] = ()
+    decided: str = ""
+
+    @property
+    def definition(self) -> str:
+        """The definitions that were used, in one sentence."""
+        return self.profile.defined(self.decided)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; None where a metric is not defined."""
         tables = {
             "profile": self.profile.name,
-            "definition": self.profile.definition,
+            "definition": self.definition,
             "num_images": self.num_images,
             "num_labels": len(self.per_label),
             "num_unknown": self.unknown,
@@ -155,6 +162,8 @@ def compare_profiles(
     labels: LabelSpace,
     *,
     thresholds: ArrayLike | None = None,
+    at_least: int = 0,
+    at_most: int | None = None,
 ) -> list[Measures]:
     """The metrics of a data set under every profile; manylabel's own is the first.
 
@@ -164,13 +173,18 @@ def compare_profiles(
         labels: The C labels.
         thresholds: One for all labels, or [C]. All profiles use them. If they are not given, each
             profile uses its own.
+        at_least: As for `measure`.
+        at_most: As for `measure`.
 
     Raises:
         ConfigError: The thresholds cannot be used.
         DataError: As `measure`.
     """
     scores, targets = _checked(scores, targets, labels)
-    return [_measure(each, scores, targets, labels, thresholds) for each in PROFILES.values()]
+    limits = (at_least, at_most)
+    return [
+        _measure(each, scores, targets, labels, thresholds, limits) for each in PROFILES.values()
+    ]
 
 
 def explain_gap(a: Profile, b: Profile) -> str:
@@ -208,7 +222,23 @@ def _measure(
         unknown=int((targets == UNKNOWN).sum()),
         per_label=_rows(profile, labels, ap, decisions, thresholds),
         remarks=tuple(_remarks(profile, empty, mean_ap, decisions, top3)),
+        decided=_decided_in_words(profile, thresholds, limits),
     )
+
+
+def _decided_in_words(
+    profile: Profile, thresholds: ArrayLike | None, limits: tuple[int, int | None]
+) -> str:
+    """How labels were decided; empty if as the profile does."""
+    if profile.decide is None or (thresholds is None and limits == (0, None)):
+        return ""
+    at_least, at_most = limits
+    limited = limits != (0, None)
+    values = np.unique(np.asarray(profile.decide.threshold if thresholds is None else thresholds))
+    at = f"{values[0]:g}" if len(values) == 1 else "the label's threshold"
+    words = f"decided where score {'>=' if limited else profile.decide.reached} {at}"
+    most = "any number of" if at_most is None else at_most
+    return words + (f", {at_least} to {most} labels an image" if limited else "")
 
 
 def _decisions(

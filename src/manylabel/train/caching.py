@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
 from manylabel.feed.augment import Augment
@@ -28,7 +31,11 @@ _WAITING: Final = "Waiting for another process that builds this cache."
 
 
 def find_unusable(
-    config: RunConfig | None, records: Records, reporter: Reporter
+    config: RunConfig | None,
+    records: Records,
+    reporter: Reporter,
+    *,
+    contents: NDArray[np.uint64] | None = None,
 ) -> list[ImageError]:
     """The images that cannot be used, in the order of the records; each image is opened once.
 
@@ -41,6 +48,8 @@ def find_unusable(
         config: The recipe; None checks the images without keeping any.
         records: With splits.
         reporter: Reports the progress.
+        contents: uint64 [N], to be filled by a check with the hashes of what the images show; see
+            `find_bad_images`. Caches and maps keep them otherwise.
     """
     if config is not None and not config.skip_bad_images:
         if config.features == "cached":
@@ -48,7 +57,12 @@ def find_unusable(
         if config.cache:
             return _fill_all(config, records, reporter)
     reporter.begin("checking images", len(records))
-    bad = find_bad_images(records, workers=processors(), on_progress=lambda _: reporter.advance(1))
+    bad = find_bad_images(
+        records,
+        workers=processors(),
+        on_progress=lambda _: reporter.advance(1),
+        contents=contents,
+    )
     reporter.end()
     return bad
 
@@ -86,6 +100,11 @@ def cached_images(config: RunConfig, part: Records, name: Split, reporter: Repor
     if bad:
         raise refusal(part, bad)
     return ImageCache(plan)
+
+
+def cached_contents(config: RunConfig, part: Records, name: Split) -> NDArray[np.uint64]:
+    """The hashes of what the images of a split show, from its cache, uint64 [N]; 0: not known."""
+    return _plan(config, part, name).contents()
 
 
 def processors() -> int:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from random import Random
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -31,14 +33,23 @@ class CachedFeatures(Dataset[Sample | ImageError]):
         views: The maps of each view: [N, D, H, W] and [N, E, h, w]. With two views, the original
             image and its mirror image, each sample is one of the two at random.
         seed: The seed of that choice, together with epoch and record.
+        contents: uint64 [N], the hashes of what the images show; None: not known.
     """
 
-    def __init__(self, records: Records, views: list[FeatureMaps], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        records: Records,
+        views: list[FeatureMaps],
+        *,
+        seed: int = 0,
+        contents: NDArray[np.uint64] | None = None,
+    ) -> None:
         self.records, self.views, self.seed = records, views, seed
+        self.contents = contents
 
     def seeded(self, seed: int) -> CachedFeatures:
         """The same maps, with another seed for the choice of views."""
-        return CachedFeatures(self.records, self.views, seed=seed)
+        return CachedFeatures(self.records, self.views, seed=seed, contents=self.contents)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -80,7 +91,8 @@ def compute_features(
     """
     backbone.eval()
     parts: list[list[FeatureMaps]] = [[], []] if mirrored else [[]]
-    source = ImageDataset(records, spec)
+    contents = torch.zeros(len(records), dtype=torch.int64).share_memory_()
+    source = ImageDataset(records, spec, contents=contents)
     for batch in batches(source, InOrder(len(source)), batch_size=batch_size, workers=workers):
         assert isinstance(batch.inputs, Tensor)
         images = normalise(batch.inputs.to(device), spec)
@@ -89,4 +101,4 @@ def compute_features(
             view.append(FeatureMaps(*(part.half().cpu().contiguous() for part in maps)))
         on_batch(len(images))
     views = [FeatureMaps(*map(torch.cat, zip(*view, strict=True))) for view in parts]
-    return CachedFeatures(records, views)
+    return CachedFeatures(records, views, contents=contents.numpy().view(np.uint64).copy())

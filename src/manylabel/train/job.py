@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from manylabel.bundle.seen import SeenImages
 from manylabel.data.records import Records, Split
 from manylabel.errors import ImageError
+from manylabel.evaluate.overlap import Overlap
 from manylabel.feed.loaders import Sample
 from manylabel.feed.sampling import epoch_length
 from manylabel.models.heads.steps import StepPlan
@@ -54,6 +56,8 @@ class Job:
         held_out: The split that steps are measured on.
         workers: The number of processes that read images.
         reporter: Reports progress.
+        seen: The images of train and val, for the bundles.
+        overlap: How many images of the split that steps are measured on are among them.
     """
 
     run: RunConfig
@@ -66,6 +70,8 @@ class Job:
     held_out: View
     workers: int
     reporter: Reporter
+    seen: SeenImages | None = None
+    overlap: Overlap | None = None
 
     @cached_property
     def epoch_images(self) -> int:

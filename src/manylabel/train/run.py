@@ -6,9 +6,11 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -35,6 +37,7 @@ from manylabel.train.loop import train
 from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
 from manylabel.train.random_states import seed_all
 from manylabel.train.run_folder import BUNDLE, LOG, claimed, open_folder, step_folder
+from manylabel.train.seen import find_contents, find_seen
 from manylabel.train.signals import StopRequest
 from manylabel.train.start import start_from, starting_model
 from manylabel.train.state import RunState
@@ -59,10 +62,11 @@ def load_records(
     """
     records = with_splits(read(source))
     check_trainable(records)
-    bad = find_unusable(config, records, reporter)
+    contents = np.zeros(len(records), dtype=np.uint64)
+    bad = find_unusable(config, records, reporter, contents=contents)
     if bad and not (config is not None and config.skip_bad_images):
         raise refusal(records, bad)
-    records = without(records, bad)
+    records = without(replace(records, contents=contents), bad)
     check_trainable(records)
     return records
 
@@ -124,6 +128,9 @@ def _run(
         features = cache_features(config, records, classifier.backbone, fabric.device, reporter)
     views = build_views(config, records, features, reporter)
     job = _job(config, folder, identity, fabric, views, reporter)
+    contents = find_contents(config, records, features, reporter)
+    seen, overlap = find_seen(contents, job.held_out.name, reporter)
+    job = replace(job, seen=seen, overlap=overlap)
     state = RunState(classifier, fabric.strategy.precision)
     if checkpoint is not None:
         state.restore(checkpoint, job)
@@ -246,6 +253,8 @@ def _keep_step(job: Job, state: RunState, number: int) -> None:
         info = _bundle_info(job, state.classifier, result)
         bundle = save_bundle(step_folder(job, number), state.classifier, info)
         receipt = receipt_of_step(bundle, job.held_out.records, result["profile"])
+        if job.overlap is not None:
+            receipt = receipt.model_copy(update=job.overlap.receipt())
         return receipt.model_dump(mode="json", exclude_none=True)
 
     result["receipt"] = from_leader(save)
@@ -277,6 +286,7 @@ def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) ->
         input=config.input,
         thresholds=(0.5,) * len(records.labels),
         scores_from=result["scores"],
+        seen=job.seen,
         provenance={
             "step": result["number"],
             "seed": config.seed,

@@ -178,7 +178,7 @@ def test_the_flags_are_these() -> None:
         *("--data", "--format", "--images"),
         *("--image-column", "--label-column", "--label-delimiter", "--split-column"),
         "--option",
-        *("--split", "--profile", "--per-label", "--json", "--skip-bad-images"),
+        *("--split", "--profile", "--per-label", "--json", "--keep-trained", "--skip-bad-images"),
         "--save-predictions",
     ]
 
@@ -221,6 +221,72 @@ def test_thresholds_of_a_tuned_bundle_go_with_its_receipt(
     for name in ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "top3", "labels", "profile"):
         assert again[name] == found[name], name
     assert again["more"]["threshold"] == [0.4, 0.5, 0.6]
+
+
+def test_it_says_how_a_tuned_bundle_decides(make_bundle, photos, tmp_path, capsys) -> None:
+    own = {"thresholds": (0.4, 0.5, 0.6), "at_least": 1, "at_most": 2, "tuned": {"rule": "f1"}}
+    found = run_json(capsys, make_bundle(tmp_path / "tuned", **own), "--data", photos)
+    decided = "decided where score >= the label's threshold, 1 to 2 labels an image;"
+    assert decided in found["definition"]
+    assert "score >= 0.5" not in found["definition"]
+
+
+def test_saved_predictions_are_compared_as_their_model_decides(
+    make_bundle, photos, tmp_path, capsys
+) -> None:
+    """The figures of `compare` are those that `evaluate` gave for each of the two bundles."""
+    own = {"thresholds": (0.4, 0.5, 0.3), "at_least": 1, "at_most": 2, "tuned": {"rule": "f1"}}
+    found = {}
+    for name, settings in {"plain": {}, "tuned": own}.items():
+        path = tmp_path / f"{name}.csv"
+        bundle = make_bundle(tmp_path / name, **settings)
+        found[name] = run_json(capsys, bundle, "--data", photos, "--save-predictions", path)
+    assert found["plain"]["CF1"] != found["tuned"]["CF1"]
+    files = [str(tmp_path / f"{name}.csv") for name in found]
+    command = ["compare", *files, "--targets", str(tmp_path / "plain.targets.csv"), "--json"]
+    with pytest.raises(SystemExit):
+        main(command)
+    compared = json.loads(capsys.readouterr().out)
+    for letter, name in zip("ab", found, strict=True):
+        for figure in ("mAP", "CF1", "OF1"):
+            value = pytest.approx(found[name][figure])
+            assert compared["comparison"][letter][figure] == value
+            assert compared[letter]["profiles"]["manylabel"][figure] == value
+    limits = "score >= the label's threshold, 1 to 2 labels an image"
+    assert compared["comparison"]["decided"] == {"a": "score >= 0.5", "b": limits}
+    assert any(limits in note and "tuned.csv" in note for note in compared["notes"])
+    with pytest.raises(SystemExit):
+        main([*command, "--threshold", "0.5"])
+    same = json.loads(capsys.readouterr().out)["comparison"]
+    assert same["difference"]["CF1"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tables: tables["receipt"].update(images=3),
+        lambda tables: tables["thresholds"].pop("cat"),
+        lambda tables: tables["thresholds"].update(cat=7),
+        lambda tables: tables["thresholds"].update(cat="high"),
+        lambda tables: tables.update(limits={"at_least": 3, "at_most": 1}),
+        lambda tables: tables.clear(),
+    ],
+)
+def test_a_receipt_of_other_predictions_is_not_used(
+    make_bundle, photos, tmp_path, capsys, damage
+) -> None:
+    bundle = make_bundle(tmp_path / "tuned", thresholds=(0.4, 0.5, 0.3), tuned={"rule": "f1"})
+    path = tmp_path / "s.csv"
+    run_json(capsys, bundle, "--data", photos, "--save-predictions", path)
+    about = tmp_path / "s.receipt.json"
+    tables = json.loads(about.read_text())
+    damage(tables)
+    about.write_text(json.dumps(tables))
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(path), "--targets", str(tmp_path / "s.targets.csv"), "--json"])
+    assert not ended.value.code
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert any("s.receipt.json does not belong to" in note for note in notes)
 
 
 def test_predictions_take_the_place_of_older_ones(tiny_bundle, photos, capsys) -> None:

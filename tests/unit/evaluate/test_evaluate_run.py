@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, precision_score
 from manylabel.data.records import Record, Records
 from manylabel.data.splits.split import with_splits
 from manylabel.errors import ConfigError, DataError
+from manylabel.evaluate.overlap import UNKNOWN
 from manylabel.evaluate.run import evaluate, held_out, take_split
 from manylabel.labels import LabelSpace
 from manylabel.metrics import measure
@@ -50,7 +51,7 @@ def test_figures_are_those_of_the_predictions(predictor, records: Records) -> No
     assert pytest.approx(op) == found.measures.all.OP
     assert found.keys == tuple(records.keys)
     assert found.data_fingerprint == records.fingerprint()
-    assert (found.source, found.notes) == ("photos", ("A note.",))
+    assert (found.source, found.notes) == ("photos", ("A note.", UNKNOWN))
 
 
 def test_labels_are_matched_by_name(predictor, records: Records) -> None:
@@ -169,7 +170,7 @@ def test_as_dict_has_the_figures_and_what_they_are_of(predictor, records: Record
     tables = found.as_dict()
     assert tables["data"] == "photos"
     assert tables["data_fingerprint"] == records.fingerprint()
-    assert tables["notes"] == ["A note."]
+    assert tables["notes"] == ["A note.", UNKNOWN]
     assert tables["profile"] == "srn"
     assert tables["mAP"] == found.measures.mAP
 

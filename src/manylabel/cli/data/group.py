@@ -10,14 +10,22 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "show": CommandEntry(
         "manylabel.cli.data.show:show", "Show how a data set is read: images, labels and splits."
     ),
-    "check": CommandEntry("manylabel.cli.data.check:check", "Find problems of a data set."),
+    "check": CommandEntry(
+        "manylabel.cli.data.check:check", "Find problems of a data set.", alone=True
+    ),
     "convert": CommandEntry(
-        "manylabel.cli.data.convert:convert", "Write a data set in another format, without loss."
+        "manylabel.cli.data.convert:convert",
+        "Write a data set in another format, without loss.",
+        alone=True,
     ),
     "split": CommandEntry(
-        "manylabel.cli.data.split:split", "Draw splits with equal frequencies of every label."
+        "manylabel.cli.data.split:split",
+        "Draw splits with equal frequencies of every label.",
+        alone=True,
     ),
-    "draw": CommandEntry("manylabel.cli.data.draw:draw", "Draw a data set of synthetic scenes."),
+    "draw": CommandEntry(
+        "manylabel.cli.data.draw:draw", "Draw a data set of synthetic scenes.", alone=True
+    ),
 }
 
 data = LazyGroup(

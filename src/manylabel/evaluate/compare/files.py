@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from manylabel.data.records import Records
 from manylabel.evaluate.compare.paired import Comparison, compare, same_images
 from manylabel.evaluate.compare.profile_differences import ProfileResult, side_by_side
-from manylabel.evaluate.intervals import THRESHOLD, OnProgress
+from manylabel.evaluate.intervals import OnProgress, decision_in_words
+from manylabel.evaluate.predictions.saving import saved_as
 from manylabel.evaluate.predictions.score import Inputs, describe_threshold, without_nan
 from manylabel.evaluate.predictions.table import Predictions, matched
 from manylabel.evaluate.receipt import Receipt, receipt_of
@@ -78,7 +79,8 @@ def compare_files(
         inputs: The targets, and how to read all files.
         common: If the images differ, use those that all files have.
         reference: The profile with which the others are compared.
-        threshold: The threshold for all labels and profiles, 0..1; each profile's own if not given.
+        threshold: The threshold for all labels and profiles, 0..1. If not given, the decision that
+            was saved with the predictions, and each profile's own if there is none.
         draws: The number of bootstrap draws for the intervals.
         seed: The seed of the draws.
         on_progress: Called with the number of labels done and the number of all labels.
@@ -91,7 +93,7 @@ def compare_files(
     assert len(paths) in (1, 2), paths
     find_profile(reference)  # a wrong name is an error before the work, not after it
     truth = inputs.read_truth()
-    found = [inputs.read_predictions(path) for path in paths]
+    found = [_as_decided(inputs.read_predictions(path), path, threshold) for path in paths]
     comparison = None
     if len(found) == 1:
         found[0], truth = matched(found[0], truth, common=common)
@@ -101,7 +103,7 @@ def compare_files(
             found[0],
             found[1],
             truth,
-            threshold=THRESHOLD if threshold is None else threshold,
+            threshold=threshold,
             draws=draws,
             seed=seed,
             on_progress=on_progress,
@@ -111,20 +113,31 @@ def compare_files(
     return Compared(models, comparison, tuple(dict.fromkeys(notes)))
 
 
+def _as_decided(found: Predictions, path: Path, threshold: float | None) -> Predictions:
+    """The predictions, with a note if they are decided as their model decides."""
+    if found.decision is None or threshold is not None:
+        return found
+    about, words = saved_as(path).receipt, decision_in_words(found.decision)
+    note = f"{path} is decided as its model decides, by {about}: {words}"
+    return replace(found, notes=(*found.notes, note))
+
+
 def _model(
     predictions: Predictions, truth: Records, reference: str, threshold: float | None
 ) -> Model:
+    decision = predictions.decision if threshold is None else None
     profiles = side_by_side(
         predictions.scores,
         truth.targets,
         truth.labels,
         reference=reference,
         threshold=threshold,
+        decision=decision,
     )
     receipt = receipt_of(
         profiles[reference].measures,
         truth,
-        thresholds=describe_threshold(threshold),
+        thresholds=describe_threshold(threshold) if decision is None else "the saved ones",
         predictions=predictions.source,
     )
     return Model(profiles, receipt)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
 
 from manylabel.data.records import Records
+from manylabel.decide import Decision
 from manylabel.errors import DataError
-from manylabel.evaluate.intervals import THRESHOLD, OnProgress, bootstrapped, counting
+from manylabel.evaluate.intervals import (
+    THRESHOLD,
+    OnProgress,
+    bootstrapped,
+    counting,
+    decision_in_words,
+)
 from manylabel.evaluate.predictions.score import without_nan
 from manylabel.evaluate.predictions.table import Predictions, matched, some_names
 from manylabel.metrics.bootstrap import Interval, draw_weights, interval
@@ -47,7 +54,7 @@ class Comparison:
         labels: The labels with a positive, the largest difference in AP first.
         draws: The number of bootstrap draws for the intervals.
         seed: The seed of the draws.
-        threshold: The threshold for CF1 and OF1.
+        decided: How A and B decide for CF1 and OF1, in words.
     """
 
     truth: Records
@@ -57,7 +64,13 @@ class Comparison:
     labels: tuple[LabelDifference, ...]
     draws: int
     seed: int
-    threshold: float = THRESHOLD
+    decided: tuple[str, str]
+
+    @property
+    def decided_in_words(self) -> str:
+        """How both decide, as a part of a sentence."""
+        a, b = self.decided
+        return f"decided where {a}" if a == b else f"A decided where {a}; B decided where {b}"
 
     def conclusions(self) -> list[str]:
         """The conclusion for each metric and for the labels, one sentence each."""
@@ -86,7 +99,7 @@ class Comparison:
                 ],
                 "conclusions": self.conclusions(),
                 "profile": "manylabel",
-                "threshold": self.threshold,
+                "decided": dict(zip("ab", self.decided, strict=True)),
                 "resamples": self.draws,
                 "seed": self.seed,
             }
@@ -118,7 +131,7 @@ def compare(
     b: Predictions,
     truth: Records,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     draws: int = 1000,
     seed: int = 0,
     common: bool = False,
@@ -126,11 +139,14 @@ def compare(
 ) -> Comparison:
     """Compares B with A, with paired bootstrap intervals: each draw takes the same images for both.
 
+    Each model is compared as it decides: by its own decision, if its predictions have one.
+
     Args:
         a: The predictions of A.
         b: The predictions of B.
         truth: The images with their targets.
-        threshold: The threshold for all labels, 0..1.
+        threshold: The threshold for all labels of both, 0..1. If not given, each model's decision,
+            and 0.5 if there is none.
         draws: The number of bootstrap draws.
         seed: The seed of the draws.
         common: If the images differ, use those that all three have.
@@ -141,11 +157,14 @@ def compare(
     """
     a, b, truth = same_images(a, b, truth, common=common)
     targets = truth.targets
+    decisions = [_decision(model, threshold) for model in (a, b)]
     weights = draw_weights(len(truth), draws=draws, seed=seed)
     count = counting(on_progress, 2 * len(truth.labels))
     one, other = (
-        bootstrapped(model.scores, targets, weights, threshold=threshold, on_label=count)
-        for model in (a, b)
+        bootstrapped(
+            model.scores, targets, weights, decided=rule.decide(model.scores), on_label=count
+        )
+        for model, rule in zip((a, b), decisions, strict=True)
     )
     differences = {
         name: interval(other.figures[name] - one.figures[name], other.draws[name] - one.draws[name])
@@ -162,9 +181,16 @@ def compare(
         if not np.isnan(one.ap[i])
     ]
     labels.sort(key=lambda row: -abs(row.difference.value))
+    words = (decision_in_words(decisions[0]), decision_in_words(decisions[1]))
     return Comparison(
-        truth, one.figures, other.figures, differences, tuple(labels), draws, seed, threshold
+        truth, one.figures, other.figures, differences, tuple(labels), draws, seed, words
     )
+
+
+def _decision(model: Predictions, threshold: float | None) -> Decision:
+    if threshold is None and model.decision is not None:
+        return model.decision
+    return Decision(thresholds=(THRESHOLD if threshold is None else threshold,) * len(model.labels))
 
 
 def same_images(
@@ -217,12 +243,10 @@ def _only(predictions: Predictions, records: Records) -> Predictions:
     """The predictions of the images of `records`."""
     wanted = set(records.keys)
     rows = [row for row, key in enumerate(predictions.keys) if key in wanted]
-    return Predictions(
-        tuple(predictions.keys[row] for row in rows),
-        predictions.labels,
-        predictions.scores[rows],
-        predictions.source,
-        predictions.notes,
+    return replace(
+        predictions,
+        keys=tuple(predictions.keys[row] for row in rows),
+        scores=predictions.scores[rows],
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.decide import Decision
 from manylabel.labels import LabelSpace
 from manylabel.metrics.profiles import Measures, compare_profiles, explain_gap
 
@@ -70,6 +71,7 @@ def side_by_side(
     *,
     reference: str = "manylabel",
     threshold: float | None = None,
+    decision: Decision | None = None,
 ) -> dict[str, ProfileResult]:
     """The metrics under every profile, by its name; the reference is the first.
 
@@ -79,35 +81,37 @@ def side_by_side(
         labels: The C labels.
         reference: The profile with which the others are compared.
         threshold: The threshold for all labels and profiles, 0..1; each profile's own if not given.
+        decision: The model's decision, which is used under all profiles instead of a threshold.
     """
-    found = compare_profiles(scores, targets, labels, thresholds=threshold)
+    if decision is None:
+        found = compare_profiles(scores, targets, labels, thresholds=threshold)
+    else:
+        limits = {"at_least": decision.at_least, "at_most": decision.at_most}
+        found = compare_profiles(scores, targets, labels, thresholds=decision.thresholds, **limits)
     first = next(each for each in found if each.profile.name == reference)
     ties = has_ties(scores)
     others = {
-        each.profile.name: ProfileResult(each, reason(first, each, ties=ties, threshold=threshold))
+        each.profile.name: ProfileResult(each, reason(first, each, ties=ties))
         for each in found
         if each is not first
     }
     return {reference: ProfileResult(first, ""), **others}
 
 
-def reason(
-    reference: Measures, other: Measures, *, ties: bool, threshold: float | None = None
-) -> str:
+def reason(reference: Measures, other: Measures, *, ties: bool) -> str:
     """The definitions of `other` that changed these metrics, in a few words.
 
     Args:
         reference: The metrics with which the others are compared.
         other: The metrics of the same predictions under another profile.
         ties: Whether some label has equal scores.
-        threshold: The threshold of both, if it was not each profile's own.
     """
     changed = _changed_metrics(reference, other)
     if not changed:
         return SAME
     known, possible = reference.profile.aspects, _possible_reasons(reference, other, ties=ties)
     words = [
-        _decided(other, threshold) if name == "decided" else word
+        (other.decided or word) if name == "decided" else word
         for name, word in other.profile.aspects.items()
         if word != known[name]
         and possible.get(name, True)
@@ -143,13 +147,6 @@ def _possible_reasons(a: Measures, b: Measures, *, ties: bool) -> dict[str, bool
         "pooled": never_predicted if by_label else nothing,
         "F1 of zeros": any(not each.all.right.any() for each in both),
     }
-
-
-def _decided(measures: Measures, threshold: float | None) -> str:
-    rule = measures.profile.decide
-    if rule is None or threshold is None:
-        return measures.profile.aspects["decided"]
-    return f"decided where score {rule.reached} {threshold:g}"
 
 
 def _changed_metrics(a: Measures, b: Measures) -> set[str]:

@@ -2,7 +2,7 @@
 
 scores.csv             the scores, for `manylabel score --predictions`
 scores.targets.csv     the targets of the same images, for `--targets` of that command
-scores.receipt.json    what the scores depend on, and the thresholds
+scores.receipt.json    what the scores depend on, and how the model decides
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.config import parse
 from manylabel.data.formats.tabular import path_key
 from manylabel.data.read import DataSource, read
 from manylabel.data.records import Records
+from manylabel.decide import UNTUNED, Decision
 from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.predictions.table import Predictions, writer_for
-from manylabel.files import replaced_files, staging_folder, write_errors
+from manylabel.files import read_bytes, replaced_files, staging_folder, write_errors
 from manylabel.labels import LabelSpace
-from manylabel.text import for_spreadsheet
+from manylabel.plain_json import parse_json
+from manylabel.text import counted, for_spreadsheet
 
 if TYPE_CHECKING:
     from manylabel.evaluate.run import Evaluation
@@ -76,6 +80,58 @@ def check_saving(path: Path, records: Records, *, read_from: Iterable[Path | Non
     _save_and_read_back(path, records.select(range(min(1, len(records)))))
 
 
+def with_saved(predictions: Predictions, path: Path) -> Predictions:
+    """The predictions in the file `path`, with what was saved beside them, if anything was.
+
+    This is how their model decides, and a note if they are also of images that it was trained on.
+
+    Args:
+        predictions: What was read from the file.
+        path: The file.
+    """
+    about = saved_as(path).receipt
+    if not about.is_file():
+        return predictions
+    try:
+        receipt, decision = _read_saved(about, predictions)
+    except (DataError, ValueError) as error:
+        reason = error.what.rstrip(".") if isinstance(error, DataError) else error
+        note = f"{about} does not belong to {path}, and is not used: {reason}"
+        return replace(predictions, notes=(*predictions.notes, note))
+    notes = predictions.notes
+    trained = receipt.get("trained_on")
+    if isinstance(trained, int) and trained > 0 and receipt.get("trained_kept") is True:
+        note = f"{path}: the model was trained on {counted(trained, 'image')} of these"
+        notes = (*notes, f"{note}, so expect lower figures for new images")
+    return replace(predictions, notes=notes, decision=decision)
+
+
+def _read_saved(about: Path, predictions: Predictions) -> tuple[dict[str, Any], Decision | None]:
+    """The receipt, and the decision in the order of the labels; None if it is not a tuned one.
+
+    Raises:
+        DataError: The file cannot be read.
+        ValueError: It is not of these predictions. The message is a part of a sentence.
+    """
+    tables = parse_json(read_bytes(about))
+    tables = tables if isinstance(tables, dict) else {}
+    receipt, by_label = tables.get("receipt"), tables.get("thresholds")
+    if not (isinstance(receipt, dict) and isinstance(by_label, dict)):
+        raise ValueError("it is not the receipt of predictions")
+    if receipt.get("images") != len(predictions.keys):
+        raise ValueError(f"it is of another number of images than {len(predictions.keys):,}")
+    if by_label.keys() != set(predictions.labels):
+        raise ValueError("it is of other labels")
+    given = {"thresholds": [by_label[name] for name in predictions.labels]}
+    limits = tables.get("limits")
+    try:
+        decision = parse(Decision, given | (limits if isinstance(limits, dict) else {}), where="")
+    except ConfigError as error:
+        raise ValueError(error.what.rstrip(".")) from None
+    own = decision.limited or any(value != UNTUNED for value in decision.thresholds)
+    return receipt, decision if own else None
+
+
 def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
     """Save scores, targets and receipt. They appear together, when all of them are complete.
 
@@ -97,6 +153,8 @@ def save_evaluation(path: Path, found: Evaluation, labels: LabelSpace) -> Saved:
     thresholds = {row.label: row.threshold for row in found.measures.per_label}
     receipt = found.receipt.model_dump(mode="json", exclude_none=True)
     tables = {"receipt": receipt, "thresholds": thresholds, "notes": list(found.notes)}
+    if found.limits != (0, None):
+        tables["limits"] = dict(zip(("at_least", "at_most"), found.limits, strict=True))
     with (
         write_errors(path, "The predictions"),
         replaced_files(*files) as (scores, targets, about),

@@ -16,6 +16,7 @@ from manylabel.data.read import DataSource, read, recognise
 from manylabel.data.records import SPLITS, Records
 from manylabel.errors import DataError
 from manylabel.evaluate.intervals import THRESHOLD, Intervals, OnProgress, Threshold, intervals
+from manylabel.evaluate.predictions.saving import saved_as, with_saved
 from manylabel.evaluate.predictions.table import Predictions, matched, read_predictions
 from manylabel.evaluate.receipt import Receipt, receipt_of
 from manylabel.files import read_bytes
@@ -72,13 +73,14 @@ class Inputs:
             DataError: The file cannot be read, or its numbers cannot be used.
             MissingExtraError: Parquet without pyarrow.
         """
-        return read_predictions(
+        found = read_predictions(
             path,
             logits=self.logits,
             image_list=self.image_list,
             label_names=self.label_names,
             instances=self._instances() if path.suffix.lower() == ".json" else None,
         )
+        return with_saved(found, path)
 
     def _instances(self) -> Path | None:
         """The targets, if they are a COCO instances file: COCO results contain its ids."""
@@ -178,12 +180,24 @@ def score_predictions(
         receipt=receipt_of(
             measures, truth, thresholds=describe_threshold(threshold), predictions=str(predictions)
         ),
-        notes=(*truth.notes, *found.notes),
+        notes=(*truth.notes, *found.notes, *_of_decision(predictions, found, threshold)),
         predictions=found,
         truth=truth,
         threshold=decided_at,
         intervals=found_intervals,
     )
+
+
+def _of_decision(path: Path, found: Predictions, given: float | Path | None) -> list[str]:
+    """What to say of the decision of the model, if it is known and not used in full."""
+    if found.decision is None or isinstance(given, float):
+        return []
+    if given is None:
+        about = saved_as(path).receipt
+        return [f"The model's own thresholds are in {about}: --thresholds {about} decides by them"]
+    if found.decision.limited:
+        return ["The limits of the model on the number of labels of an image are not used here"]
+    return []
 
 
 def read_thresholds(path: Path, labels: LabelSpace) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ COCO results (.json)         objects of image_id, category_id and score, with th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.records import Records
-from manylabel.decide import sigmoid
+from manylabel.decide import Decision, sigmoid
 from manylabel.errors import DataError
 from manylabel.evaluate.predictions.csv_table import read_table
 from manylabel.evaluate.predictions.files import (
@@ -46,6 +46,8 @@ class Predictions:
         scores: float [N, C], 0..1.
         source: The file, for messages.
         notes: What was decided in reading the file, a sentence each.
+        decision: How the model decides, with thresholds in the order of the labels; None: not
+            known. The scores are already calibrated, so it has no calibration.
     """
 
     keys: tuple[str, ...]
@@ -53,6 +55,7 @@ class Predictions:
     scores: NDArray[np.floating[Any]]
     source: str
     notes: tuple[str, ...] = ()
+    decision: Decision | None = None
 
 
 def read_predictions(
@@ -173,7 +176,12 @@ def matched(
         left_out = len(missing) + len(foreign)
         kept = kept.with_notes(f"Images left out because only one side has them: {left_out:,}")
     scores = _chosen(predictions.scores, rows, columns)
-    found = Predictions(kept.keys, truth.labels, scores, predictions.source, predictions.notes)
+    decision = predictions.decision
+    if decision is not None:
+        decision = decision.at_thresholds([decision.thresholds[i] for i in columns])
+    found = replace(
+        predictions, keys=kept.keys, labels=truth.labels, scores=scores, decision=decision
+    )
     return found, kept
 
 

@@ -98,15 +98,9 @@ def make_report(
         left_out = "The data set is too large for intervals here; use `manylabel compare` for them"
         return Report(title, truth, models, notes=(*notes, left_out))
     a, b = (_predictions(model, truth) for model in models)
-    found = compare(a, b, truth, threshold=_common_threshold(models), draws=draws)
+    found = compare(a, b, truth, draws=draws)
     return Report(title, truth, models, found, notes)
 
 
-def _common_threshold(models: tuple[ScoredModel, ...]) -> float:
-    """The threshold of all labels of both models; 0.5 if they differ: a comparison has only one."""
-    thresholds = np.concatenate([model.thresholds for model in models])
-    return float(thresholds[0]) if np.ptp(thresholds) == 0 else 0.5
-
-
 def _predictions(model: ScoredModel, truth: Records) -> Predictions:
-    return Predictions(truth.keys, truth.labels, model.scores, model.name)
+    return Predictions(truth.keys, truth.labels, model.scores, model.name, decision=model.decision)

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from manylabel.errors import MissingExtraError
+from manylabel.evaluate.intervals import decision_in_words
 from manylabel.evaluate.receipt import Receipt
 from manylabel.evaluate.report.content import Report, ScoredModel
 from manylabel.evaluate.report.cooccurrence import measure_cooccurrence
@@ -64,6 +65,7 @@ def render_report(report: Report, *, picture_bytes: int = BUDGET) -> str:
             letters=LETTERS[: len(report.models)],
             columns=COLUMNS,
             figures=[_figures(model) for model in report.models],
+            definition=_definition(report),
             receipts=[_flat(model.receipt) for model in report.models],
             calibration=[_calibration(model, report) for model in report.models],
             cooccurrence=_cooccurrence(report),
@@ -95,6 +97,16 @@ class Shown:
 
 def _figures(model: ScoredModel) -> list[float]:
     return [model.measures.mAP, *model.measures.all.as_dict().values()]
+
+
+def _definition(report: Report) -> str:
+    """The definition of the figures; if the models decide differently, how each of them does."""
+    words = [decision_in_words(model.decision) for model in report.models]
+    each = dict.fromkeys(words)
+    if len(each) == 1:
+        return report.models[0].measures.definition
+    decided = "; ".join(f"{x} decided where {rule}" for x, rule in zip(LETTERS, words, strict=True))
+    return report.models[0].measures.profile.defined(decided)
 
 
 def _flat(receipt: Receipt) -> dict[str, str]:

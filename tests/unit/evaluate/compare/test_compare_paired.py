@@ -1,11 +1,13 @@
 """Two models compared on the same images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from manylabel.data.records import Record, Records
+from manylabel.decide import Decision
 from manylabel.errors import DataError
 from manylabel.evaluate.compare.paired import compare, conclusion
 from manylabel.evaluate.predictions.table import Predictions
@@ -119,3 +121,79 @@ def test_progress_counts_the_labels_of_both(truth):
     told = []
     compare(a, a, truth, draws=5, on_progress=lambda done, total: told.append((done, total)))
     assert told == [(done, 8) for done in range(1, 9)]
+
+
+# Decisions
+
+
+def cf1_of1(decided, targets):
+    """CF1 and OF1 by their definitions, label by label; labels without a positive are skipped."""
+    right = [(decided[:, c] & (targets[:, c] == 1)).sum() for c in range(targets.shape[1])]
+    said = [decided[:, c].sum() for c in range(targets.shape[1])]
+    there = [(targets[:, c] == 1).sum() for c in range(targets.shape[1])]
+    rows = [(r, s, t) for r, s, t in zip(right, said, there, strict=True) if t]
+    precision = np.mean([r / s if s else 0 for r, s, _ in rows])
+    recall = np.mean([r / t for r, _, t in rows])
+    pooled = sum(right) / max(1, sum(said)), sum(right) / sum(there)
+    return [2 * p * r / (p + r) if p + r else 0 for p, r in ((precision, recall), pooled)]
+
+
+def test_each_model_is_compared_as_it_decides(truth):
+    """Thresholds and limits of each model, in each draw, against loops over the drawn images."""
+    own = {
+        "a": Decision(thresholds=(0.9, 0.8, 0.7, 0.9)),
+        "b": Decision(thresholds=(0.2, 0.3, 0.4, 0.5), at_least=1, at_most=2),
+    }
+    a, b = predictions(truth, 1.0, 1), predictions(truth, 1.0, 1)
+    a, b = replace(a, decision=own["a"]), replace(b, decision=own["b"])
+    found = compare(a, b, truth, draws=40, seed=3)
+
+    logit = np.log(b.scores / (1 - b.scores))
+    above = logit - np.log(np.array(own["b"].thresholds) / (1 - np.array(own["b"].thresholds)))
+    decided = {"a": a.scores >= np.array(own["a"].thresholds), "b": above >= 0}
+    for row, over in enumerate(above):  # at least one, at most two: the best ones
+        best = sorted(range(4), key=lambda c: -over[c])
+        keep = min(2, max(1, int((over >= 0).sum())))
+        decided["b"][row] = [c in best[:keep] for c in range(4)]
+
+    drawn = []
+    for taken in draw_weights(200, draws=40, seed=3):
+        rows = np.repeat(np.arange(200), taken)
+        one, other = (cf1_of1(decided[name][rows], truth.targets[rows]) for name in "ab")
+        drawn.append(np.subtract(other, one))
+    for place, name in enumerate(("CF1", "OF1")):
+        value = cf1_of1(decided["b"], truth.targets)[place] - cf1_of1(
+            decided["a"], truth.targets)[place]  # fmt: skip
+        low, high = np.quantile(np.array(drawn)[:, place], (0.025, 0.975))
+        bounds = found.differences[name]
+        assert [bounds.value, bounds.low, bounds.high] == pytest.approx([value, low, high])
+        assert bounds.value != 0
+    assert found.differences["mAP"].value == 0  # the scores are the same
+    assert found.decided == (
+        "score >= the label's threshold",
+        "score >= the label's threshold, 1 to 2 labels an image",
+    )
+    assert found.decided_in_words.startswith("A decided where score >= the label's threshold; B d")
+
+
+def test_a_threshold_that_is_given_replaces_both_decisions(truth):
+    a = replace(predictions(truth, 1.0, 1), decision=Decision(thresholds=(0.9,) * 4))
+    b = predictions(truth, 1.0, 1)
+    found = compare(a, b, truth, draws=20, threshold=0.3)
+    assert found.differences["CF1"].value == 0
+    assert found.decided_in_words == "decided where score >= 0.3"
+    assert compare(a, b, truth, draws=20).decided == ("score >= 0.9", "score >= 0.5")
+
+
+def test_a_decision_follows_its_labels(truth):
+    """Columns in another order in the file: each threshold stays with its label."""
+    given = replace(predictions(truth, 1.0, 1), decision=Decision(thresholds=(0.9, 0.1, 0.5, 0.2)))
+    turned = replace(
+        given,
+        labels=LabelSpace(LABELS.names[::-1]),
+        scores=given.scores[:, ::-1],
+        decision=Decision(thresholds=(0.2, 0.5, 0.1, 0.9)),
+    )
+    other = predictions(truth, 0.5, 2)
+    expected = compare(given, other, truth, draws=20).as_dict()
+    assert compare(turned, other, truth, draws=20).as_dict() == expected

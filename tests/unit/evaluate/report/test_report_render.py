@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from manylabel.data.records import Record, Records
+from manylabel.decide import Decision
 from manylabel.errors import MissingExtraError, RunError
 from manylabel.evaluate.predictions.table import Predictions
 from manylabel.evaluate.report import content
@@ -104,6 +106,31 @@ def test_a_bundles_page_has_the_figures_of_evaluate(tiny_bundle, records):
     assert page.truth.labels == predictor.labels
 
 
+def test_two_models_are_compared_as_they_decide():
+    """The same scores, decided in two ways: the intervals are of the figures that are shown."""
+    random = np.random.default_rng(0)
+    labels, keys = LabelSpace(["cat", "dog"]), tuple(f"{i}.png" for i in range(60))
+    rows = random.integers(0, 2, (60, 2)).astype(np.int8)
+    truth = Records.of(
+        labels, [Record(k, Path(k), row) for k, row in zip(keys, rows, strict=True)], "truth"
+    )
+    scores = 0.1 + 0.3 * np.clip(rows + random.normal(0, 0.4, rows.shape), 0, 1)  # below 0.5
+    plain = Predictions(keys, labels, scores, "plain.csv")
+    tuned = replace(plain, source="tuned.csv", decision=Decision(thresholds=(0.25, 0.25)))
+    page = report_from_predictions([plain, tuned], truth)
+    found = page.comparison
+    assert found is not None
+    for name in ("CF1", "OF1"):
+        a, b = (getattr(model.measures.all, name) for model in page.models)
+        assert (found.a[name], found.b[name]) == (pytest.approx(a), pytest.approx(b))
+        assert found.differences[name].value == pytest.approx(b - a)
+        assert found.differences[name].low > 0.5
+    html = " ".join(render_report(page).split())
+    own = "A decided where score &gt;= 0.5; B decided where score &gt;= 0.25"
+    assert f"{own};" in html
+    assert f"each model&#39;s own decisions: {own}." in html.replace("model's", "model&#39;s")
+
+
 def test_a_bundles_limits_decide_on_the_page_as_in_evaluate(make_bundle, tmp_path, records):
     bundle = make_bundle(tmp_path / "one", thresholds=(0.0, 0.0, 0.0), at_most=1)
     predictor = Predictor.load(bundle, device="cpu")
@@ -131,7 +158,7 @@ def test_two_bundles_are_matched_by_label_name(make_bundle, tmp_path, records):
     np.testing.assert_allclose(page.models[1].scores[0], first[[2, 0, 1]], atol=1e-5)
     assert page.models[0].receipt.data_sha256 == page.models[1].receipt.data_sha256
     assert page.comparison is not None
-    assert page.comparison.threshold == 0.5
+    assert page.comparison.decided == ("score >= 0.5", "score >= the label's threshold")
     assert len(payload(render_report(page))["models"]) == 2
 
 
