@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -112,19 +112,21 @@ def _recipe(
     path: Path, data: DataOptions, values: Mapping[str, object], settings: tuple[str, ...]
 ) -> RunConfig:
     """The recipe at `path`, changed by the data set, values and settings of the command line."""
-    from manylabel.config import override, put, read_toml
+    from manylabel.config import check_changed, put, read_toml
     from manylabel.errors import ConfigError
     from manylabel.train.config import resolve
 
-    tables = override(put(read_toml(path), values), settings)
-    tables["data"] = {**tables.get("data", {}), **data.settings()}
-    if not tables["data"]:
-        raise ConfigError(
-            "No data set is given.",
-            where="--data",
-            fix="Give a table, a COCO JSON file or a folder, such as --data photos.csv.",
-        )
-    return resolve(tables, where=str(path))
+    def check(tables: dict[str, Any]) -> RunConfig:
+        tables["data"] = {**tables.get("data", {}), **data.settings()}
+        if not tables["data"]:
+            raise ConfigError(
+                "No data set is given.",
+                where="--data",
+                fix="Give a table, a COCO JSON file or a folder, such as --data photos.csv.",
+            )
+        return resolve(tables, where=str(path))
+
+    return check_changed(check, put(read_toml(path), values), settings)
 
 
 def _refuse_beside_resume(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, final
@@ -17,8 +19,8 @@ from manylabel.data.formats.room import require_room
 from manylabel.data.places import Places, divide
 from manylabel.errors import DataError
 from manylabel.images import Place
-from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
-from manylabel.text import counted
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+from manylabel.text import counted, some_names
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -125,6 +127,8 @@ class Records:
         source: The file or folder that was read, for messages.
         notes: What the reader decided, dropped or noticed, one sentence each. Users see them.
         folders: The folders that the user named for the data set. Files elsewhere are outside.
+        absent_if_unnamed: Whether the images name the labels that they have, and a label that an
+            image does not name is absent. Then a label that no image names is absent in all.
     """
 
     labels: LabelSpace
@@ -138,6 +142,7 @@ class Records:
     source: str
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    absent_if_unnamed: bool = False
 
     def __post_init__(self) -> None:
         assert self.targets.dtype == self.splits.dtype == np.int8
@@ -274,26 +279,54 @@ class Records:
     def relabelled(self, labels: LabelSpace) -> Records:
         """The same records with the columns in the order of `labels`, matched by name.
 
+        If a label is absent where it is not named, one of `labels` that the records lack is absent
+        in all images, except in those of which nothing is known. One of the records' labels that
+        is not in `labels` is left out if no image has it. Notes name both. The labels are then
+        settled: the result is not matched like this again.
+
         Raises:
-            DataError: The two label sets differ.
+            DataError: The records have other labels, or lack some.
         """
         if labels == self.labels:
-            return self
-        missing = [name for name in labels if name not in self.labels]
-        extra = [name for name in self.labels if name not in labels]
-        if missing or extra:
-            parts = []
-            if missing:
-                parts.append(f"{len(missing)} missing ({', '.join(missing[:5])})")
-            if extra:
-                parts.append(f"{len(extra)} not known to the model ({', '.join(extra[:5])})")
+            settled = replace(self, absent_if_unnamed=False)
+            return self._same_truth(settled) if self.absent_if_unnamed else self
+        missing, foreign = self.unmatched(labels)
+        if missing or foreign:
             raise DataError(
-                f"The labels of the data set are not the model's: {'; '.join(parts)}.",
+                _difference(missing, foreign),
                 where=self.source,
-                fix="Give a data set with the labels that the model was trained on.",
+                fix=_mend(missing, foreign, labels),
             )
-        order = [self.labels.index(name) for name in labels]
-        return replace(self, labels=labels, targets=np.ascontiguousarray(self.targets[:, order]))
+        added = [name for name in labels if name not in self.labels]
+        left_out = [name for name in self.labels if name not in labels]
+        known = (self.targets != UNKNOWN).any(axis=1)
+        unnamed = np.where(known, ABSENT, UNKNOWN).astype(np.int8)
+        columns = [
+            unnamed if name in added else self.targets[:, self.labels.index(name)]
+            for name in labels
+        ]
+        targets = np.ascontiguousarray(np.stack(columns, axis=1))
+        settled = replace(self, labels=labels, targets=targets, absent_if_unnamed=False)
+        return settled.with_notes(
+            *_named(added, "Labels of the model that no image names, taken as absent"),
+            *_named(left_out, "Labels that no image has and the model does not know, left out"),
+        )
+
+    def unmatched(self, labels: LabelSpace) -> tuple[list[str], list[str]]:
+        """The names by which `relabelled` refuses `labels`; both lists are empty if it does not.
+
+        Returns:
+            The names that the records lack, and those of the records that are not in `labels`.
+        """
+        missing = [name for name in labels if name not in self.labels]
+        foreign = [name for name in self.labels if name not in labels]
+        if not self.absent_if_unnamed:
+            return missing, foreign
+        known = (self.targets != UNKNOWN).any(axis=1)
+        columns = [self.labels.index(name) for name in foreign]
+        named = (self.targets[:, columns] != ABSENT)[known].any(axis=0).tolist()
+        found = [name for name, occurs in zip(foreign, named, strict=True) if occurs]
+        return (missing if found else []), found
 
     def fingerprint(self) -> str:
         """SHA-256 of label names, keys and targets, in order. It is computed once.
@@ -347,6 +380,45 @@ class Records:
             parts.append(f"{unknown / self.targets.size:.1%} of targets unknown")
         parts.append(f"splits: {counts}" if counts else "no splits given")
         return ". ".join(["; ".join(parts), *(note.rstrip(".") for note in self.notes)]) + "."
+
+
+def _named(names: Sequence[str], what: str) -> list[str]:
+    """A note that counts and names labels; no note if there are none."""
+    return [f"{what}: {len(names):,} ({some_names(names)})"] if names else []
+
+
+def _difference(missing: Sequence[str], foreign: Sequence[str]) -> str:
+    parts: list[str] = []
+    if missing:
+        parts.append(f"{len(missing):,} missing ({some_names(missing)})")
+    if foreign:
+        parts.append(f"{len(foreign):,} not known to the model ({some_names(foreign)})")
+    return f"The labels of the data set are not the model's: {'; '.join(parts)}."
+
+
+def _mend(missing: Sequence[str], foreign: Sequence[str], labels: LabelSpace) -> str:
+    """What to do about labels that differ, in words to type."""
+    if not foreign:
+        return (
+            "Add a column for each missing label: 0 where it is absent, empty where nobody looked. "
+            "Only where images name their labels does manylabel take the others as absent."
+        )
+    first = foreign[0]
+    close = get_close_matches(first, [name for name in labels if name in missing] or labels, n=1)
+    if close:
+        line = f"rename = {{ {_quoted(first)} = {_quoted(close[0])} }}"
+        return f"Is {first!r} the model's {close[0]!r}? Then {_label_set(line)}"
+    line = f"drop = [{', '.join(map(_quoted, foreign[:3]))}{', ...' if foreign[3:] else ''}]"
+    return f"To measure without {'it' if len(foreign) == 1 else 'them'}, {_label_set(line)}"
+
+
+def _label_set(line: str) -> str:
+    return f"write {line} into a file labels.toml, and add --option label_set=labels.toml."
+
+
+def _quoted(name: str) -> str:
+    """A name as a text of TOML."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _none_if_empty(column: tuple[_Value, ...] | None) -> tuple[_Value, ...] | None:

@@ -72,7 +72,7 @@ def report_from_predictions(found: Sequence[Predictions], truth: Records) -> Rep
     """
     scored: list[ScoredModel] = []
     for each in found:
-        kept, _ = matched(each, truth)
+        kept, truth = matched(each, truth)
         measures = measure(kept.scores, truth.targets, truth.labels)
         receipt = receipt_of(
             measures, truth, thresholds="the profile's own", predictions=kept.source
