@@ -92,7 +92,7 @@ def _refuse_exports(path: Path, parents: Sequence[tuple[Split | None, Path]]) ->
         file.suffix.lower() for _, parent in parents for file in _files_beside_folders(parent)
     }
     here = {file.name.lower() for file in _files_beside_folders(path)}
-    if plain & {"images", "labels"} and plain <= _NOT_LABELS:
+    if "images" in plain and len(plain) > 1 and plain <= _NOT_LABELS:
         kind = "folders of images and of files about them, as YOLO's"
     elif here & _YOLO:
         kind = f"a data set of YOLO: it has a {min(here & _YOLO)}"
