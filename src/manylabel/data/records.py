@@ -409,7 +409,8 @@ def _mend(missing: Sequence[str], foreign: Sequence[str], labels: LabelSpace) ->
         line = f"rename = {{ {_quoted(first)} = {_quoted(close[0])} }}"
         return f"Is {first!r} the model's {close[0]!r}? Then {_label_set(line)}"
     line = f"drop = [{', '.join(map(_quoted, foreign[:3]))}{', ...' if foreign[3:] else ''}]"
-    return f"To measure without {'it' if len(foreign) == 1 else 'them'}, {_label_set(line)}"
+    without = f"To measure without {'it' if len(foreign) == 1 else 'them'}, {_label_set(line)}"
+    return f"The model knows {some_names(labels.names, 10)}. {without}"
 
 
 def _label_set(line: str) -> str:

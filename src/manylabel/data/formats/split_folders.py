@@ -38,11 +38,10 @@ def split_files(path: Path, name: str, fits: Callable[[Path], bool]) -> list[Spl
         return [SplitFile(path)] if fits(path) else []
     if fits(path / name):
         return [SplitFile(path / name)]
-    folders = [(folder, split_of(folder.name)) for folder in sorted(path.iterdir())]
     found = [
-        SplitFile(folder / name, split, folder.name)
-        for folder, split in folders
-        if split and fits(folder / name)
+        SplitFile(folder / name, split_of(folder.name), folder.name)
+        for folder in sorted(path.iterdir())
+        if split_of(folder.name) and fits(folder / name)
     ]
     return sorted(found, key=lambda each: SPLITS.index(each.split or "test"))
 

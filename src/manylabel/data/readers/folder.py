@@ -44,8 +44,9 @@ def read_folder(path: Path) -> Records:
     Hidden files are skipped. A note counts the files that are not images.
 
     Raises:
-        DataError: The folder does not exist; there are fewer than two labels; a label folder
-            contains a folder; there are no images; or one image is in two splits.
+        DataError: The folder does not exist; there is no label folder, or only one that is named
+            as a folder of images; a label folder contains a folder; there are no images; or one
+            image is in two splits.
     """
     parents = _parents(path)
     _refuse_exports(path, parents)
@@ -53,10 +54,9 @@ def read_folder(path: Path) -> Records:
         (split, folder) for split, parent in parents for folder in _folders(parent)
     ]
     names = sorted({folder.name for _, folder in folders})
-    if len(names) < 2:
+    if len(names) < 2 and set(names) <= _NOT_LABELS:
         raise DataError(
-            "At least two label folders are needed, one for each label. Found: "
-            f"{', '.join(names) or 'none'}.",
+            f"A folder is needed for each label. Found: {', '.join(names) or 'none'}.",
             where=str(path),
             fix="Put the images of each label into a folder with the name of the label, for "
             "example cat/1.jpg.",
@@ -77,6 +77,7 @@ def read_folder(path: Path) -> Records:
     outside = [file for folder in around for file in _files_beside_folders(folder)]
     notes = (
         "Labels are the names of the folders; all other labels of an image are absent",
+        *(["There is one label, and all images have it"] if len(names) == 1 else []),
         *note("Images with several labels", several),
         *note("Files in label folders that are not images, left out", len(files) - len(images)),
         *note("Files outside the label folders, left out", len(outside)),

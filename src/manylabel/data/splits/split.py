@@ -67,7 +67,8 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
         allow_empty_labels: Labels without a positive in train give a warning, not an error.
 
     Raises:
-        DataError: The train split is empty, or a label has no positive in it.
+        DataError: The train split is empty, a label has no positive in it, or there is one label
+            that all its images have.
     """
     train = records.targets[records.splits == SPLITS.index("train")]
     if not len(train):
@@ -75,6 +76,13 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
             "The train split is empty.",
             where=records.source,
             fix="Put images into the split 'train', or give no splits: they are then drawn.",
+        )
+    if len(records.labels) == 1 and (train == PRESENT).all():
+        raise DataError(
+            f"There is one label, {records.labels[0]}, and all images of train have it.",
+            where=records.source,
+            fix="Add images without it: images of one kind teach nothing. In a folder of folders, "
+            "there are two labels or more, each with its own folder.",
         )
     positives = np.count_nonzero(train == PRESENT, axis=0)
     empty = [name for name, count in zip(records.labels, positives, strict=True) if count == 0]

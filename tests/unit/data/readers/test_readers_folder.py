@@ -127,3 +127,10 @@ def test_exports_of_detectors_are_not_labels(tree, paths):
 @pytest.mark.parametrize("paths", [("data/1.jpg", "logs/2.jpg"), ("masks/1.jpg", "hats/2.jpg")])
 def test_such_words_can_be_labels_beside_others(tree, paths):
     assert len(read_folder(tree(*paths)).labels) == 2
+
+
+def test_a_test_set_may_have_one_label(tree):
+    records = read_folder(tree("cat/1.jpg", "cat/2.jpg"))
+    assert records.labels.names == ("cat",)
+    assert "There is one label, and all images have it" in records.notes
+    assert records.absent_if_unnamed

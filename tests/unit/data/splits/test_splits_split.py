@@ -164,6 +164,12 @@ def test_a_label_that_no_image_has_cannot_be_split_better():
     assert "data split" not in caught.value.fix
 
 
+def test_one_label_that_all_images_have():
+    one = Records.of(LabelSpace(["a"]), [record("1.jpg", "train", targets=(1,))], "photos")
+    with pytest.raises(DataError, match="one label, a, and all images of train have it"):
+        check_trainable(one)
+
+
 def test_a_set_that_can_be_trained_on():
     assert check_trainable(records(record("1.jpg", "train"))) == []
 
