@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from manylabel.config import (
     Config,
-    check_changed,
     default_name,
     override,
     parse,
@@ -347,37 +346,7 @@ def test_tables_may_be_nested_as_deep_as_any_recipe(tmp_path: Path) -> None:
         read_toml(path)
 
 
-# The change that makes a mistake is named
-
-
-def changed(tables: dict[str, Any], *settings: str) -> Recipe:
-    return check_changed(lambda given: parse(Recipe, given, where="a.toml"), tables, settings)
-
-
-@pytest.mark.parametrize(
-    ("tables", "settings", "where"),
-    [
-        ({}, ["sed=1"], "--set sed=1"),
-        ({}, ["optim.lr=0.2", "seed=many"], "--set seed=many"),
-        ({}, ["seed=13", "optim.lr=0.2"], "--set seed=13"),
-        ({"head": {"name": "round", "radius": 2}}, ["head.name=square"], "--set head.name=square"),
-        ({"seed": "many"}, ["optim.lr=0.2"], "a.toml"),
-        ({"seed": "many"}, [], "a.toml"),
-        ({"seed": 13}, ["seed=13"], "a.toml"),
-    ],
-)
-def test_who_made_a_mistake(tables: dict[str, Any], settings: list[str], where: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        changed(tables, *settings)
-    assert caught.value.where == where
-
-
-def test_changes_that_fit() -> None:
-    assert changed({"seed": 1}, "seed=2", "optim.lr=0.5") == Recipe(seed=2, optim=Optim(lr=0.5))
-
-
-def test_a_change_may_mend_the_recipe() -> None:
-    assert changed({"seed": 13}, "seed=2").seed == 2
+# Tables in tables
 
 
 class Pair(Config):

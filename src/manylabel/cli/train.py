@@ -112,8 +112,9 @@ def _recipe(
     path: Path, data: DataOptions, values: Mapping[str, object], settings: tuple[str, ...]
 ) -> RunConfig:
     """The recipe at `path`, changed by the data set, values and settings of the command line."""
-    from manylabel.config import check_changed, put, read_toml
+    from manylabel.config import put, read_toml
     from manylabel.errors import ConfigError
+    from manylabel.train.changes import check_changed
     from manylabel.train.config import resolve
 
     def check(tables: dict[str, Any]) -> RunConfig:

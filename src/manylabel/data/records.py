@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, final
@@ -17,10 +15,10 @@ from numpy.typing import NDArray
 
 from manylabel.data.formats.room import require_room
 from manylabel.data.places import Places, divide
-from manylabel.errors import DataError
+from manylabel.data.vocabulary import named, other_labels
 from manylabel.images import Place
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
-from manylabel.text import counted, some_names
+from manylabel.text import counted
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -292,11 +290,7 @@ class Records:
             return self._same_truth(settled) if self.absent_if_unnamed else self
         missing, foreign = self.unmatched(labels)
         if missing or foreign:
-            raise DataError(
-                _difference(missing, foreign),
-                where=self.source,
-                fix=_mend(missing, foreign, labels),
-            )
+            raise other_labels(missing, foreign, labels, where=self.source)
         added = [name for name in labels if name not in self.labels]
         left_out = [name for name in self.labels if name not in labels]
         known = (self.targets != UNKNOWN).any(axis=1)
@@ -308,8 +302,8 @@ class Records:
         targets = np.ascontiguousarray(np.stack(columns, axis=1))
         settled = replace(self, labels=labels, targets=targets, absent_if_unnamed=False)
         return settled.with_notes(
-            *_named(added, "Labels of the model that no image names, taken as absent"),
-            *_named(left_out, "Labels that no image has and the model does not know, left out"),
+            *named(added, "Labels of the model that no image names, taken as absent"),
+            *named(left_out, "Labels that no image has and the model does not know, left out"),
         )
 
     def unmatched(self, labels: LabelSpace) -> tuple[list[str], list[str]]:
@@ -380,46 +374,6 @@ class Records:
             parts.append(f"{unknown / self.targets.size:.1%} of targets unknown")
         parts.append(f"splits: {counts}" if counts else "no splits given")
         return ". ".join(["; ".join(parts), *(note.rstrip(".") for note in self.notes)]) + "."
-
-
-def _named(names: Sequence[str], what: str) -> list[str]:
-    """A note that counts and names labels; no note if there are none."""
-    return [f"{what}: {len(names):,} ({some_names(names)})"] if names else []
-
-
-def _difference(missing: Sequence[str], foreign: Sequence[str]) -> str:
-    parts: list[str] = []
-    if missing:
-        parts.append(f"{len(missing):,} missing ({some_names(missing)})")
-    if foreign:
-        parts.append(f"{len(foreign):,} not known to the model ({some_names(foreign)})")
-    return f"The labels of the data set are not the model's: {'; '.join(parts)}."
-
-
-def _mend(missing: Sequence[str], foreign: Sequence[str], labels: LabelSpace) -> str:
-    """What to do about labels that differ, in words to type."""
-    if not foreign:
-        return (
-            "Add a column for each missing label: 0 where it is absent, empty where nobody looked. "
-            "Only where images name their labels does manylabel take the others as absent."
-        )
-    first = foreign[0]
-    close = get_close_matches(first, [name for name in labels if name in missing] or labels, n=1)
-    if close:
-        line = f"rename = {{ {_quoted(first)} = {_quoted(close[0])} }}"
-        return f"Is {first!r} the model's {close[0]!r}? Then {_label_set(line)}"
-    line = f"drop = [{', '.join(map(_quoted, foreign[:3]))}{', ...' if foreign[3:] else ''}]"
-    without = f"To measure without {'it' if len(foreign) == 1 else 'them'}, {_label_set(line)}"
-    return f"The model knows {some_names(labels.names, 10)}. {without}"
-
-
-def _label_set(line: str) -> str:
-    return f"write {line} into a file labels.toml, and add --option label_set=labels.toml."
-
-
-def _quoted(name: str) -> str:
-    """A name as a text of TOML."""
-    return json.dumps(name, ensure_ascii=False)
 
 
 def _none_if_empty(column: tuple[_Value, ...] | None) -> tuple[_Value, ...] | None:

@@ -187,4 +187,4 @@ def test_a_missing_plotly_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(MissingExtraError, match="need plotly") as caught:
         packed_plotly()
-    assert "manylabel[report]" in caught.value.fix
+    assert "pip install -e '.[report]'" in caught.value.fix
