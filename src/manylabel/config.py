@@ -263,11 +263,11 @@ def _worded(error: ValidationError, kind: type[Config], where: str) -> ConfigErr
         return ConfigError(f"The settings do not fit: {message}.", where=where, fix=fix)
     if place.inner and first["type"] in ("model_type", "model_attributes_type"):
         return _no_table(place, first.get("input"), where)
-    return ConfigError(
-        f"'{name}' does not fit: {message}.",
-        where=where,
-        fix=f"It was given as {_shown(first.get('input'))}; correct it.",
-    )
+    given = first.get("input")
+    fix = f"It was given as {_shown(given)}; correct it."
+    if isinstance(given, Mapping):  # a table is too long to show, and the message names its keys
+        fix = f"Change one of the settings of '{name}' that this names."
+    return ConfigError(f"'{name}' does not fit: {message}.", where=where, fix=fix)
 
 
 def _shown(value: object) -> str:

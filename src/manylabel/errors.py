@@ -127,6 +127,18 @@ def os_errors_as(
         raise kind(f"{what}: {reason(error)}.", where=str(where), fix=fix) from error
 
 
+def to_install(extra: str) -> str:
+    """How to install an optional dependency, for the fix of an error.
+
+    manylabel is installed from its folder, because no release of it is in an index of packages.
+
+    Example:
+        >>> to_install("report")
+        "Install it, in the folder of manylabel: pip install -e '.[report]'."
+    """
+    return f"Install it, in the folder of manylabel: pip install -e '.[{extra}]'."
+
+
 def reason(error: Exception) -> str:
     """Why it failed: the first line of what an error says, without the full stop."""
     if isinstance(error, FileExistsError):  # what the system says of making a folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 _HIDDEN: Final = re.compile(
@@ -79,3 +80,13 @@ def counted(number: int, thing: str, things: str | None = None) -> str:
         ('1 image', '1,200 images', '2 entries')
     """
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def some_names(names: Sequence[str], shown: int = 5) -> str:
+    """The first names of a list, as text for a message.
+
+    Example:
+        >>> some_names(["a", "b", "c"], shown=2)
+        'a, b, ...'
+    """
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

@@ -344,3 +344,27 @@ def test_tables_may_be_nested_as_deep_as_any_recipe(tmp_path: Path) -> None:
     path.write_text(".".join(["a"] * 33) + " = 1")
     with pytest.raises(ConfigError, match="nested more than 32 deep"):
         read_toml(path)
+
+
+# Tables in tables
+
+
+class Pair(Config):
+    low: int = 0
+    high: int = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Pair:
+        if self.low > self.high:
+            raise ValueError("low is over high")
+        return self
+
+
+class Pairs(Config):
+    first: Pair = Pair()
+
+
+def test_a_table_that_does_not_fit_is_not_written_out() -> None:
+    with pytest.raises(ConfigError, match="'first' does not fit: low is over high") as caught:
+        parse(Pairs, {"first": {"low": 2}}, where="x")
+    assert "{" not in caught.value.fix

@@ -37,7 +37,7 @@ def demo(out: Path, seed: int) -> None:
     that show where SRN looked.
 
     The demo takes about four minutes on two processor cores, and downloads nothing. If it was
-    stopped, call it again to continue. It needs: pip install 'manylabel[demo]'.
+    stopped, call it again to continue. It needs: pip install -e '.[demo]'.
 
     \b
     Example:

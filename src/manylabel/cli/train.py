@@ -157,19 +157,22 @@ def _recipe(
     where: str,
 ) -> RunConfig:
     """The recipe of `tables`, changed by the data set, values and settings of the command line."""
-    from manylabel.config import override, put
+    from manylabel.config import put
     from manylabel.errors import ConfigError
+    from manylabel.train.changes import check_changed
     from manylabel.train.config import resolve
 
-    changed = override(put(tables, values), settings)
-    changed["data"] = {**changed.get("data", {}), **data.settings()}
-    if not changed["data"]:
-        raise ConfigError(
-            "No data set is given.",
-            where="--data",
-            fix="Give a table, a COCO JSON file or a folder, such as --data photos.csv.",
-        )
-    return resolve(changed, where=where)
+    def check(changed: dict[str, Any]) -> RunConfig:
+        changed["data"] = {**changed.get("data", {}), **data.settings()}
+        if not changed["data"]:
+            raise ConfigError(
+                "No data set is given.",
+                where="--data",
+                fix="Give a table, a COCO JSON file or a folder, such as --data photos.csv.",
+            )
+        return resolve(changed, where=where)
+
+    return check_changed(check, put(tables, values), settings)
 
 
 def _refuse_beside_resume(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -25,9 +26,12 @@ from manylabel.data.records import Box, Records
 from manylabel.errors import ConfigError, DataError
 from manylabel.files import read_text
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
+from manylabel.text import some_names
 
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
+_CLOSE: Final = 0.75
+"""Names at least this similar, 0..1, may be one name with a mistake in it."""
 _LISTS: Final = frozenset({"drop", "only", "order"})
 
 
@@ -90,6 +94,9 @@ def apply(label_set: LabelSet, records: Records, *, where: str = "the label set"
     absent, and otherwise unknown. All other unknown targets (-1) stay unknown. Boxes get the new
     names. Boxes of labels that are left out are removed.
 
+    In a data set whose images name the labels that they have, a label that the set names and no
+    image does is absent in all of them, unless its name is nearly that of another label.
+
     Args:
         label_set: The changes.
         records: The records as a reader returns them.
@@ -98,6 +105,7 @@ def apply(label_set: LabelSet, records: Records, *, where: str = "the label set"
     Raises:
         DataError: A named label does not exist, a label would exist twice, or no label is left.
     """
+    records = _with_unnamed(label_set, records)
     before = records.targets
     labels = _LabelColumns(records.labels.names, before, {name: name for name in records.labels})
     notes: list[str] = []
@@ -117,6 +125,32 @@ def apply(label_set: LabelSet, records: Records, *, where: str = "the label set"
             notes.append(f"Boxes that are left out with their labels: {lost:,}")
     changed = replace(records, labels=space, targets=labels.targets, boxes=boxes)
     return changed.with_notes(*notes)
+
+
+def _with_unnamed(label_set: LabelSet, records: Records) -> Records:
+    """The records with the labels that the label set names and no image does, absent in all.
+
+    A name that nearly is that of a label is taken for a mistake, and is not added.
+    """
+    if not records.absent_if_unnamed:
+        return records
+    wanted = dict.fromkeys(name for name in _named_before(label_set) if name not in records.labels)
+    added = [name for name in wanted if not get_close_matches(name, records.labels, cutoff=_CLOSE)]
+    if not added:
+        return records
+    wider = records.relabelled(LabelSpace([*records.labels, *added]))
+    what = "Labels of the label set that no image names, taken as absent"
+    note = f"{what}: {len(added):,} ({some_names(added)})"
+    return replace(wider, notes=(*records.notes, note), absent_if_unnamed=True)
+
+
+def _named_before(label_set: LabelSet) -> list[str]:
+    """The names that a label set needs, without those that it makes itself."""
+    merged = [part for parts in label_set.merge.values() for part in parts]
+    kept = (*label_set.drop, *label_set.only, *label_set.order)
+    made = {*label_set.rename.values(), *label_set.merge, *chain(*label_set.parents.values())}
+    names = (*label_set.rename, *merged, *label_set.parents, *kept)
+    return [name for name in names if name not in made]
 
 
 def _relabelled(boxes: tuple[Box, ...], names: Mapping[str, str]) -> tuple[Box, ...]:

@@ -15,13 +15,16 @@ from manylabel.config import Config
 from manylabel.data.label_sets import apply, read_label_set
 from manylabel.data.readers.celeba import find_celeba, read_celeba
 from manylabel.data.readers.coco import Unlabelled, find_coco, read_coco
+from manylabel.data.readers.fiftyone import find_fiftyone, read_fiftyone
 from manylabel.data.readers.folder import find_folder, read_folder
 from manylabel.data.readers.huggingface import find_huggingface, read_huggingface
+from manylabel.data.readers.imagefolder import find_imagefolder, read_imagefolder
 from manylabel.data.readers.label_studio import find_label_studio, read_label_studio
 from manylabel.data.readers.nus_wide import Truth, find_nus_wide, read_nus_wide
 from manylabel.data.readers.openimages import find_openimages, read_openimages
 from manylabel.data.readers.pa100k import find_pa100k, read_pa100k
 from manylabel.data.readers.parquet import find_parquet, read_parquet
+from manylabel.data.readers.roboflow import find_roboflow, read_roboflow
 from manylabel.data.readers.srn_lists import find_srn_lists, read_srn_lists
 from manylabel.data.readers.table import find_table, read_table
 from manylabel.data.readers.visual_genome import find_visual_genome, read_visual_genome
@@ -41,6 +44,9 @@ Format = Literal[
     "pa100k",
     "label-studio",
     "voc",
+    "fiftyone",
+    "imagefolder",
+    "roboflow",
     "coco",
     "table",
     "parquet",
@@ -118,6 +124,9 @@ READERS: Final[Mapping[Format, Reader]] = {
         read_label_studio, find_label_studio, ("images", "image_column", "label_column")
     ),
     "voc": Reader(read_voc, find_voc, ("difficult",)),
+    "fiftyone": Reader(read_fiftyone, find_fiftyone, ("images",)),
+    "imagefolder": Reader(read_imagefolder, find_imagefolder, ("images", "label_column")),
+    "roboflow": Reader(read_roboflow, find_roboflow),
     "coco": Reader(read_coco, find_coco, ("images", "unlabelled"), lists=("annotations",)),
     "table": Reader(
         read_table,
@@ -187,8 +196,8 @@ def recognise(path: Path) -> tuple[Format, Path]:
     raise DataError(
         f"The {item} is not a data set of a known kind.",
         where=str(path),
-        fix=f"Set format to one of {', '.join(READERS)}. Images alone are not enough: training "
-        "needs labels.",
+        fix=f"Give its kind with --format: {', '.join(READERS)}. Images alone are not enough: "
+        "training needs labels.",
     )
 
 

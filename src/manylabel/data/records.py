@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from manylabel.data.formats.room import require_room
 from manylabel.data.places import Places, divide
-from manylabel.errors import DataError
+from manylabel.data.vocabulary import named, other_labels
 from manylabel.images import Place
-from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
+from manylabel.labels import ABSENT, PRESENT, UNKNOWN, LabelSpace
 from manylabel.text import counted
 
 Split = Literal["train", "val", "test"]
@@ -127,6 +127,8 @@ class Records:
         contents: uint64 [N], hashes of what the images show, as in `images.content`; 0 where it is
             not known. None: no image was looked at.
         folders: The folders that the user named for the data set. Files elsewhere are outside.
+        absent_if_unnamed: Whether the images name the labels that they have, and a label that an
+            image does not name is absent. Then a label that no image names is absent in all.
     """
 
     labels: LabelSpace
@@ -141,6 +143,7 @@ class Records:
     source: str
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    absent_if_unnamed: bool = False
 
     def __post_init__(self) -> None:
         assert self.targets.dtype == self.splits.dtype == np.int8
@@ -278,26 +281,50 @@ class Records:
     def relabelled(self, labels: LabelSpace) -> Records:
         """The same records with the columns in the order of `labels`, matched by name.
 
+        If a label is absent where it is not named, one of `labels` that the records lack is absent
+        in all images, except in those of which nothing is known. One of the records' labels that
+        is not in `labels` is left out if no image has it. Notes name both. The labels are then
+        settled: the result is not matched like this again.
+
         Raises:
-            DataError: The two label sets differ.
+            DataError: The records have other labels, or lack some.
         """
         if labels == self.labels:
-            return self
+            settled = replace(self, absent_if_unnamed=False)
+            return self._same_truth(settled) if self.absent_if_unnamed else self
+        missing, foreign = self.unmatched(labels)
+        if missing or foreign:
+            raise other_labels(missing, foreign, labels, where=self.source)
+        added = [name for name in labels if name not in self.labels]
+        left_out = [name for name in self.labels if name not in labels]
+        known = (self.targets != UNKNOWN).any(axis=1)
+        unnamed = np.where(known, ABSENT, UNKNOWN).astype(np.int8)
+        columns = [
+            unnamed if name in added else self.targets[:, self.labels.index(name)]
+            for name in labels
+        ]
+        targets = np.ascontiguousarray(np.stack(columns, axis=1))
+        settled = replace(self, labels=labels, targets=targets, absent_if_unnamed=False)
+        return settled.with_notes(
+            *named(added, "Labels of the model that no image names, taken as absent"),
+            *named(left_out, "Labels that no image has and the model does not know, left out"),
+        )
+
+    def unmatched(self, labels: LabelSpace) -> tuple[list[str], list[str]]:
+        """The names by which `relabelled` refuses `labels`; both lists are empty if it does not.
+
+        Returns:
+            The names that the records lack, and those of the records that are not in `labels`.
+        """
         missing = [name for name in labels if name not in self.labels]
-        extra = [name for name in self.labels if name not in labels]
-        if missing or extra:
-            parts = []
-            if missing:
-                parts.append(f"{len(missing)} missing ({', '.join(missing[:5])})")
-            if extra:
-                parts.append(f"{len(extra)} not known to the model ({', '.join(extra[:5])})")
-            raise DataError(
-                f"The labels of the data set are not the model's: {'; '.join(parts)}.",
-                where=self.source,
-                fix="Give a data set with the labels that the model was trained on.",
-            )
-        order = [self.labels.index(name) for name in labels]
-        return replace(self, labels=labels, targets=np.ascontiguousarray(self.targets[:, order]))
+        foreign = [name for name in self.labels if name not in labels]
+        if not self.absent_if_unnamed:
+            return missing, foreign
+        known = (self.targets != UNKNOWN).any(axis=1)
+        columns = [self.labels.index(name) for name in foreign]
+        named = (self.targets[:, columns] != ABSENT)[known].any(axis=0).tolist()
+        found = [name for name, occurs in zip(foreign, named, strict=True) if occurs]
+        return (missing if found else []), found
 
     def fingerprint(self) -> str:
         """SHA-256 of label names, keys and targets, in order. It is computed once.

@@ -151,8 +151,13 @@ class RunConfig(Config):
                 )
 
     def _check_cached_features(self) -> None:
-        if any("backbone" in self.parts_of(step) for step in self.steps):
-            raise ValueError("features = 'cached' needs freeze = ['backbone'] in every step")
+        thawed = [i for i, step in enumerate(self.steps) if "backbone" in self.parts_of(step)]
+        if thawed:
+            settings = " ".join(f"""--set 'steps.{i}.freeze=["backbone"]'""" for i in thawed)
+            raise ValueError(
+                "features = 'cached' needs freeze = ['backbone'] in every step that trains the "
+                f"backbone; to freeze it there, add {settings}"
+            )
         if self.augment.name not in ("none", "flip"):
             raise ValueError("features = 'cached' needs augment 'none' or 'flip'")
         if self.augment.randaugment:

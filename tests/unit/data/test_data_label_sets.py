@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,38 @@ def test_a_large_data_set_is_quick():
     tables = {"merge": {"m": names[:10]}, "parents": {"l20": ["p"], "l21": ["p"]}}
     result = apply(label_set(**tables), Records.of(LabelSpace(names), items, "x"))
     assert int(result.targets.sum()) == 100_000 + 2 * 100_000 // 80
+
+
+def named(names, rows, **tables):
+    """The result of a label set on images that name the labels that they have."""
+    records = replace(data(names, rows), absent_if_unnamed=True)
+    return apply(label_set(**tables), records, where="labels.toml")
+
+
+@pytest.mark.parametrize(
+    ("tables", "labels", "targets"),
+    [
+        ({"drop": ("bee",)}, ["a", "b"], [[1, 0]]),
+        ({"only": ("a", "bee")}, ["a", "bee"], [[1, 0]]),
+        ({"order": ("bee",)}, ["bee", "a", "b"], [[0, 1, 0]]),
+        ({"rename": {"bee": "insect"}}, ["a", "b", "insect"], [[1, 0, 0]]),
+        ({"merge": {"some": ["b", "bee"]}}, ["a", "some"], [[1, 0]]),
+        ({"parents": {"bee": ["insect"]}}, ["a", "b", "bee", "insect"], [[1, 0, 0, 0]]),
+        ({"rename": {"a": "bee"}, "drop": ("bee",)}, ["b"], [[0]]),
+    ],
+)
+def test_a_label_that_no_image_names_is_absent(tables, labels, targets):
+    found = named("ab", [[1, 0]], **tables)
+    assert list(found.labels) == labels
+    assert found.targets.tolist() == targets
+    assert found.absent_if_unnamed
+
+
+def test_such_a_label_is_told():
+    note = "Labels of the label set that no image names, taken as absent: 1 (bee)"
+    assert note in named("ab", [[1, 0]], drop=("bee",)).notes
+
+
+def test_a_name_with_a_mistake_in_it_is_still_an_error():
+    with pytest.raises(DataError, match="no label 'heronn'"):
+        named(["heron", "gull"], [[1, 0]], drop=("heronn",))

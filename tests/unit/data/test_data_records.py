@@ -194,3 +194,60 @@ def test_files_below_a_folder(folder: Path) -> None:
     assert list(Places.joined([places, places.select([2, 0])])) == [
         folder / keys[i] for i in (0, 1, 2, 2, 0)
     ]
+
+
+# Labels that a data set does not name.
+
+
+def named(rows: dict[str, tuple[int, ...]], labels: str = "cat dog", **more: bool) -> Records:
+    items = (Record(key, Path(key), np.array(row, np.int8)) for key, row in rows.items())
+    made = Records.of(LabelSpace(labels.split()), items, "test.csv")
+    return replace(made, absent_if_unnamed=more.get("absent_if_unnamed", True))
+
+
+def test_a_label_that_no_image_names_is_absent() -> None:
+    found = named({"a": (1, 0), "b": (0, -1)}).relabelled(LabelSpace(["bee", "dog", "cat"]))
+    assert found.targets.tolist() == [[0, 0, 1], [0, -1, 0]]
+    assert found.notes == ("Labels of the model that no image names, taken as absent: 1 (bee)",)
+
+
+def test_it_is_unknown_where_nothing_is_known() -> None:
+    found = named({"a": (1, 0), "b": (-1, -1)}).relabelled(LabelSpace(["cat", "dog", "bee"]))
+    assert found.targets.tolist() == [[1, 0, 0], [-1, -1, -1]]
+
+
+def test_where_labels_have_columns_a_missing_one_is_an_error() -> None:
+    records = named({"a": (1, 0)}, absent_if_unnamed=False)
+    with pytest.raises(DataError, match=r"1 missing \(bee\)") as caught:
+        records.relabelled(LabelSpace(["cat", "dog", "bee"]))
+    assert "Add a column" in caught.value.fix
+
+
+def test_a_label_that_the_model_does_not_know_is_an_error_with_the_nearest() -> None:
+    records = named({"a": (1, 0), "b": (0, 1)}, "gul kelp")
+    with pytest.raises(DataError, match=r"1 missing \(gull\); 1 not known") as caught:
+        records.relabelled(LabelSpace(["gull", "kelp"]))
+    assert 'rename = { "gul" = "gull" }' in caught.value.fix
+    assert "--option label_set=labels.toml" in caught.value.fix
+
+
+def test_an_unknown_label_that_no_image_has_is_left_out() -> None:
+    records = named({"a": (1, 0), "b": (-1, -1)}, "cat root")
+    found = records.relabelled(LabelSpace(["cat"]))
+    assert found.targets.tolist() == [[1], [-1]]
+    assert "left out: 1 (root)" in found.notes[-1]
+    with pytest.raises(DataError, match="not known to the model"):
+        replace(records, absent_if_unnamed=False).relabelled(LabelSpace(["cat"]))
+
+
+def test_an_unknown_label_that_may_be_in_an_image_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"1 not known to the model \(owl\)") as caught:
+        named({"a": (1, -1)}, "cat owl").relabelled(LabelSpace(["cat"]))
+    assert 'drop = ["owl"]' in caught.value.fix
+
+
+@pytest.mark.parametrize("labels", [["cat", "dog"], ["cat", "dog", "bee"]])
+def test_labels_are_matched_once(labels: list[str]) -> None:
+    found = named({"a": (1, 0)}).relabelled(LabelSpace(labels))
+    with pytest.raises(DataError, match="1 missing"):
+        found.relabelled(LabelSpace([*labels, "owl"]))

@@ -116,8 +116,9 @@ def _without_positives(records: Records, parts: Parts) -> list[Finding]:
             kind="labels.no_positive",
             severity="error" if trains else "warning",
             what=f"{{n}} no positive image in {_place(part)}.",
-            fix="Drop the labels or add images of them: a label that is never present cannot be "
-            "learned."
+            fix="Add images of them, or drop them: list them in a file labels.toml, "
+            'drop = ["name"], and add --option label_set=labels.toml. A label that is never '
+            "present cannot be learned."
             if trains
             else "They count in no mAP there. Add images of them, or move some from train.",
             data={"split": part},

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.room import require_room
-from manylabel.errors import DataError, MissingExtraError, reason
+from manylabel.errors import DataError, MissingExtraError, reason, to_install
 from manylabel.files import open_regular
 from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
@@ -37,7 +37,7 @@ def parquet_module(where: str) -> tuple[Any, Any]:
         raise MissingExtraError(
             "Parquet files need pyarrow, which is not installed.",
             where=where,
-            fix="pip install 'manylabel[parquet]'",
+            fix=to_install("parquet"),
         ) from None
     return pyarrow, parquet
 

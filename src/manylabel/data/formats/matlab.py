@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from manylabel.errors import DataError, MissingExtraError
+from manylabel.errors import DataError, MissingExtraError, to_install
 from manylabel.files import read_bytes
 
 _CHILD: Final = """
@@ -42,7 +42,7 @@ def load_mat(file: Path, names: Sequence[str]) -> Mapping[str, Any]:
         raise MissingExtraError(
             "Reading a MATLAB file needs scipy, which is not installed.",
             where=str(file),
-            fix="Install it: pip install 'manylabel[mat]'.",
+            fix=to_install("mat"),
         )
     try:
         child = subprocess.run(

@@ -11,8 +11,9 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from manylabel.data.formats.lists import note
 from manylabel.data.records import Record, Records, Split, split_of
@@ -20,6 +21,11 @@ from manylabel.errors import DataError, os_errors_as
 from manylabel.images import ENDINGS, has_image_ending, image_errors
 from manylabel.images.places import read_file
 from manylabel.labels import PRESENT, LabelSpace
+
+_NOT_LABELS: Final = frozenset({"images", "labels", "annotations", "masks", "data"})
+"""Folders with these names hold files of a kind, not images of a label."""
+_YOLO: Final = frozenset({"data.yaml", "data.yml", "dataset.yaml", "dataset.yml"})
+_ANNOTATIONS: Final = frozenset({".xml", ".txt"})
 
 
 def find_folder(path: Path) -> Path | None:
@@ -38,18 +44,19 @@ def read_folder(path: Path) -> Records:
     Hidden files are skipped. A note counts the files that are not images.
 
     Raises:
-        DataError: The folder does not exist; there are fewer than two labels; a label folder
-            contains a folder; there are no images; or one image is in two splits.
+        DataError: The folder does not exist; there is no label folder, or only one that is named
+            as a folder of images; a label folder contains a folder; there are no images; or one
+            image is in two splits.
     """
     parents = _parents(path)
+    _refuse_exports(path, parents)
     folders: list[tuple[Split | None, Path]] = [
         (split, folder) for split, parent in parents for folder in _folders(parent)
     ]
     names = sorted({folder.name for _, folder in folders})
-    if len(names) < 2:
+    if len(names) < 2 and set(names) <= _NOT_LABELS:
         raise DataError(
-            "At least two label folders are needed, one for each label. Found: "
-            f"{', '.join(names) or 'none'}.",
+            f"A folder is needed for each label. Found: {', '.join(names) or 'none'}.",
             where=str(path),
             fix="Put the images of each label into a folder with the name of the label, for "
             "example cat/1.jpg.",
@@ -70,11 +77,36 @@ def read_folder(path: Path) -> Records:
     outside = [file for folder in around for file in _files_beside_folders(folder)]
     notes = (
         "Labels are the names of the folders; all other labels of an image are absent",
+        *(["There is one label, and all images have it"] if len(names) == 1 else []),
         *note("Images with several labels", several),
         *note("Files in label folders that are not images, left out", len(files) - len(images)),
         *note("Files outside the label folders, left out", len(outside)),
     )
-    return records.with_notes(*notes)
+    return replace(records, absent_if_unnamed=True).with_notes(*notes)
+
+
+def _refuse_exports(path: Path, parents: Sequence[tuple[Split | None, Path]]) -> None:
+    """Refuse what programs export for detectors, whose folders are not those of labels."""
+    folders = [folder for _, parent in parents for folder in _folders(parent)]
+    plain = {folder.name.lower() for folder in folders}
+    beside = {
+        file.suffix.lower() for _, parent in parents for file in _files_beside_folders(parent)
+    }
+    here = {file.name.lower() for file in _files_beside_folders(path)}
+    if "images" in plain and len(plain) > 1 and plain <= _NOT_LABELS:
+        kind = "folders of images and of files about them, as YOLO's"
+    elif here & _YOLO:
+        kind = f"a data set of YOLO: it has a {min(here & _YOLO)}"
+    elif not folders and beside & _ANNOTATIONS:
+        kind = "images with files of annotations beside them"
+    else:
+        return
+    raise DataError(
+        f"These are not folders of labels, but {kind}.",
+        where=str(path),
+        fix="Export the data set as COCO JSON, which is read: Roboflow, CVAT, FiftyOne and Label "
+        "Studio offer it. If the folders are labels, rename them.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

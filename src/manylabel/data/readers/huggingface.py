@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -40,7 +40,7 @@ from manylabel.data.formats.tabular import (
     split_or_none,
 )
 from manylabel.data.records import Record, Records, Split, split_of
-from manylabel.errors import DataError, MissingExtraError, reason
+from manylabel.errors import DataError, MissingExtraError, reason, to_install
 from manylabel.images import Place, Stored
 from manylabel.images.places import read_file
 
@@ -105,7 +105,8 @@ def read_huggingface(
     require_distinct((key, f"{path}, row {row}") for row, key in enumerate(records.keys, start=1))
     images_note = f"Images are read from column {columns.image!r}"
     notes = (images_note, _split_note(parts, columns), *labels.notes)
-    return records.with_notes(*notes)
+    named = columns.label is not None
+    return replace(records, absent_if_unnamed=named).with_notes(*notes)
 
 
 @final
@@ -173,7 +174,7 @@ def _datasets(where: str) -> Any:
         raise MissingExtraError(
             "Hugging Face data sets need the package datasets, which is not installed.",
             where=where,
-            fix="pip install 'manylabel[hub]'",
+            fix=to_install("hub"),
         ) from None
     return datasets
 
@@ -249,7 +250,7 @@ def _choose_columns(
         raise DataError(
             f"No column of images was found among {listed(names)}.",
             where=where,
-            fix="Name the column with image_column.",
+            fix="Name the column with --image-column.",
         )
     found = find_column([name if name != chosen else "" for name in names], LABEL_NAMES)
     labels = label or (None if found is None else names[found])
@@ -268,7 +269,7 @@ def _truth_table(parts: Sequence[_Part], columns: _Columns, where: str) -> Any:
         raise DataError(
             f"No labels were found in the columns {listed(list(features))}.",
             where=where,
-            fix="Name the column of labels with label_column.",
+            fix="Name the column of labels with --label-column.",
         )
     tables = [part.dataset.select_columns(kept).data.table for part in parts]
     try:
@@ -297,7 +298,7 @@ def _labels(features: Any, table: Any, columns: _Columns, where: str) -> ArrowLa
         raise DataError(
             f"The column {columns.label!r} holds {features[columns.label]}, not labels.",
             where=where,
-            fix="Name a column of classes or names with label_column.",
+            fix="Name a column of classes or names with --label-column.",
         )
     position = table.column_names.index(columns.label)
     feature = features[columns.label]
@@ -352,7 +353,7 @@ def _places(part: _Part, columns: _Columns, path: Path) -> Iterator[tuple[str, P
         raise DataError(
             "The column has neither images nor paths.",
             where=where,
-            fix="Name the column of images with image_column.",
+            fix="Name the column of images with --image-column.",
         )
     root = path.parent if path.is_file() else path
     keys = [cell and path_key(cell) for cell in texts(paths, where)]

@@ -13,6 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -30,7 +31,7 @@ from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
 _HEAD_BYTES: Final = 4096
 """An export is recognised by this many bytes at the beginning of the file."""
-_SIGNS: Final = (b'"annotations"', b'"annotation_id"', b'"annotator"')
+_SIGNS: Final = (b'"annotations"', b'"completions"', b'"annotation_id"', b'"annotator"')
 _TRIED: Final = 20
 """At least one of this many first images must exist."""
 _PATH_PARAMETERS: Final = ("d", "filepath")
@@ -117,7 +118,8 @@ def read_label_studio(
         *note("Tasks that repeat another task, merged with it", len(tasks) - len(items)),
         *(f"{what}: {count:,}" for what, count in export.counts.items()),
     )
-    return Records.of(labels, (record for _, record in items.values()), str(path), notes)
+    records = Records.of(labels, (record for _, record in items.values()), str(path), notes)
+    return replace(records, absent_if_unnamed=True)
 
 
 def _is_export(file: Path) -> bool:
@@ -138,8 +140,8 @@ def _no_labels_error(file: Path, counts: Mapping[str, int]) -> DataError:
     return DataError(
         f"No annotator gave a label. {skipped or 'Nothing was skipped'}.",
         where=str(file),
-        fix="Annotate the images first. If JSON-MIN has single choices, set label_column to their "
-        "key.",
+        fix="Annotate the images first. If JSON-MIN has single choices, give their key with "
+        "--label-column.",
     )
 
 
@@ -232,7 +234,7 @@ def _address_error(address: str, place: str) -> DataError:
         f"The address of the image, {address[:60]!r}, is not the path or URL of a file.",
         where=place,
         fix="Give paths or URLs of image files. If they are under another key, name it with "
-        "image_column.",
+        "--image-column.",
     )
 
 
@@ -245,7 +247,7 @@ def _find_images(tasks: Sequence[Task], file: Path, images: Path | None) -> list
         raise DataError(
             f"None of the first {len(keys[:_TRIED])} images was found; the first is {keys[0]!r}.",
             where=str(file),
-            fix=f"Give their folder with `images`. Tried: {', '.join(map(str, roots))}.",
+            fix=f"Give their folder with --images. Tried: {', '.join(map(str, roots))}.",
         )
     owners: dict[Path, str] = {}
     for key, found in files.items():

@@ -25,6 +25,8 @@ from manylabel.data.records import Box
 from manylabel.errors import DataError
 from manylabel.images import has_image_ending
 
+_ANNOTATIONS: Final = ("annotations", "completions")
+"""The key of a task's annotations, and its name before version 1.0 of Label Studio."""
 _CHOICES: Final = "choices"
 _CHOICE: Final = "choice"
 """The name of a control of choices in Label Studio's own templates."""
@@ -98,7 +100,7 @@ def read_export(file: Path, image_key: str | None, control: str | None) -> Expor
         )
     items = list(listed_entries(document, "task", file))
     reader = _Reader(image_key, control)
-    is_full = any("data" in item.values or "annotations" in item.values for item in items)
+    is_full = any({"data", *_ANNOTATIONS} & item.values.keys() for item in items)
     tasks = [reader.read_full(item) for item in items] if is_full else reader.read_flat(items)
     if control is not None and control not in reader.controls:
         raise DataError(
@@ -122,7 +124,8 @@ class _Reader:
         """The task in an entry of a JSON export."""
         data = _object(entry, "data")
         task = Task(_where(entry), data.text(self._image_key(data)))
-        for annotation in _objects(entry, "annotations"):
+        key = next((key for key in _ANNOTATIONS if key in entry.values), _ANNOTATIONS[0])
+        for annotation in _objects(entry, key):
             if annotation.values.get("was_cancelled"):
                 self.counts["Annotations that were cancelled, not read"] += 1
                 continue
@@ -163,7 +166,7 @@ class _Reader:
                 "No key has the path or URL of an image; the keys are: "
                 f"{', '.join(map(repr, data.values)) or 'none'}.",
                 where=f"{data.file}, {data.place}",
-                fix="Name the key of the images with image_column.",
+                fix="Name the key of the images with --image-column.",
             )
         return key
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,6 +99,7 @@ def read_parquet(
         table.num_rows, record_of, lambda one, two: f"{path}, rows {one + 1} and {two + 1}"
     )
     records = Records.of(labels.space, items, str(path))
+    records = replace(records, absent_if_unnamed=columns.label is not None)
     first = texts(table.column(columns.image).slice(0, FIRST_IMAGES), str(path))
     choose_folder([root], [path_key(image) for image in first if image], path)
     notes = [columns.describe(table.column_names), *labels.notes]

@@ -12,7 +12,7 @@ In the second form, 1 means present, 0 means absent, and -1 or an empty cell mea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -110,6 +110,7 @@ def read_table(
         lambda one, two: f"{path}, lines {table.lines[one]} and {table.lines[two]}",
     )
     records = Records.of(labels.space, items, str(path))
+    records = replace(records, absent_if_unnamed=table.columns.label is not None)
     notes = _describe(table, labels)
     if repeated := len(table.lines) - len(records):
         notes.append(f"Rows that repeat another row, merged with it: {repeated:,}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -85,7 +85,7 @@ def read_voc(path: Path, *, difficult: Difficult = "unknown") -> Records:
         *note(f"Labels of an image with only difficult objects, read as {difficult}", hard),
     )
     items = (_record(scene, labels, difficult) for scene in scenes)
-    return Records.of(labels, items, str(root), notes)
+    return replace(Records.of(labels, items, str(root), notes), absent_if_unnamed=True)
 
 
 @dataclass(frozen=True, slots=True)

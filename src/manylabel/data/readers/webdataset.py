@@ -18,7 +18,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
@@ -87,7 +87,7 @@ def read_webdataset(path: Path) -> Records:
     order = f"Labels are ordered by {sidecar.name}" if sidecar else "Labels are ordered by name"
     notes = [f"Archives: {len(shards):,}", order]
     notes += [f"{what}: {count:,}" for what, count in counts.items() if count]
-    return records.with_notes(*notes)
+    return replace(records, absent_if_unnamed=True).with_notes(*notes)
 
 
 @dataclass(frozen=True, slots=True)

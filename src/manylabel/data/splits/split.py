@@ -8,6 +8,8 @@ name. That split is the same on every machine, and it stays the same when images
 from __future__ import annotations
 
 import hashlib
+import json
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from manylabel.data.records import NO_SPLIT, SPLITS, Records, Split
 from manylabel.errors import DataError
 from manylabel.labels import PRESENT
+from manylabel.text import some_names
 
 
 def with_splits(records: Records, *, val: float = 0.1, test: float = 0.2) -> Records:
@@ -64,7 +67,8 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
         allow_empty_labels: Labels without a positive in train give a warning, not an error.
 
     Raises:
-        DataError: The train split is empty, or a label has no positive in it.
+        DataError: The train split is empty, a label has no positive in it, or there is one label
+            that all its images have.
     """
     train = records.targets[records.splits == SPLITS.index("train")]
     if not len(train):
@@ -72,6 +76,13 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
             "The train split is empty.",
             where=records.source,
             fix="Put images into the split 'train', or give no splits: they are then drawn.",
+        )
+    if len(records.labels) == 1 and (train == PRESENT).all():
+        raise DataError(
+            f"There is one label, {records.labels[0]}, and all images of train have it.",
+            where=records.source,
+            fix="Add images without it: images of one kind teach nothing. In a folder of folders, "
+            "there are two labels or more, each with its own folder.",
         )
     positives = np.count_nonzero(train == PRESENT, axis=0)
     empty = [name for name, count in zip(records.labels, positives, strict=True) if count == 0]
@@ -81,10 +92,25 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
     what = f"{len(empty)} of {len(records.labels)} labels have no positive in train: {shown}."
     if allow_empty_labels:
         return [f"{what} They cannot be learned"]
-    raise DataError(
-        what,
-        where=records.source,
-        fix="Drop the label or add images of it; a label that is never present cannot be learned.",
+    raise DataError(what, where=records.source, fix=_mend_empty(records, empty))
+
+
+def _mend_empty(records: Records, empty: list[str]) -> str:
+    """What to do about labels without a positive in train, in words to type."""
+    columns = [records.labels.index(name) for name in empty]
+    elsewhere = (records.targets[:, columns] == PRESENT).any(axis=0)
+    names = ", ".join(json.dumps(name, ensure_ascii=False) for name in empty)
+    drop = (
+        f"To train without {'it' if len(empty) == 1 else 'them'}, write drop = [{names}] into a "
+        "file labels.toml, and add --option label_set=labels.toml."
+    )
+    if not elsewhere.any():
+        return f"Add images of {'it' if len(empty) == 1 else 'them'}. {drop}"
+    held = some_names([name for name, other in zip(empty, elsewhere, strict=True) if other])
+    new = f"manylabel data split {shlex.quote(records.source)} --out split.csv"
+    return (
+        f"Other splits have images of {held}. To draw splits in which train has some, type: {new}, "
+        f"and train with --data split.csv. {drop}"
     )
 
 

@@ -210,7 +210,7 @@ def same_images(
     shared = set(a.keys) & set(b.keys)
     if not common:
         _require_same(a, b, shared)
-        a, _ = matched(a, truth)
+        a, truth = matched(a, truth)
         b, truth = matched(b, truth)
         return a, b, truth
     kept = truth.select_keys(shared)
@@ -234,7 +234,7 @@ def same_images(
         if left_out
         else []
     )
-    a, _ = matched(_only(a, kept), kept)
+    a, kept = matched(_only(a, kept), kept)
     b, kept = matched(_only(b, kept), kept)
     return a, b, kept.with_notes(*notes)
 

@@ -23,6 +23,7 @@ from manylabel.data.formats.parsing import (
     load_object,
 )
 from manylabel.data.formats.room import matrix, require_room
+from manylabel.data.readers.coco import coco_id, in_order_of_ids
 from manylabel.errors import DataError
 from manylabel.evaluate.predictions.csv_table import IMAGE_COLUMN, Numbers, Raw, image_column
 from manylabel.files import open_regular, read_errors, read_lines
@@ -186,15 +187,18 @@ def read_coco_results(
             fix="Give the COCO instances file as the targets.",
         )
     document = load_object(instances, "a COCO instances file")
-    names = [
-        (entry.integer("id"), entry.text("name"))
-        for entry in entries(document, "categories", instances)
-    ]
+    names = list(
+        in_order_of_ids(
+            {
+                coco_id(entry, "id"): entry.text("name")
+                for entry in entries(document, "categories", instances)
+            }
+        ).items()
+    )
     images = [
-        (entry.integer("id"), entry.text("file_name"))
+        (coco_id(entry, "id"), entry.text("file_name"))
         for entry in entries(document, "images", instances)
     ]
-    names.sort()
     column_of = {number: column for column, (number, _) in enumerate(names)}
     row_of = {number: row for row, (number, _) in enumerate(images)}
     listed = load_json(path)
@@ -216,8 +220,8 @@ def read_coco_results(
     return [file for _, file in images], [name for _, name in names], scores, notes
 
 
-def _position(entry: JsonEntry, key: str, positions: dict[int, int]) -> int:
-    position = positions.get(entry.integer(key))
+def _position(entry: JsonEntry, key: str, positions: dict[str, int]) -> int:
+    position = positions.get(coco_id(entry, key))
     if position is None:
         raise entry.unfit(key, "an id of the instances file")
     return position

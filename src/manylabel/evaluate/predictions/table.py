@@ -160,7 +160,7 @@ def matched(
         DataError: The label sets differ; or the images differ and `common` is false; or there is no
             common image.
     """
-    _require_labels(predictions, truth)
+    truth = _with_labels_of(predictions, truth)
     row_of = {key: row for row, key in enumerate(predictions.keys)}
     missing = [key for key in truth.keys if key not in row_of]
     known = set(truth.keys)
@@ -238,21 +238,27 @@ def _require_scores(scores: NDArray[Any], path: Path) -> None:
         )
 
 
-def _require_labels(predictions: Predictions, truth: Records) -> None:
-    missing = [name for name in truth.labels if name not in predictions.labels]
-    extra = [name for name in predictions.labels if name not in truth.labels]
-    if not (missing or extra):
-        return
+def _with_labels_of(predictions: Predictions, truth: Records) -> Records:
+    """The targets with the labels of the predictions, in their own order.
+
+    Raises:
+        DataError: The label sets differ.
+    """
+    extra, missing = truth.unmatched(predictions.labels)
     parts = []
     if missing:
         parts.append(f"{len(missing):,} without predictions ({some_names(missing)})")
     if extra:
         parts.append(f"{len(extra):,} without targets ({some_names(extra)})")
-    raise DataError(
-        f"The labels differ: {' and '.join(parts)}.",
-        where=f"{predictions.source} and {truth.source}",
-        fix="Give both for the same labels; their order does not matter.",
-    )
+    if parts:
+        raise DataError(
+            f"The labels differ: {' and '.join(parts)}.",
+            where=f"{predictions.source} and {truth.source}",
+            fix="Give both for the same labels; their order does not matter.",
+        )
+    own = [name for name in truth.labels if name in predictions.labels]
+    added = sorted(name for name in predictions.labels if name not in truth.labels)
+    return truth.relabelled(LabelSpace([*own, *added]))
 
 
 def _other_images(

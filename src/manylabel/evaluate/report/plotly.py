@@ -6,7 +6,7 @@ import base64
 import gzip
 from functools import cache
 
-from manylabel.errors import MissingExtraError
+from manylabel.errors import MissingExtraError, to_install
 
 
 @cache
@@ -22,7 +22,7 @@ def packed_plotly() -> str:
         raise MissingExtraError(
             "A report's charts need plotly.",
             where="manylabel report",
-            fix="Install it: pip install 'manylabel[report]'.",
+            fix=to_install("report"),
         ) from None
     # Without a time stamp, so that equal pages are equal files.
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode("ascii")

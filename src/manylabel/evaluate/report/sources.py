@@ -87,7 +87,7 @@ def report_from_predictions(found: Sequence[Predictions], truth: Records) -> Rep
     """
     scored: list[ScoredModel] = []
     for each in found:
-        kept, _ = matched(each, truth)
+        kept, truth = matched(each, truth)
         own, limits = kept.decision, _limits(kept.decision)
         thresholds = None if own is None else own.thresholds
         measures = measure(

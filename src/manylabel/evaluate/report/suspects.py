@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.errors import MissingExtraError
+from manylabel.errors import MissingExtraError, to_install
 from manylabel.labels import PRESENT, UNKNOWN
 
 SHOWN: Final = 12
@@ -84,7 +84,7 @@ def _cleanlab() -> Any:
         raise MissingExtraError(
             "Finding wrong targets needs cleanlab.",
             where="suspected label errors",
-            fix="Install it: pip install 'manylabel[cleanlab]'.",
+            fix=to_install("cleanlab"),
         ) from None
     return find_label_issues
 

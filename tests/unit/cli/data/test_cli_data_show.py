@@ -15,3 +15,38 @@ def test_says_which_files_are_outside(tmp_path: Path) -> None:
     assert note in CliRunner().invoke(show, [str(path)]).stdout
     shown = CliRunner().invoke(show, [str(path), "--json"]).stdout
     assert json.loads(shown)["notes"][-1] == note
+
+
+def table(path: Path, rows: str) -> str:
+    path.write_text("image,labels,split\n" + rows, encoding="utf-8")
+    return str(path)
+
+
+def test_labels_are_named_with_their_counts(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "1.jpg,gull|kelp,train\n2.jpg,gull,test\n3.jpg,,test\n")
+    shown = CliRunner().invoke(show, [path]).stdout.splitlines()
+    assert shown[-1] == "Labels, with the images that have them: gull 2, kelp 1."
+    found = json.loads(CliRunner().invoke(show, [path, "--json"]).stdout)
+    assert found["label_counts"] == {"gull": 2, "kelp": 1}
+
+
+def test_many_labels_are_cut(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.jpg,bird {i:02d}|wing,train\n" for i in range(20))
+    last = CliRunner().invoke(show, [table(tmp_path / "a.csv", rows)]).stdout.splitlines()[-1]
+    assert last.endswith("bird 11 1, and 9 more.")
+
+
+def test_one_split_is_shown(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "1.jpg,gull|kelp,train\n2.jpg,gull,test\n3.jpg,,test\n")
+    shown = CliRunner().invoke(show, [path, "--split", "test"]).stdout
+    assert ": 2 images, 2 labels" in shown
+    assert "gull 1, kelp 0. Labels that no image has: 1 (kelp)." in shown
+    result = CliRunner().invoke(show, [path, "--split", "val"])
+    assert "The split 'val' has no image" in str(result.exception)
+
+
+def test_a_split_that_is_not_given_is_drawn_as_in_training(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.jpg,gull,\n" for i in range(50))
+    path = table(tmp_path / "a.csv", rows)
+    found = CliRunner().invoke(show, [path, "--split", "test", "--json"]).stdout
+    assert 0 < json.loads(found)["images"] < 50

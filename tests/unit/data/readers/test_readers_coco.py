@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from manylabel.data.readers.coco import read_coco
+from manylabel.data.readers.coco import find_coco, read_coco
 from manylabel.errors import DataError
 
 
@@ -145,15 +145,20 @@ def drop(key, i=None, field=None):
         (drop("annotations"), "'annotations' is missing", "train.json"),
         (drop("categories"), "'categories' is missing", "train.json"),
         (drop("images", 1, "file_name"), "'file_name' is missing", "images[1]"),
-        (drop("images", 0, "width"), "'width' is missing", "images[0]"),
-        (drop("annotations", 0, "bbox"), "'bbox' is missing", "annotations[0]"),
         (change("annotations", 2, "category_id", 99), "'category_id' is 99", "annotations[2]"),
         (change("annotations", 2, "image_id", 99), "'image_id' is 99", "annotations[2]"),
         (change("annotations", 0, "bbox", [1, 2, 3]), "4 numbers", "annotations[0].bbox"),
         (change("annotations", 0, "bbox", [1, 2, 3, float("nan")]), "4 numbers", "].bbox"),
         (change("annotations", 0, "bbox", [1, 2, 3, 10**400]), "4 numbers", "].bbox"),
-        (change("images", 0, "width", 0), "number over 0", "images[0].width"),
-        (change("images", 0, "id", "1"), "whole number", "images[0].id"),
+        (change("annotations", 0, "bbox", "none"), "4 numbers", "annotations[0].bbox"),
+        (change("images", 0, "width", -3), "number over 0", "images[0].width"),
+        (change("images", 0, "width", "wide"), "number over 0", "images[0].width"),
+        (change("images", 0, "id", 1.5), "whole number", "images[0].id"),
+        (change("images", 0, "id", None), "whole number", "images[0].id"),
+        (change("images", 0, "id", True), "whole number", "images[0].id"),
+        (change("images", 0, "id", " "), "whole number", "images[0].id"),
+        (change("images", 1, "id", "1"), "another image", "images[1].id"),
+        (change("annotations", 2, "image_id", "one"), "'image_id' is 'one'", "annotations[2]"),
         (change("images", 1, "id", 1), "another image", "images[1].id"),
         (change("images", 1, "file_name", "./a.jpg"), "another image", "images[1].file_name"),
         (change("categories", 1, "id", 7), "another category", "categories[1].id"),
@@ -222,3 +227,207 @@ def test_categories_have_to_be_the_same(write, tmp_path):
     write(document(prefix="x", dog="wolf"), "instances_val.json")
     with pytest.raises(DataError, match="different labels"):
         read_coco(tmp_path)
+
+
+# Objects without a place: their labels count.
+
+
+@pytest.mark.parametrize(
+    ("spoil", "boxes", "note"),
+    [
+        (drop("annotations", 0, "bbox"), 1, "Objects without a box, whose label is present: 1"),
+        (change("annotations", 0, "bbox", None), 1, "Objects without a box"),
+        (change("annotations", 0, "bbox", []), 1, "Objects without a box"),
+        (change("annotations", 0, "bbox", [0, 0, 0, 0]), 1, "without area, which have no box: 1"),
+        (drop("images", 0, "width"), 0, "their image has no width or height: 2"),
+        (change("images", 0, "height", None), 0, "their image has no width or height: 2"),
+        (change("images", 0, "height", 0), 0, "their image has no width or height: 2"),
+    ],
+)
+def test_a_label_counts_without_its_box(write, spoil, boxes, note):
+    content = document()
+    spoil(content)
+    records = read_coco(write(content))
+    assert records.targets.tolist() == [[1, 1], [0, 0]]
+    assert len(records[0].boxes) == boxes
+    assert any(note in line for line in records.notes)
+
+
+@pytest.mark.parametrize("form", [str, lambda number: f"id-{number}", float, "0{}".format])
+def test_ids_of_another_form(write, form):
+    content = document()
+    for image in content["images"]:
+        image["id"] = form(image["id"])
+    for category in content["categories"]:
+        category["id"] = form(category["id"])
+    for annotation in content["annotations"]:
+        annotation["image_id"] = form(annotation["image_id"])
+        annotation["category_id"] = form(annotation["category_id"])
+    records = read_coco(write(content))
+    assert records.labels.names == ("cat", "dog")
+    assert records.targets.tolist() == [[1, 1], [0, 0]]
+
+
+def test_ids_that_are_numbers_in_one_list_and_digits_in_another(write):
+    content = document()
+    for annotation in content["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+    assert read_coco(write(content)).targets.tolist() == [[1, 1], [0, 0]]
+
+
+def test_numbers_are_ordered_by_value_and_texts_come_last(write):
+    content = document()
+    content["categories"] += [{"id": "x", "name": "owl"}, {"id": "10", "name": "gull"}]
+    assert read_coco(write(content)).labels.names == ("cat", "dog", "gull", "owl")
+
+
+# Categories that no image has.
+
+
+def with_root(content, root="animals", **more):
+    for category in content["categories"]:
+        category["supercategory"] = root
+    content["categories"].insert(0, {"id": 0, "name": root, "supercategory": "none", **more})
+    return content
+
+
+def test_a_root_that_no_image_has_is_no_label(write):
+    records = read_coco(write(with_root(document())))
+    assert records.labels.names == ("cat", "dog")
+    assert any("Supercategories of others" in note and "animals" in note for note in records.notes)
+
+
+def test_a_root_that_an_image_has_is_a_label(write):
+    content = with_root(document())
+    content["annotations"].append({"image_id": 2, "category_id": 0, "bbox": [0, 0, 9, 9]})
+    assert read_coco(write(content)).labels.names == ("animals", "cat", "dog")
+
+
+def test_a_root_that_one_split_has_is_a_label_of_all(write, tmp_path):
+    write(with_root(document()), "instances_val.json")
+    content = with_root(document(prefix="x"))
+    content["annotations"][0]["category_id"] = 0
+    write(content, "instances_train.json")
+    assert read_coco(tmp_path).labels.names == ("animals", "cat", "dog")
+
+
+def test_a_category_above_itself_or_above_none_stays(write):
+    content = document()
+    content["categories"] += [{"id": 9, "name": "owl", "supercategory": "owl"}]
+    assert "owl" in read_coco(write(content)).labels
+
+
+def test_a_split_that_lacks_a_category(write, tmp_path):
+    write(document(), "instances_train.json")
+    content = document(prefix="x")
+    content["annotations"] = content["annotations"][:1]
+    content["categories"] = content["categories"][:1]
+    write(content, "instances_val.json")
+    records = read_coco(tmp_path)
+    assert records.labels.names == ("cat", "dog")
+    assert records.targets.tolist() == [[1, 1], [0, 0], [0, 1], [0, 0]]
+    assert "Labels that instances_val.json lacks, absent there: 1 (cat)" in records.notes
+
+
+# The folders of other programs.
+
+
+def test_roboflows_folders(write, tmp_path):
+    for split in ("train", "valid", "test"):
+        write(with_root(document()), f"{split}/_annotations.coco.json", split)
+    assert find_coco(tmp_path) == tmp_path
+    records = read_coco(tmp_path)
+    assert records.keys[:3] == ("train/a.jpg", "train/b.jpg", "valid/a.jpg")
+    assert records.split_counts() == {"train": 2, "val": 2, "test": 2}
+    assert all(record.image.is_file() for record in records)
+
+
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [
+        ("labels.json", "data"),
+        ("result.json", "images"),
+        ("annotations.json", "images"),
+        ("annotations/all.json", "images"),
+        ("annotations/all.json", "data"),
+    ],
+)
+def test_a_file_of_any_name_beside_a_folder_of_images(write, tmp_path, name, images):
+    write(document(), name, images)
+    assert find_coco(tmp_path) == tmp_path
+    records = read_coco(tmp_path)
+    assert list(records.keys) == ["a.jpg", "b.jpg"]
+    assert all(record.image.is_file() for record in records)
+
+
+def test_files_that_are_named_by_their_splits(write, tmp_path):
+    write(document(prefix="t"), "train.json")
+    write(document(prefix="v"), "val.json")
+    assert find_coco(tmp_path) == tmp_path
+    assert read_coco(tmp_path).split_counts() == {"train": 2, "val": 2}
+
+
+def test_files_whose_splits_are_not_known(write, tmp_path):
+    write(document(prefix="t"), "north.json")
+    write(document(prefix="v"), "south.json")
+    with pytest.raises(DataError, match="several COCO files"):
+        read_coco(tmp_path)
+
+
+def test_a_folder_of_another_kind_is_not_taken(write, tmp_path):
+    write(document(), "coco.json")
+    (tmp_path / "photos.csv").write_text("image,labels\na.jpg,cat\n")
+    assert find_coco(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["[]", '{"features": {}}', '{"classes": [], "labels": {}}'])
+def test_other_json_is_not_taken_in_a_folder(tmp_path, content):
+    (tmp_path / "info.json").write_text(content)
+    assert find_coco(tmp_path) is None
+
+
+# Names of images that fit loosely.
+
+
+def test_addresses_of_the_web(write, tmp_path):
+    content = document()
+    path = write(content)
+    for image in content["images"]:
+        image["file_name"] = f"https://example.org/of/{image['file_name']}?token=1"
+    path.write_text(json.dumps(content))
+    records = read_coco(path)
+    assert records.keys == ("example.org/of/a.jpg", "example.org/of/b.jpg")
+    assert records[0].image == tmp_path / "images" / "a.jpg"
+    with pytest.raises(DataError, match="--images") as caught:
+        read_coco(path, images=tmp_path / "elsewhere")
+    assert "Download them" in caught.value.fix
+
+
+def test_names_without_endings(write, tmp_path):
+    content = document()
+    path = write(content)
+    for image in content["images"]:
+        image["file_name"] = image["file_name"].removesuffix(".jpg")
+    path.write_text(json.dumps(content))
+    records = read_coco(path)
+    assert records.keys == ("a", "b")
+    assert records[1].image == tmp_path / "images" / "b.jpg"
+
+
+def test_folders_that_are_not_there_any_more(write, tmp_path):
+    content = document()
+    path = write(content)
+    for image in content["images"]:
+        image["file_name"] = f"C:\\photos\\{image['file_name']}"
+    path.write_text(json.dumps(content))
+    assert read_coco(path)[0].image == tmp_path / "images" / "a.jpg"
+
+
+def test_two_images_are_never_taken_for_one_file(write):
+    content = document()
+    path = write(content)
+    for image, folder in zip(content["images"], "xy", strict=True):
+        image["file_name"] = f"{folder}/a.jpg"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="None of the first 2 images"):
+        read_coco(path)

@@ -106,3 +106,31 @@ def test_a_broken_link(tree, tmp_path):
     with pytest.raises(DataError, match="cannot be read") as caught:
         read_folder(tmp_path)
     assert "2.jpg" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("train/images/1.jpg", "train/labels/1.txt", "data.yaml"),
+        ("images/train/1.jpg", "labels/train/1.txt"),
+        ("images/1.jpg", "annotations/1.xml"),
+        ("train/1.jpg", "train/1.xml", "valid/2.jpg", "valid/2.xml"),
+        ("1.jpg", "1.txt"),
+    ],
+)
+def test_exports_of_detectors_are_not_labels(tree, paths):
+    with pytest.raises(DataError, match="not folders of labels") as caught:
+        read_folder(tree(*paths))
+    assert "COCO JSON" in caught.value.fix
+
+
+@pytest.mark.parametrize("paths", [("data/1.jpg", "logs/2.jpg"), ("masks/1.jpg", "hats/2.jpg")])
+def test_such_words_can_be_labels_beside_others(tree, paths):
+    assert len(read_folder(tree(*paths)).labels) == 2
+
+
+def test_a_test_set_may_have_one_label(tree):
+    records = read_folder(tree("cat/1.jpg", "cat/2.jpg"))
+    assert records.labels.names == ("cat",)
+    assert "There is one label, and all images have it" in records.notes
+    assert records.absent_if_unnamed

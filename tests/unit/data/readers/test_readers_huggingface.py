@@ -314,4 +314,4 @@ def test_without_datasets(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError) as raised:
         read_huggingface(tmp_path)
-    assert "manylabel[hub]" in raised.value.fix
+    assert "pip install -e '.[hub]'" in raised.value.fix

@@ -225,7 +225,7 @@ def test_a_choice_of_one_in_json_min_is_known_by_its_key(write):
     with pytest.raises(DataError, match="No annotator gave a label") as caught:
         read_label_studio(path)
     assert "'weather'" in caught.value.what
-    assert "label_column" in caught.value.fix
+    assert "--label-column" in caught.value.fix
 
 
 def test_found_by_its_first_bytes(write, tmp_path):
@@ -284,3 +284,12 @@ def test_a_file_cut_short(write):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="not valid JSON"):
         read_label_studio(path)
+
+
+def test_annotations_as_they_were_called_before_version_1(write):
+    value = {"choices": ["cat", "dog"]}
+    result = [{"type": "choices", "from_name": "x", "value": value}]
+    task = {"id": 1, "data": {"image": "a.jpg"}, "completions": [{"result": result}]}
+    path = write([task])
+    assert find_label_studio(path) == path
+    assert read_label_studio(path).labels.names == ("cat", "dog")

@@ -233,7 +233,7 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError) as raised:
         read_parquet(tmp_path / "a.parquet")
-    assert "manylabel[parquet]" in raised.value.fix
+    assert "pip install -e '.[parquet]'" in raised.value.fix
 
 
 COLUMNS = {

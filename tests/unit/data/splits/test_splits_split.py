@@ -150,9 +150,24 @@ def test_a_label_that_train_never_shows():
     ]
     with pytest.raises(DataError, match="1 of 2 labels have no positive in train: b") as caught:
         check_trainable(records(*items))
-    assert "Drop the label or add images" in caught.value.fix
+    assert "manylabel data split drawn.csv --out split.csv" in caught.value.fix
+    assert 'drop = ["b"]' in caught.value.fix
+    assert "--option label_set=labels.toml" in caught.value.fix
     (warning,) = check_trainable(records(*items), allow_empty_labels=True)
     assert "1 of 2 labels" in warning
+
+
+def test_a_label_that_no_image_has_cannot_be_split_better():
+    with pytest.raises(DataError, match="1 of 2 labels") as caught:
+        check_trainable(records(record("1.jpg", "train", targets=(1, 0))))
+    assert caught.value.fix.startswith("Add images of it.")
+    assert "data split" not in caught.value.fix
+
+
+def test_one_label_that_all_images_have():
+    one = Records.of(LabelSpace(["a"]), [record("1.jpg", "train", targets=(1,))], "photos")
+    with pytest.raises(DataError, match="one label, a, and all images of train have it"):
+        check_trainable(one)
 
 
 def test_a_set_that_can_be_trained_on():

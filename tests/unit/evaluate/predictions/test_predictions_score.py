@@ -279,3 +279,24 @@ def test_a_pipe_holds_no_predictions(tmp_path, name) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(DataError, match="not an ordinary file"):
         read_predictions(tmp_path / name, image_list=tmp_path / name)
+
+
+# Labels that the targets never name.
+
+
+def test_a_label_that_the_targets_do_not_name_is_absent(tmp_path):
+    (tmp_path / "t.csv").write_text("image,labels\na,owl\nb,owl;cat\nc,\n")
+    (tmp_path / "p.csv").write_text("image,owl,bee,cat\na,.9,.2,.1\nb,.8,.3,.4\nc,.1,.1,.2\n")
+    found = score_predictions(tmp_path / "p.csv", Inputs(targets=tmp_path / "t.csv"))
+    assert found.truth.labels.names == ("cat", "owl", "bee")
+    assert found.truth.targets.tolist() == [[0, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert found.predictions.scores.tolist()[1] == [0.4, 0.8, 0.3]
+    assert found.measures.mAP == 1.0
+    assert any("taken as absent: 1 (bee)" in note for note in found.notes)
+
+
+def test_a_label_that_only_the_targets_have_is_an_error(tmp_path):
+    (tmp_path / "t.csv").write_text("image,labels\na,owl\nb,owl;cat\n")
+    (tmp_path / "p.csv").write_text("image,owl,bee\na,.9,.2\nb,.8,.3\n")
+    with pytest.raises(DataError, match="without predictions \\(cat\\)"):
+        score_predictions(tmp_path / "p.csv", Inputs(targets=tmp_path / "t.csv"))

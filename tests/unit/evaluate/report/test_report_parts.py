@@ -111,7 +111,7 @@ class TestMistakes:
 class TestSuspects:
     def test_without_cleanlab_it_says_what_to_install(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
-        with pytest.raises(MissingExtraError, match=r"manylabel\[cleanlab\]"):
+        with pytest.raises(MissingExtraError, match=r"\.\[cleanlab\]"):
             suspected_errors(*drawn())
 
     def test_flipped_targets_are_found(self):

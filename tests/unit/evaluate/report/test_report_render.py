@@ -74,7 +74,7 @@ def test_without_cleanlab_the_page_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     truth, found = hostile()
     page = render_report(report_from_predictions([found], truth))
-    assert "pip install &#39;manylabel[cleanlab]&#39;" in page
+    assert "pip install -e &#39;.[cleanlab]&#39;" in page
 
 
 def test_the_page_may_load_nothing():
@@ -214,4 +214,4 @@ def test_a_missing_plotly_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(MissingExtraError, match="need plotly") as caught:
         packed_plotly()
-    assert "manylabel[report]" in caught.value.fix
+    assert "pip install -e '.[report]'" in caught.value.fix
