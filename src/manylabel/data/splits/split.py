@@ -8,6 +8,7 @@ name. That split is the same on every machine, and it stays the same when images
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from manylabel.data.records import NO_SPLIT, SPLITS, Records, Split
 from manylabel.errors import DataError
 from manylabel.labels import PRESENT
+from manylabel.text import json_line
 
 
 def with_splits(records: Records, *, val: float = 0.1, test: float = 0.2) -> Records:
@@ -84,7 +86,24 @@ def check_trainable(records: Records, *, allow_empty_labels: bool = False) -> li
     raise DataError(
         what,
         where=records.source,
-        fix="Drop the label or add images of it; a label that is never present cannot be learned.",
+        fix=_fix_of_empty(records, empty),
+    )
+
+
+def _fix_of_empty(records: Records, empty: list[str]) -> str:
+    """What to do about labels that no image in train has, in words that can be typed."""
+    elsewhere = (records.targets == PRESENT).any(axis=0)
+    has_images = any(elsewhere[records.labels.index(name)] for name in empty)
+    again = (
+        "Images of other splits have it: draw splits in which train has some, with manylabel data "
+        f"split {shlex.quote(records.source)} --out split.csv. "
+        if has_images
+        else "Add images of it. "
+    )
+    names = ", ".join(map(json_line, empty[:5])) + (", ..." if len(empty) > 5 else "")
+    return (
+        f"{again}Or leave it out: write drop = [{names}] into a file labels.toml, and give "
+        "--option label_set=labels.toml (in a recipe: label_set in [data])."
     )
 
 
