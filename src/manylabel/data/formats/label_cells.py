@@ -16,6 +16,7 @@ from manylabel.data.formats.cell_lists import CellList, read_list
 from manylabel.data.formats.delimiters import guess_delimiter, split_labels
 from manylabel.data.formats.lists import shorten
 from manylabel.data.formats.missing_words import is_missing_word
+from manylabel.data.formats.name_faults import fault_of_name
 from manylabel.data.formats.room import matrix
 from manylabel.errors import DataError
 from manylabel.files import read_lines
@@ -27,9 +28,6 @@ LabelText = Literal["auto", "text"]
 AS_TEXT: Final = "--option label_cells=text"
 _BITS: Final = re.compile("[01]{2,}")
 _BIT: Final = frozenset({"0", "1", "0.0", "1.0", "0.", "1."})
-_FAULTS: Final = frozenset({"#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!"})
-_PAIRS: Final = {"[": "]", "(": ")", "{": "}"}
-_QUOTES: Final = "'\"`“”‘’«»„"
 _NUMBERED: Final = (
     "Give the names of the labels in their order, one on each line of a text file: "
     "--option label_names=names.txt. Or write the names instead of the numbers."
@@ -369,7 +367,7 @@ def _require_names(column: Column, lists: Mapping[str, Sequence[str]]) -> None:
             if name in checked:
                 continue
             checked.add(name)
-            if (fault := _fault(name)) is not None:
+            if (fault := fault_of_name(name)) is not None:
                 raise DataError(
                     f"The label {shorten(name)} {fault}; the whole cell is {shorten(cell)}.",
                     where=column.place(cell),
@@ -377,25 +375,3 @@ def _require_names(column: Column, lists: Mapping[str, Sequence[str]]) -> None:
                     'heron|reed; or write a list in every cell: ["heron", "reed"]. If such '
                     f"characters belong to the names: {AS_TEXT}.",
                 )
-
-
-def _fault(name: str) -> str | None:
-    if name in _FAULTS:
-        return "is an error of a spreadsheet"
-    first, last = name[0], name[-1]
-    if first.isalnum() and last.isalnum() or not any(map(str.isalnum, name)):
-        return None
-    if first in _QUOTES or (last in _QUOTES and not _ends_in_a_quote(name)):
-        return "begins or ends with a quote"
-    closing = _PAIRS.get(first)
-    if closing is not None and (closing not in name or (first in "[{" and last == closing)):
-        return "begins with a bracket"
-    opening = next((o for o, c in _PAIRS.items() if c == last), None)
-    if opening is not None and opening not in name:
-        return "ends with a bracket"
-    return None
-
-
-def _ends_in_a_quote(name: str) -> bool:
-    """Whether a quote at the end is an apostrophe or the sign for inches: James', 12"."""
-    return name[-1] in "'’\"" and (name[-2:-1].isdigit() or name.lower().endswith(("s'", "s’")))
