@@ -79,6 +79,7 @@ def labels_in_column(
         DataError: The column has neither lists nor strings, a list is null, or a label is not in
             `declared`.
     """
+    with_names = rules is not None  # of a reader that can be given the names of numbers
     rules = rules or CellRules()
     kind = table.schema.field(column).type
     if is_list(kind):
@@ -88,7 +89,7 @@ def labels_in_column(
                 where=where,
                 fix="Leave --label-delimiter out.",
             )
-        if is_number(kind.value_type):
+        if with_names and is_number(kind.value_type):
             return _from_numbers(table, column, where, rules)
         return _from_lists(table, column, where, rules, declared)
     if not (is_text(kind) or is_whole(kind)):
