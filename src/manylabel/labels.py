@@ -5,11 +5,12 @@ Everywhere in manylabel, targets are `int8`: 1 present, 0 absent, -1 unknown.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Final, final
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,12 @@ MAX_LABELS: Final = 200_000
 """The largest number of labels."""
 MAX_NAME: Final = 1000
 """The largest number of characters of a label name."""
+
+_NO_WIDTH: Final = re.compile("[\u200b\u2060\ufeff\u00ad]")
+"""Characters that nobody sees and that join or shape no letters."""
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Unicode's categories of control characters, characters that only shape others, and spaces."""
 
 _SHOWN: Final = 20
 """How many label names a message lists."""
@@ -142,7 +149,7 @@ def _fault(names: Sequence[str]) -> tuple[str, str] | None:
             "Give each label name once.",
         )
     # One name may be written with different characters: "é" is one character or two.
-    if twice := repeated(normalize("NFC", name) for name in names):
+    if twice := repeated(_as_seen(name) for name in names):
         return (
             f"Label names look the same but differ in their characters: {', '.join(twice[:5])}.",
             "Write each name in one way (Unicode's form NFC), or merge them with a label set.",
@@ -150,9 +157,15 @@ def _fault(names: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
+def _as_seen(name: str) -> str:
+    """The name in one form of Unicode, without characters that have no width."""
+    return name if name.isascii() else normalize("NFC", _NO_WIDTH.sub("", name))
+
+
 def _fault_of_name(name: str) -> tuple[str, str] | None:
-    if not name.strip():
-        return "A label name is empty.", "Give every label a name."
+    if all(category(character) in _UNSEEN for character in name):
+        what = "empty" if not name.strip() else f"only of characters that are not seen: {name!r}"
+        return f"A label name is {what}.", "Give every label a name."
     if len(name) > MAX_NAME:
         return (
             f"A label name has {len(name):,} characters, more than {MAX_NAME:,}: {name[:40]!r}...",

@@ -221,6 +221,10 @@ class Bar:
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
 
+    def doing(self, what: str) -> None:
+        """Name the current work, in a word or two."""
+        self._bar.update(self._task, description=what)
+
     def done(self, count: int) -> None:
         """Set the number of images done."""
         self._bar.update(self._task, completed=count)

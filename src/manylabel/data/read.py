@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, final
 from pydantic import Field
 
 from manylabel.config import Config
+from manylabel.data.formats.label_cells import LabelText, MissingWords
+from manylabel.data.formats.table_settings import TABLE_SETTINGS
 from manylabel.data.label_sets import apply, read_label_set
 from manylabel.data.readers.celeba import find_celeba, read_celeba
 from manylabel.data.readers.coco import Unlabelled, find_coco, read_coco
@@ -74,6 +76,13 @@ class DataSource(Config):
     """Table: the separator between two labels in that column."""
     split_column: str | None = Field(default=None, min_length=1)
     """Table: header of the column of splits."""
+    ignored_columns: tuple[str, ...] = ()
+    """Table: headers of columns that are not used."""
+    missing_words: MissingWords = "no-label"
+    """Table: what words such as nan, None and N/A are in a column of labels: no-label or label."""
+    label_cells: LabelText = "auto"
+    """Table: with text, each cell of labels is taken as it is written, also brackets, quotes and
+    numbers; with auto, lists are read, and doubtful cells are refused."""
     subset: str | None = Field(default=None, min_length=1)
     """Hugging Face: the configuration, if the data set on the hub has several."""
     difficult: Difficult = "unknown"
@@ -83,7 +92,8 @@ class DataSource(Config):
     truth: Truth = "groundtruth"
     """NUS-WIDE: which files give the labels: the annotators' decisions, or the owners' tags."""
     label_names: Path | None = None
-    """SRN's lists, Visual Genome-500: a text file with the names of the labels, one per line."""
+    """SRN's lists, Visual Genome-500, table: a text file with the names of the labels, one per
+    line."""
     label_set: Path | None = None
     """A TOML file that renames, merges, implies, drops or orders labels; see docs/label-sets.md."""
 
@@ -131,17 +141,17 @@ READERS: Final[Mapping[Format, Reader]] = {
     "table": Reader(
         read_table,
         find_table,
-        ("images", "image_column", "label_column", "label_delimiter", "split_column"),
+        ("images", *TABLE_SETTINGS),
     ),
     "parquet": Reader(
         read_parquet,
         find_parquet,
-        ("images", "image_column", "label_column", "label_delimiter", "split_column"),
+        ("images", *TABLE_SETTINGS),
     ),
     "huggingface": Reader(
         read_huggingface,
         find_huggingface,
-        ("subset", "image_column", "label_column", "split_column"),
+        ("subset", "image_column", "label_column", "split_column", "ignored_columns"),
     ),
     "webdataset": Reader(read_webdataset, find_webdataset),
     "folder": Reader(read_folder, find_folder),

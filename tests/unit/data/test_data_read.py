@@ -40,7 +40,8 @@ def test_the_kind_is_recognised(tmp_path, files, ask, kind, found):
     ("files", "ask", "what"),
     [
         ([], "no", "does not exist"),
-        (["t.xlsx"], "t.xlsx", "file with the ending '.xlsx' is not a data set"),
+        (["t.pdf"], "t.pdf", "file with the ending '.pdf' is not a data set"),
+        (["t.xlsx"], "t.xlsx", "is a spreadsheet, not a table of text"),
         (["d/1.jpg", "d/.git/x"], "d", "folder is not a data set of a known kind"),
         (["d/train.csv", "d/test.csv", "d/images/1.jpg"], "d", "2 tables: test.csv, train.csv"),
     ],

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from manylabel.cli.shared import DataOptions, data_options, data_source, output, progress, say
+from manylabel.cli.shared import (
+    Bar,
+    DataOptions,
+    data_options,
+    data_source,
+    output,
+    progress,
+    say,
+)
 from manylabel.text import counted, visible
 
 if TYPE_CHECKING:
     from manylabel.data.doctor.findings import Diagnosis, Finding
 
+_MANY: Final = 1000
+"""From so many labels on, a line says that they are compared."""
 _COLOURS: Final = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -62,12 +73,13 @@ def check(
     from manylabel.data.read import read
 
     records = read(data_source(data))
-    with progress("Opening", len(records), bar=not quick) as report:
+    with progress("Opening", len(records)) as report:
         found = run(
             records,
             workers=workers,
             open_images=not quick,
             on_progress=report.done,
+            on_labels=_labels_reporter(report),
         )
     say(found.summary)
     for finding in found.findings:
@@ -82,6 +94,18 @@ def check(
         say(f"Page: {write_page(html_path, found, records)}")
     if found.count("error") or (strict and found.count("warning")):
         context.exit(1)
+
+
+def _labels_reporter(report: Bar) -> Callable[[int, int], None]:
+    """Shows how far the comparison of labels is; of many labels it takes a while."""
+
+    def compared(done: int, total: int) -> None:
+        if done == 0 and total >= _MANY:
+            report.say(f"Comparing {total:,} labels with one another")
+        report.doing("Comparing labels")
+        report.done_of(done, total)
+
+    return compared
 
 
 def _print(finding: Finding) -> None:

@@ -12,8 +12,8 @@ from manylabel.cli.shared import DataOptions, data_options, data_source, say
 if TYPE_CHECKING:
     from manylabel.data.records import Records
 
-_SHOWN: Final = 12
-"""The number of labels that are named with their counts."""
+_SHOWN: Final = 20
+"""How many labels are listed."""
 
 
 @click.command()
@@ -28,8 +28,8 @@ _SHOWN: Final = 12
 def show(data: DataOptions, split: str | None, as_json: bool) -> None:
     """Show how DATA is read: images, labels, splits, and what is left out and why.
 
-    The line sha256 is a hash of the image list and all targets. Equal hashes mean equal data. The
-    last line names the first labels, each with the number of images that have it.
+    The first labels are listed, each with the number of images that have it.
+    The last line is a hash of the image list and all targets. Equal hashes mean equal data.
 
     \b
     Example:
@@ -48,8 +48,8 @@ def show(data: DataOptions, split: str | None, as_json: bool) -> None:
         click.echo(json.dumps({**records.as_dict(), "label_counts": counts}, indent=2))
         return
     say(records.summary())
+    say(_labels(counts))
     say(f"sha256 of list and targets: {records.fingerprint()}")
-    say(_describe(counts))
 
 
 def _part(records: Records, split: str | None) -> Records:
@@ -85,14 +85,14 @@ def _counts(records: Records) -> dict[str, int]:
     return dict(zip(records.labels, positives, strict=True))
 
 
-def _describe(counts: dict[str, int]) -> str:
+def _labels(counts: dict[str, int]) -> str:
     """The first labels with their counts, and the labels that no image has."""
     from manylabel.text import some_names
 
     shown = [f"{name} {count:,}" for name, count in counts.items()]
     more = f", and {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else ""
-    line = f"Labels, with the images that have them: {', '.join(shown[:_SHOWN])}{more}."
+    line = f"Labels, with their images: {', '.join(shown[:_SHOWN])}{more}"
     unused = [name for name, count in counts.items() if not count]
     if unused:
-        line += f" Labels that no image has: {len(unused):,} ({some_names(unused)})."
+        line += f". Labels that no image has: {len(unused):,} ({some_names(unused)})"
     return line

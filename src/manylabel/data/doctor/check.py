@@ -21,6 +21,7 @@ def check(
     workers: int | None = None,
     open_images: bool = True,
     on_progress: Callable[[int], None] | None = None,
+    on_labels: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
     """All findings about a data set, the worst first.
 
@@ -29,6 +30,8 @@ def check(
         workers: The number of threads that open images; None for one per processor.
         open_images: False checks names, labels and splits only.
         on_progress: Called with the number of images opened so far.
+        on_labels: Called with the number of labels that were compared with all others so far, and
+            with the number of those that are compared.
     """
     workers = workers or _count_processors()
     parts = parts_of(records)
@@ -50,7 +53,7 @@ def check(
                 *outside_files(records),
                 *from_pixels,
                 *divided_groups(records),
-                *label_findings(records, parts),
+                *label_findings(records, parts, on_labels),
                 *unknown_findings(records),
             ]
         ),

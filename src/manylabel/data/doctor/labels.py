@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -64,14 +64,25 @@ def label_rows(records: Records, parts: Parts) -> tuple[LabelRow, ...]:
     )
 
 
-def label_findings(records: Records, parts: Parts) -> list[Finding]:
-    """All findings about labels."""
+def label_findings(
+    records: Records, parts: Parts, on_labels: Callable[[int, int], None] | None = None
+) -> list[Finding]:
+    """All findings about labels.
+
+    Args:
+        records: The records.
+        parts: Their targets by split.
+        on_labels: Called with the number of labels that were compared with all others, and with
+            the number of all labels.
+    """
+    if on_labels is not None:
+        on_labels(0, len(records.labels))
     return [
         *_without_positives(records, parts),
         *_always_present(records, parts),
         *_rare(records, parts),
         *_similar_names(records),
-        *_cooccurring(records),
+        *_cooccurring(records, on_labels),
         *_drifting(records, parts),
         *_empty_images(records),
     ]
@@ -116,9 +127,10 @@ def _without_positives(records: Records, parts: Parts) -> list[Finding]:
             kind="labels.no_positive",
             severity="error" if trains else "warning",
             what=f"{{n}} no positive image in {_place(part)}.",
-            fix="Add images of them, or drop them: list them in a file labels.toml, "
-            'drop = ["name"], and add --option label_set=labels.toml. A label that is never '
-            "present cannot be learned."
+            fix="A label that is never present cannot be learned. Add images of them; or, if "
+            "another split has some, draw splits: manylabel data split DATA --out split.csv; or "
+            'leave them out: write drop = ["NAME"] into labels.toml, and give '
+            "--option label_set=labels.toml."
             if trains
             else "They count in no mAP there. Add images of them, or move some from train.",
             data={"split": part},
@@ -201,18 +213,18 @@ def _about_names(
     ]
 
 
-def _cooccurring(records: Records) -> list[Finding]:
+def _cooccurring(records: Records, on_labels: Callable[[int, int], None] | None) -> list[Finding]:
     """A finding about labels that are present in nearly the same images.
 
     Only images with known targets for both labels are used.
     """
     positives = np.count_nonzero(records.targets == PRESENT, axis=0)
     columns = np.flatnonzero(positives >= RARE)  # a few images are not enough to conclude anything
-    found = [
-        pair
-        for start in range(0, len(columns), _LABELS)
-        for pair in _often_together(records.targets, columns, start)
-    ]
+    found: list[tuple[int, int, float]] = []
+    for start in range(0, len(columns), _LABELS):
+        found += _often_together(records.targets, columns, start)
+        if on_labels is not None:
+            on_labels(min(start + _LABELS, len(columns)), len(columns))
     names = records.labels.names
     pairs = [(names[a], names[b], share) for a, b, share in sorted(found, key=lambda p: -p[2])]
     if not pairs:

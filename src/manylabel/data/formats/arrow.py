@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.room import require_room
+from manylabel.data.formats.truth_cells import EMPTY, TEXT, code_of, codes_of_numbers
 from manylabel.errors import DataError, MissingExtraError, reason, to_install
 from manylabel.files import open_regular
-from manylabel.labels import ABSENT, PRESENT, UNKNOWN
 
 _ROW_BYTES: Final = 80
 """About the memory of the key of a row."""
 _WIDTHS: Final = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
 """The memory of a value by its type; 8 bytes if it is of another one."""
-_TARGETS: Final = (PRESENT, ABSENT, UNKNOWN)
 
 
 def parquet_module(where: str) -> tuple[Any, Any]:
@@ -101,6 +100,13 @@ def is_number(kind: Any) -> bool:
     return types.is_integer(kind) or types.is_floating(kind)
 
 
+def is_whole(kind: Any) -> bool:
+    """Whether a column of this type holds integers."""
+    from pyarrow import types
+
+    return types.is_integer(kind)
+
+
 def is_text(kind: Any) -> bool:
     """Whether a column of this type holds strings, or categories that are strings."""
     from pyarrow import types
@@ -171,39 +177,26 @@ def names_and_codes(values: Any, where: str) -> tuple[list[str], NDArray[np.int6
     return [str(name) for name in encoded.dictionary.to_pylist()], codes
 
 
-def is_label_column(column: Any) -> bool:
-    """Whether a column seems to be a label: it is boolean, or at least half of it are targets.
+def column_codes(column: Any) -> NDArray[np.int8]:
+    """What the cells of a column say about a label, int8 [N]: codes of `truth_cells`.
 
-    In such a column, a value that is not a target is an error.
+    Nulls and NaN are empty. Columns of other types than booleans, numbers and texts hold text.
     """
     from pyarrow import types
 
-    if types.is_boolean(column.type):
-        return True
-    if not is_number(column.type):
-        return False
-    values = _numbers(column)
-    known = values[np.isfinite(values)]
-    return bool(known.size) and 2 * np.isin(known, _TARGETS).sum() >= known.size
-
-
-def column_targets(column: Any, where: str) -> NDArray[np.int8]:
-    """The targets [N] in the column of a label: booleans or 1, 0, -1; nulls and NaN are unknown.
-
-    Raises:
-        DataError: A value is not a target.
-    """
-    values = _numbers(column)
-    values[np.isnan(values)] = UNKNOWN
-    wrong = np.flatnonzero(~np.isin(values, _TARGETS))
-    if wrong.size:
-        raise DataError(
-            f"{values[wrong[0]]:g} is not a target.",
-            where=f"{where}, row {wrong[0] + 1}",
-            fix="Write 1 for present, 0 for absent, -1 or null for unknown; or remove the column "
-            "if it is not a label.",
-        )
-    return values.astype(np.int8)
+    if types.is_boolean(column.type) or is_number(column.type) or types.is_decimal(column.type):
+        return codes_of_numbers(_numbers(column))
+    if types.is_null(column.type):
+        return np.full(len(column), EMPTY, dtype=np.int8)
+    if not is_text(column.type):
+        return np.full(len(column), TEXT, dtype=np.int8)
+    combined = _combined(column)
+    encoded = combined if types.is_dictionary(combined.type) else combined.dictionary_encode()
+    codes = [
+        EMPTY if cell is None else code_of(str(cell)) for cell in encoded.dictionary.to_pylist()
+    ]
+    indices = np.asarray(encoded.indices.fill_null(len(codes)), dtype=np.int64)
+    return np.array([*codes, EMPTY], dtype=np.int8)[indices]
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:

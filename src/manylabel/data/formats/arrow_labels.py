@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -10,16 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.data.formats.arrow import (
-    column_targets,
+    column_codes,
     flat_lists,
-    is_label_column,
     is_list,
+    is_number,
     is_text,
+    is_whole,
     names_and_codes,
     texts,
 )
+from manylabel.data.formats.column_roles import CodedColumns, choose_labels
+from manylabel.data.formats.label_cells import (
+    CellRules,
+    Column,
+    label_space,
+    labels_in_texts,
+    note_of_words,
+    targets_of_vectors,
+)
 from manylabel.data.formats.room import matrix
-from manylabel.data.formats.tabular import find_column, guess_delimiter, listed, split_labels
+from manylabel.data.formats.tabular import find_column
+from manylabel.data.formats.truth_cells import targets_of
 from manylabel.errors import DataError
 from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
 
@@ -37,12 +48,14 @@ class ArrowLabels:
         targets: int8 [N, C], in the order of the rows.
         columns: Positions of the columns that were used.
         notes: How the labels were read, for people.
+        single: bool [N], whether a row names one label, and not in a list; None if no row does.
     """
 
     space: LabelSpace
     targets: NDArray[np.int8]
     columns: set[int]
     notes: list[str]
+    single: NDArray[np.bool_] | None = None
 
 
 def labels_in_column(
@@ -50,7 +63,7 @@ def labels_in_column(
     column: int,
     where: str,
     *,
-    delimiter: str | None = None,
+    rules: CellRules | None = None,
     declared: Sequence[str] | None = None,
 ) -> ArrowLabels:
     """Labels that one column names, in lists or in delimited strings. All other labels are absent.
@@ -59,41 +72,67 @@ def labels_in_column(
         table: The table. If the column has lists, the column `unknown` lists unknown labels.
         column: Position of the column.
         where: What the table was read from, for messages.
-        delimiter: The text between two labels of a string; None: it is guessed.
+        rules: How strings that name labels are read; None: as usual.
         declared: All labels in order; None: the labels that occur, in alphabetical order.
 
     Raises:
         DataError: The column has neither lists nor strings, a list is null, or a label is not in
             `declared`.
     """
+    with_names = rules is not None  # of a reader that can be given the names of numbers
+    rules = rules or CellRules()
     kind = table.schema.field(column).type
     if is_list(kind):
-        if delimiter is not None:
+        if rules.delimiter is not None:
             raise DataError(
                 f"The column {table.column_names[column]!r} holds lists, which need no delimiter.",
                 where=where,
-                fix="Leave label_delimiter out.",
+                fix="Leave --label-delimiter out.",
             )
-        return _from_lists(table, column, where, declared)
-    if not is_text(kind):
+        if with_names and is_number(kind.value_type):
+            return _from_numbers(table, column, where, rules)
+        return _from_lists(table, column, where, rules, declared)
+    if not (is_text(kind) or is_whole(kind)):
         raise DataError(
             f"The column {table.column_names[column]!r} holds {kind}, not labels.",
             where=where,
-            fix="Give lists of names, or strings; or name another column with label_column.",
+            fix="Give lists of names, or strings; or name another column with --label-column.",
         )
-    return _from_texts(table, column, where, delimiter, declared)
+    return _from_texts(table, column, where, rules, declared)
 
 
-def _from_lists(table: Any, column: int, where: str, declared: Sequence[str] | None) -> ArrowLabels:
+def _from_numbers(table: Any, column: int, where: str, rules: CellRules) -> ArrowLabels:
+    """Labels from lists with a number for each label; their names are in `label_names`."""
+    name = table.column_names[column]
+    there = f"{where}, column {name!r}"
+    values, rows = flat_lists(table.column(column), there)
+    lengths = np.bincount(rows, minlength=table.num_rows)
+    numbers = np.asarray(values, dtype=np.float64)
+    found = targets_of_vectors(numbers, lengths, rules.declared(), there, name)
+    return ArrowLabels(found.space, found.targets, {column}, found.notes)
+
+
+def _from_lists(
+    table: Any, column: int, where: str, rules: CellRules, declared: Sequence[str] | None
+) -> ArrowLabels:
     """Labels from lists of the present labels, and from the column `unknown`, if there is one."""
+    declared = rules.declared() if declared is None else declared
     present = _lists(table, column, where)
     other = find_column(table.column_names, (UNKNOWN_NAME,))
     unknown = None if other is None or other == column else _lists(table, other, where)
     columns = [present] if unknown is None else [present, unknown]
-    space = _space({name for lists in columns for name in lists.names}, declared, where)
+    known = () if declared is None else frozenset(declared)
+    gaps = {
+        name
+        for lists in columns
+        for name in lists.names
+        if name not in known and rules.is_missing(name)
+    }
+    space = label_space({name for lists in columns for name in lists.names} - gaps, declared, where)
     targets = matrix(table.num_rows, len(space), 0, where)
     present.mark(targets, space, PRESENT)
-    notes = [f"Labels are read from lists in column {present.name!r}"]
+    words = {gap: present.number(gap) for gap in sorted(gaps & set(present.names))}
+    notes = [f"Labels are read from lists in column {present.name!r}", *note_of_words(words)]
     if unknown is not None:
         conflict = unknown.mark(targets, space, UNKNOWN)
         if conflict is not None:
@@ -117,12 +156,20 @@ class _Lists:
     rows: NDArray[np.int64]
 
     def mark(self, targets: NDArray[np.int8], space: LabelSpace, value: int) -> int | None:
-        """Set the named targets to `value`; returns the first row where one was set before."""
-        columns = np.array([space.index(name) for name in self.names], dtype=np.int64)
-        cells = self.rows, columns[self.codes]
-        set_before = np.flatnonzero(targets[cells])
-        targets[cells] = value
-        return int(self.rows[set_before[0]]) if set_before.size else None
+        """Set the named targets to `value`; returns the first row where one was set before.
+
+        Names that are no labels are words for missing values.
+        """
+        found = [space.index(name) if name in space else -1 for name in self.names]
+        columns = np.array(found, dtype=np.int64)[self.codes]
+        rows, columns = self.rows[columns >= 0], columns[columns >= 0]
+        set_before = np.flatnonzero(targets[rows, columns])
+        targets[rows, columns] = value
+        return int(rows[set_before[0]]) if set_before.size else None
+
+    def number(self, name: str) -> int:
+        """How often a name occurs."""
+        return int(np.count_nonzero(self.codes == self.names.index(name)))
 
 
 def _lists(table: Any, column: int, where: str) -> _Lists:
@@ -134,40 +181,43 @@ def _lists(table: Any, column: int, where: str) -> _Lists:
     return _Lists(column, name, *names_and_codes(values, where), rows)
 
 
-def _space(seen: set[str], declared: Sequence[str] | None, where: str) -> LabelSpace:
-    """The labels that the data set declares, or else those that occur."""
-    if declared is None:
-        return LabelSpace(sorted(seen), where=where)
-    space = LabelSpace(declared, where=where)
-    foreign = sorted(name for name in seen if name not in space)
-    if foreign:
-        raise DataError(
-            f"The label {foreign[0]!r} is not one of the {len(space)} declared labels.",
-            where=where,
-            fix="Correct the label, or the list of labels.",
-        )
-    return space
-
-
 def _from_texts(
-    table: Any, column: int, where: str, delimiter: str | None, declared: Sequence[str] | None
+    table: Any, column: int, where: str, rules: CellRules, declared: Sequence[str] | None
 ) -> ArrowLabels:
     """Labels from strings that name all labels of an image; a null is an image without labels."""
     name = table.column_names[column]
-    where = f"{where}, column {name!r}"
-    cells = [cell or "" for cell in texts(table.column(column), where)]
-    mark = guess_delimiter(cells) if delimiter is None else delimiter
-    lists = [split_labels(cell, mark) for cell in cells]
-    space = _space({name for names in lists for name in names}, declared, where)
-    shown = "one in each row" if mark is None else f"separated by {mark!r}"
-    targets = matrix(len(lists), len(space), 0, where)
-    for row, names in zip(targets, lists, strict=True):
-        row[:] = space.encode(names)
-    return ArrowLabels(space, targets, {column}, [f"Labels are read from column {name!r}, {shown}"])
+    there = f"{where}, column {name!r}"
+    cells = [(cell or "").strip() for cell in texts(table.column(column), there)]
+    whole = Column(name, cells, there, lambda row: f"{there}, row {row + 1}")
+    found = labels_in_texts(whole, rules, declared)
+    return ArrowLabels(found.space, found.targets, {column}, found.notes, found.single)
+
+
+def coded_columns(table: Any, taken: Container[int], where: str) -> tuple[CodedColumns, list[int]]:
+    """What the columns say about labels, and their positions in the table.
+
+    Args:
+        table: The table.
+        taken: Positions of columns that hold something else.
+        where: What the table was read from, for messages.
+    """
+    others = [i for i in range(table.num_columns) if i not in taken]
+    all_names = table.column_names  # pyarrow makes a new list at each call
+    codes = matrix(table.num_rows, len(others), 0, where)
+    for j, i in enumerate(others):
+        codes[:, j] = column_codes(table.column(i))
+
+    def cell(row: int, j: int) -> tuple[str, str]:
+        i = others[j]
+        value = table.column(i)[row].as_py()
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        return shown, f"{where}, column {all_names[i]!r}, row {row + 1}"
+
+    return CodedColumns([all_names[i] for i in others], codes, where, cell), others
 
 
 def labels_in_columns(table: Any, taken: set[int], where: str) -> ArrowLabels:
-    """Labels that have one column each: booleans, or 1, 0, -1 and nulls.
+    """Labels that have one column each: booleans, 1, 0, -1 and nulls, or texts as in CSV tables.
 
     Args:
         table: The table.
@@ -175,27 +225,13 @@ def labels_in_columns(table: Any, taken: set[int], where: str) -> ArrowLabels:
         where: What the table was read from, for messages.
 
     Raises:
-        DataError: There is no such column, or a value is not a target.
+        DataError: There is no such column, or a column is nearly one.
     """
-    columns = [
-        i for i in range(table.num_columns) if i not in taken and is_label_column(table.column(i))
-    ]
-    if not columns:
-        raise DataError(
-            f"No labels were found in the columns {listed(table.column_names)}.",
-            where=where,
-            fix="Give the labels of an image as a list of names in a column 'labels' (or name the "
-            "column with label_column), or give each label a column of true and false.",
-        )
-    all_names = table.column_names  # pyarrow makes a new list at each call
-    names = [all_names[i] for i in columns]
-    space = LabelSpace(names, where=where)
-    targets = [
-        column_targets(table.column(i), f"{where}, column {name!r}")
-        for i, name in zip(columns, names, strict=True)
-    ]
-    note = f"Each of {len(columns)} columns is a label: 1 present, 0 absent, -1 or null unknown"
-    return ArrowLabels(space, np.stack(targets, axis=1), set(columns), [note])
+    coded, others = coded_columns(table, taken, where)
+    roles = choose_labels(coded)
+    space = LabelSpace([coded.names[j] for j in roles.labels], where=where)
+    targets = targets_of(np.ascontiguousarray(coded.codes[:, roles.labels]), empty=roles.empty)
+    return ArrowLabels(space, targets, {others[j] for j in roles.labels}, roles.notes)
 
 
 def labels_in_classes(table: Any, position: int, names: Sequence[str], where: str) -> ArrowLabels:

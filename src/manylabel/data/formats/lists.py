@@ -40,7 +40,7 @@ def choose_folder(folders: Sequence[Path], keys: Sequence[str], file: Path) -> P
         raise DataError(
             f"None of the first {len(first)} images was found; the first is {first[0]!r}.",
             where=str(file),
-            fix=f"Give their folder with `images`. Tried: {tried}.",
+            fix=f"Give their folder with --images. Tried: {tried}.",
         )
     return folders[hits.index(max(hits))]
 

@@ -7,40 +7,33 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.formats.tabular import Columns, choose_columns
+from manylabel.data.formats.encodings import not_utf8, require_text
+from manylabel.data.formats.tabular import (
+    ROWS_LOOKED_AT,
+    TRUTH_NAMES,
+    WEAK_LABEL_NAMES,
+    Columns,
+    NamedColumns,
+    choose_columns,
+)
+from manylabel.data.formats.truth_cells import CellCodes
 from manylabel.errors import DataError
-from manylabel.files import open_text, read_text
+from manylabel.files import open_text
 from manylabel.images import has_image_ending
-from manylabel.labels import ABSENT, PRESENT, UNKNOWN, repeated
+from manylabel.labels import ABSENT, PRESENT, repeated
 from manylabel.text import from_spreadsheet
 
 _SHOWN: Final = 5
 """How many names a message lists."""
 
-EMPTY: Final = -2
-_WORD: Final = 2
-NO_TARGET: Final = 3
-"""Codes of cells that are not targets: empty, a word such as "true" or "no", anything else."""
-
-_CELLS: Final = {
-    "1": PRESENT,
-    "0": ABSENT,
-    "-1": UNKNOWN,
-    "": EMPTY,
-    # pandas writes integers like this if a cell of the column is empty.
-    "1.0": PRESENT,
-    "0.0": ABSENT,
-    "-1.0": UNKNOWN,
-}
 _DIGITS: Final = bytes.maketrans(b"01", bytes((ABSENT, PRESENT)))
-_WORDS: Final = frozenset({"true", "false", "yes", "no"})
-"""Words that are not read as targets, but show that a column was written as a label."""
 
 
 @final
@@ -63,8 +56,9 @@ class TextTable:
         columns: The columns with a role, such as the column of images.
         lines: The line on which each row begins.
         texts: The cells of each of `columns`, by its position.
-        others: Positions of the K other columns; none if one column holds all labels.
-        codes: int8 [N, K], the cells of `others`: a target, or one of the codes above.
+        others: Positions of the K other columns; none if one column holds all labels, and only
+            those that may contradict it.
+        codes: int8 [N, K], the cells of `others`: codes of `truth_cells`.
         marked: The number of texts that were read without the mark of `for_spreadsheet`.
     """
 
@@ -87,26 +81,12 @@ class TextTable:
         return None if column is None else self.texts[column][row] or None
 
 
-class _Codes(dict[str, int]):
-    """The code of each cell, for columns that may be labels."""
-
-    def __missing__(self, cell: str) -> int:
-        stripped = cell.strip()
-        if stripped != cell:
-            return self[stripped]
-        return _WORD if cell.lower() in _WORDS else NO_TARGET
-
-
-def load_table(
-    path: Path, image_column: str | None, label_column: str | None, split_column: str | None
-) -> TextTable:
+def load_table(path: Path, named: NamedColumns) -> TextTable:
     """The whole table, in columns.
 
     Args:
         path: The file, UTF-8.
-        image_column: The name of the column of image paths; None: a usual name is looked for.
-        label_column: The same for the column that holds all labels of an image.
-        split_column: The same for the column of splits.
+        named: The columns that the user named; usual names are looked for in place of others.
 
     Raises:
         DataError: The file is missing, empty, not UTF-8, malformed, or without header or rows; or a
@@ -118,16 +98,16 @@ def load_table(
         raise DataError("The table is empty.", where=str(path), fix="Give a header and rows.")
     header = Row(first.line, [from_spreadsheet(name.strip()) for name in first.cells])
     _check_header(header, path)
-    columns = choose_columns(
-        header.cells, str(path), image=image_column, label=label_column, split=split_column
-    )
+    ahead = list(islice(rows, ROWS_LOOKED_AT))
+    columns = choose_columns(header.cells, named, str(path), [row.cells for row in ahead])
+    weak = [] if columns.label is not None else _weak_columns(header.cells, named.ignored)
     taken, lines, codes = columns.taken(), array("q"), array("b")
-    others = [i for i in range(len(header.cells)) if i not in taken and columns.label is None]
-    texts: dict[int, list[str]] = {i: [] for i in taken}
+    others = _others(header.cells, columns, named.ignored)
+    texts: dict[int, list[str]] = {i: [] for i in (*taken, *(i for i in weak if i not in taken))}
     shared: dict[str, str] = {}
     marked = sum(name != cell.strip() for name, cell in zip(header.cells, first.cells, strict=True))
     append_codes = _coder(others)
-    for line, cells in ((row.line, row.cells) for row in rows):
+    for line, cells in ((row.line, row.cells) for row in chain(ahead, rows)):
         _check_length(cells, header.cells, f"{path}, line {line}")
         lines.append(line)
         for i, column in texts.items():
@@ -145,9 +125,24 @@ def load_table(
     return TextTable(path, header.cells, columns, lines, texts, others, matrix, marked)
 
 
+def _weak_columns(header: Sequence[str], ignored: Sequence[str]) -> list[int]:
+    """Columns that may name the labels, such as `class`."""
+    left = ["" if name in ignored else name.lower() for name in header]
+    return [i for i, name in enumerate(left) if name in WEAK_LABEL_NAMES]
+
+
+def _others(header: Sequence[str], columns: Columns, ignored: Sequence[str]) -> list[int]:
+    """The columns of which the codes are needed."""
+    taken = columns.taken()
+    left = [i for i, name in enumerate(header) if i not in taken and name not in ignored]
+    if columns.label is None:
+        return left
+    return [i for i in left if header[i].lower() in TRUTH_NAMES]
+
+
 def _coder(others: list[int]) -> Callable[[array[int], list[str]], None]:
     """A function that appends the codes of the cells at these positions of a row."""
-    code_of = _Codes(_CELLS).__getitem__
+    code_of = CellCodes().__getitem__
     run = range(others[0], others[-1] + 1) if others else range(0)
     side_by_side = list(run) == others
 
@@ -170,6 +165,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         DataError: The file is missing, not UTF-8 or malformed.
     """
     line = 1
+    require_text(path)
     with open_text(path) as file:
         try:
             separator = separator_of(path, file)
@@ -182,8 +178,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         except csv.Error as error:
             raise _row_error(error, f"{path}, line {line}") from None
         except UnicodeDecodeError:
-            read_text(path)  # its error names the byte
-            raise
+            raise not_utf8(path) from None
 
 
 def _row_error(error: csv.Error, where: str) -> DataError:
@@ -216,7 +211,8 @@ def separator_of(path: Path, file: TextIO) -> str:
             break
     file.seek(0)
     header = re.sub('"[^"]*"', "", "".join(lines))
-    return max(",;\t", key=header.count)
+    mark = max(",;\t", key=header.count)
+    return "|" if mark not in header and "|" in header else mark
 
 
 def _check_length(cells: Sequence[str], header: Sequence[str], where: str) -> None:
@@ -230,6 +226,12 @@ def _check_length(cells: Sequence[str], header: Sequence[str], where: str) -> No
 
 def _check_header(header: Row, path: Path) -> None:
     where = f"{path}, line {header.line}"
+    if len(header.cells) <= 2 and header.cells[0].lower().startswith("sep="):
+        raise DataError(
+            "The first line is a hint for Excel, not a header.",
+            where=where,
+            fix=f"Remove the line {header.cells[0]!r}: manylabel finds the separator by itself.",
+        )
     if any(map(has_image_ending, header.cells)):
         raise DataError(
             "The table has no header: its first row names an image.",

@@ -64,6 +64,7 @@ def read_huggingface(
     image_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    ignored_columns: Sequence[str] = (),
 ) -> Records:
     """The rows of all splits of a Hugging Face data set.
 
@@ -83,6 +84,7 @@ def read_huggingface(
         image_column: Name of the column of images, which has encoded images or paths.
         label_column: Name of the column that holds all labels of an image.
         split_column: Name of a column of splits.
+        ignored_columns: Names of columns that are not used.
 
     Raises:
         DataError: The data set does not exist, cannot be loaded (offline, or no access), or is
@@ -91,6 +93,7 @@ def read_huggingface(
     """
     parts = _load(path, subset)
     columns = _choose_columns(parts, str(path), image_column, label_column, split_column)
+    parts = _without(parts, ignored_columns)
     table = _truth_table(parts, columns, str(path))
     if not table.num_rows:
         raise DataError("The data set has no rows.", where=str(path), fix="Give one with images.")
@@ -255,6 +258,12 @@ def _choose_columns(
     found = find_column([name if name != chosen else "" for name in names], LABEL_NAMES)
     labels = label or (None if found is None else names[found])
     return _Columns(chosen, chosen in encoded, labels, split)
+
+
+def _without(parts: list[_Part], ignored: Sequence[str]) -> list[_Part]:
+    """The splits without columns that are not used."""
+    names = [name for name in ignored if name in parts[0].dataset.features]
+    return [_Part(part.name, part.dataset.remove_columns(names)) for part in parts]
 
 
 def _truth_table(parts: Sequence[_Part], columns: _Columns, where: str) -> Any:

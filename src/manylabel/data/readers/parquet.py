@@ -16,21 +16,38 @@ Source: https://parquet.apache.org/docs/file-format
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manylabel.data.formats.arrow import is_list, is_text, load_parquet, texts
-from manylabel.data.formats.arrow_labels import ArrowLabels, labels_in_column, labels_in_columns
+from manylabel.data.formats.arrow_labels import (
+    ArrowLabels,
+    coded_columns,
+    labels_in_column,
+    labels_in_columns,
+)
+from manylabel.data.formats.column_roles import column_of_names, require_present
+from manylabel.data.formats.image_names import ImageNames, image_names
 from manylabel.data.formats.lists import FIRST_IMAGES, choose_folder
+from manylabel.data.formats.missing_words import is_missing_word
 from manylabel.data.formats.parsing import listed_entries
+from manylabel.data.formats.table_settings import TableSettings
 from manylabel.data.formats.tabular import (
+    ROWS_LOOKED_AT,
+    TRUTH_NAMES,
     Columns,
+    TableRows,
     choose_columns,
     find_column,
     merge_rows,
+    note_of_ignored,
     path_key,
+    require_no_truth,
     split_or_none,
 )
 from manylabel.data.formats.truth import boxes_of
@@ -56,72 +73,95 @@ def find_parquet(path: Path) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def read_parquet(
-    path: Path,
-    *,
-    images: Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    label_delimiter: str | None = None,
-    split_column: str | None = None,
-) -> Records:
+def read_parquet(path: Path, *, images: Path | None = None, **settings: Any) -> Records:
     """The rows of a Parquet file. The labels are in the order of the file, else alphabetical.
 
-    Columns that are not named here are found by their names, as in a CSV table. In a column of
-    lists (or of texts with a delimiter), the listed labels are present, those in `unknown` are
-    unknown, and all others are absent. If a label has its own column, 1 or true means present, 0 or
-    false means absent, and -1 or null means unknown. Rows with one key and the same values are
-    merged.
+    Columns that are not named here are found by their names and content, as in a CSV table. In a
+    column of lists (or of texts with a delimiter), the listed labels are present, those in
+    `unknown` are unknown, and all others are absent. If a label has its own column, 1 or true means
+    present, 0 or false means absent, and -1, null or NaN means unknown. Rows with one key and the
+    same values are merged. Rows that name one label each in a text are joined.
 
     Args:
         path: The file.
         images: The folder that image paths are relative to, if it is not the folder of the file.
             Paths of masks are always relative to the folder of the file.
-        image_column: Name of the column of image paths.
-        label_column: Name of the column that holds all labels of a row.
-        label_delimiter: The separator between two labels, if that column holds texts.
-        split_column: Name of the column of splits: train, val, valid, validation, test or null.
+        **settings: The fields of `TableSettings`.
 
     Raises:
         DataError: The file is missing, damaged or without rows; none of the first images is found;
-            a named column does not exist or has values of another kind; a value is not a target or
-            not a split; rows of one image differ.
+            a named column does not exist or has values of another kind; it is unclear what a column
+            or a cell means; a value is not a target or not a split; rows of one image differ.
         MissingExtraError: pyarrow is not installed.
     """
+    chosen = TableSettings(**settings)
     table = load_parquet(path)
-    columns = choose_columns(
-        table.column_names, str(path), image=image_column, label=label_column, split=split_column
-    )
-    labels = _labels(table, columns, path, label_delimiter)
+    columns = choose_columns(table.column_names, chosen.columns(), str(path), _first_rows(table))
+    labels = _labels(table, columns, path, chosen)
     root = path.parent if images is None else images
-    record_of = _row_reader(table, columns, labels, path, root)
-    items = merge_rows(
-        table.num_rows, record_of, lambda one, two: f"{path}, rows {one + 1} and {two + 1}"
+    rows = _rows(table, columns, labels, path, root)
+    items, merged = merge_rows(
+        TableRows(
+            rows.keys,
+            labels.targets,
+            labels.single,
+            rows.record,
+            lambda one, two: f"{path}, rows {one + 1} and {two + 1}",
+        )
     )
     records = Records.of(labels.space, items, str(path))
     records = replace(records, absent_if_unnamed=columns.label is not None)
-    first = texts(table.column(columns.image).slice(0, FIRST_IMAGES), str(path))
-    choose_folder([root], [path_key(image) for image in first if image], path)
-    notes = [columns.describe(table.column_names), *labels.notes]
+    first = range(min(FIRST_IMAGES, len(rows.keys)))
+    choose_folder([root], [rows.names.file(row) for row in first], path)
     used = columns.taken() | labels.columns | {boxes_column(table)}
-    ignored = [repr(name) for i, name in enumerate(table.column_names) if i not in used]
-    if ignored:
-        notes.append(f"Ignored columns: {', '.join(ignored)}")
-    if repeated := table.num_rows - len(records):
-        notes.append(f"Rows that repeat another row, merged with it: {repeated:,}")
-    return records.with_notes(*notes)
+    ignored = note_of_ignored(table.column_names, used)
+    described = columns.describe(table.column_names)
+    return records.with_notes(described, *labels.notes, *ignored, *rows.names.notes, *merged)
 
 
-def _labels(table: Any, columns: Columns, path: Path, delimiter: str | None) -> ArrowLabels:
-    if columns.label is None:
-        return labels_in_columns(table, columns.taken(), str(path))
-    return labels_in_column(
-        table,
-        columns.label,
-        str(path),
-        delimiter=delimiter,
-        declared=_declared_labels(table.schema.metadata, path),
-    )
+def _first_rows(table: Any) -> list[list[str]]:
+    """The cells of the first rows as texts; those that are not texts are empty."""
+    columns = [
+        [str(cell) if isinstance(cell, str) else "" for cell in column.to_pylist()]
+        for column in (table.column(i).slice(0, ROWS_LOOKED_AT) for i in _text_columns(table))
+    ]
+    cells = dict(zip(_text_columns(table), columns, strict=True))
+    count = min(table.num_rows, ROWS_LOOKED_AT)
+    return [
+        [cells[i][row] if i in cells else "" for i in range(table.num_columns)]
+        for row in range(count)
+    ]
+
+
+def _text_columns(table: Any) -> list[int]:
+    return [i for i, field in enumerate(table.schema) if is_text(field.type)]
+
+
+def _labels(table: Any, columns: Columns, path: Path, settings: TableSettings) -> ArrowLabels:
+    declared = _declared_labels(table.schema.metadata, path)
+    column = columns.label
+    taken = columns.taken() | {boxes_column(table)}
+    taken |= {i for i, name in enumerate(table.column_names) if name in settings.ignored_columns}
+    if column is None:
+        _require_roles(table, columns, path)
+        coded, others = coded_columns(table, taken, str(path))
+        position = column_of_names(coded)
+        column = None if position is None else others[position]
+    if column is None:
+        return labels_in_columns(table, {i for i in taken if i is not None}, str(path))
+    saying = {i for i, name in enumerate(table.column_names) if name.lower() not in TRUTH_NAMES}
+    require_present(coded_columns(table, taken | saying, str(path))[0])
+    return labels_in_column(table, column, str(path), rules=settings.rules(), declared=declared)
+
+
+def _require_roles(table: Any, columns: Columns, path: Path) -> None:
+    """Refuse a label column whose name is that of another column."""
+    for column, what in ((columns.mask, "files of masks"), (columns.group, "groups")):
+        if column is not None:
+            cells = (
+                None if x is None else str(x) for x in table.column(column).unique().to_pylist()
+            )
+            require_no_truth(table.column_names[column], cells, what, str(path))
 
 
 def _declared_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list[str] | None:
@@ -146,41 +186,56 @@ def _declared_labels(metadata: Mapping[bytes, bytes] | None, path: Path) -> list
     return labels
 
 
-def _row_reader(
-    table: Any, columns: Columns, labels: ArrowLabels, path: Path, root: Path
-) -> Callable[[int], Record]:
-    """A function that returns the record of a row, given its position."""
+@dataclass(frozen=True)
+class _Rows:
+    """Gives the record of a row. Columns that the table does not have hold None."""
 
+    path: Path
+    root: Path
+    names: ImageNames
+    keys: list[str]
+    targets: NDArray[np.int8]
+    splits: list[str | None]
+    groups: list[str | None]
+    masks: list[str | None]
+    boxes: list[tuple[Box, ...]]
+
+    def record(self, row: int) -> Record:
+        """The record of the row at this position."""
+        mask = self.masks[row]
+        return Record(
+            key=self.keys[row],
+            image=self.root / self.names.file(row),
+            targets=self.targets[row],
+            split=split_or_none(self.splits[row], lambda: f"{self.path}, row {row + 1}, split"),
+            boxes=self.boxes[row],
+            mask=None if mask is None else self.path.parent / path_key(mask),
+            group=self.groups[row],
+        )
+
+
+def _rows(table: Any, columns: Columns, labels: ArrowLabels, path: Path, root: Path) -> _Rows:
     def cells(column: int | None) -> list[str | None]:
         if column is None:
             return [None] * table.num_rows
-        return texts(table.column(column), f"{path}, column {table.column_names[column]!r}")
+        found = texts(table.column(column), f"{path}, column {table.column_names[column]!r}")
+        return [None if cell is None or is_missing_word(cell) else cell for cell in found]
 
     _require_paths(table, columns.image, path)
-    images, keys = cells(columns.image), cells(columns.key)
-    splits, groups, masks = (cells(i) for i in (columns.split, columns.group, columns.mask))
-    boxes = _boxes(table, labels.space, path)
-
-    def record_of(row: int) -> Record:
-        image, mask = images[row], masks[row]
-        if image is None or not image.strip():
-            raise DataError(
-                "The row has no image.",
-                where=f"{path}, row {row + 1}",
-                fix="Add the path of the image or remove the row.",
-            )
-        name = path_key(image)
-        return Record(
-            key=keys[row] or name,
-            image=root / name,
-            targets=labels.targets[row],
-            split=split_or_none(splits[row], lambda: f"{path}, row {row + 1}, split"),
-            boxes=boxes[row],
-            mask=None if mask is None else path.parent / path_key(mask),
-            group=groups[row],
-        )
-
-    return record_of
+    images = texts(table.column(columns.image), str(path))
+    names = image_names(images, root, lambda row: f"{path}, row {row + 1}")
+    given = [None] * table.num_rows if columns.key is None else texts(table.column(columns.key), "")
+    return _Rows(
+        path,
+        root,
+        names,
+        [key or name for key, name in zip(given, names.names, strict=True)],
+        labels.targets,
+        cells(columns.split),
+        cells(columns.group),
+        cells(columns.mask),
+        _boxes(table, labels.space, path),
+    )
 
 
 def _require_paths(table: Any, column: int, path: Path) -> None:
@@ -190,7 +245,7 @@ def _require_paths(table: Any, column: int, path: Path) -> None:
             f"The column {table.column_names[column]!r} holds {kind}, not the paths of images.",
             where=str(path),
             fix="If the file contains the images themselves, read it with --format huggingface. "
-            "Otherwise name the column of paths with image_column.",
+            "Otherwise name the column of paths with --image-column.",
         )
 
 

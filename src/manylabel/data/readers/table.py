@@ -6,7 +6,8 @@ Labels are in one column, with a separator between them, or each label has its o
     a.jpg,person|car,train          a.jpg,1,1
     b.jpg,car,test                  b.jpg,0,
 
-In the second form, 1 means present, 0 means absent, and -1 or an empty cell means unknown.
+In the second form, 1 means present, 0 means absent, and -1 or an empty cell means unknown. In the
+first form, an image may also have a row for each of its labels.
 """
 
 from __future__ import annotations
@@ -15,30 +16,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.data.formats.room import matrix
+from manylabel.data.formats.column_roles import (
+    CodedColumns,
+    choose_labels,
+    column_of_names,
+    require_present,
+)
+from manylabel.data.formats.encodings import SPREADSHEETS
+from manylabel.data.formats.image_names import ImageNames, image_names
+from manylabel.data.formats.label_cells import CellRules, Column, labels_in_texts
+from manylabel.data.formats.missing_words import is_missing_word
+from manylabel.data.formats.table_settings import TableSettings
 from manylabel.data.formats.tabular import (
-    guess_delimiter,
-    listed,
+    TableRows,
     merge_rows,
+    note_of_ignored,
     path_key,
-    split_labels,
+    require_no_truth,
     split_or_none,
 )
-from manylabel.data.formats.text_table import (
-    EMPTY,
-    NO_TARGET,
-    TextTable,
-    load_table,
-    read_rows,
-)
+from manylabel.data.formats.text_table import TextTable, load_table, read_rows
+from manylabel.data.formats.truth_cells import targets_of
 from manylabel.data.records import Record, Records
 from manylabel.errors import DataError
-from manylabel.labels import PRESENT, UNKNOWN, LabelSpace
+from manylabel.labels import UNKNOWN, LabelSpace
 
 _ENDINGS: Final = (".csv", ".tsv")
 
@@ -50,7 +56,8 @@ def find_table(path: Path) -> Path | None:
         DataError: The folder contains several tables.
     """
     if not path.is_dir():
-        return path if path.suffix.lower() in _ENDINGS else None
+        # A spreadsheet is no table of text, but the reader says what to do about it.
+        return path if path.suffix.lower() in (*_ENDINGS, *SPREADSHEETS) else None
     tables = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
     if len(tables) > 1:
         raise DataError(
@@ -62,59 +69,56 @@ def find_table(path: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def read_table(
-    path: Path,
-    *,
-    images: Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    label_delimiter: str | None = None,
-    split_column: str | None = None,
-) -> Records:
+def read_table(path: Path, *, images: Path | None = None, **settings: Any) -> Records:
     """The rows of a table.
 
-    Columns that are not named here are found by their headers:
+    Columns that are not named here are found by their headers and their cells:
 
-    - image, path, file, ...: the path of the image. Without such a header, the first column.
+    - image, path, file, ...: the path of the image. Without such a header, a column whose cells
+      end like names of image files, or else the first column.
     - labels, label, tags or tag: all labels. Without such a header, each column of 1, 0, -1 and
-      empty cells is a label.
+      empty cells is a label. If there is none, a column such as class or category.
     - split, group and mask.
     - image_key: the key of the image, if it is not the path.
 
     The notes say which columns were found and which are ignored. Rows of one image with the same
-    values are merged.
+    values are merged. Rows that name one label each are joined.
 
     Args:
         path: The file, UTF-8. In a .tsv file, tabs separate the columns. In other files, it is the
             comma, semicolon or tab, whichever the header has most often.
         images: The folder that image paths are relative to, if it is not the folder of the table.
             Paths of masks are always relative to the folder of the table.
-        image_column: Header of the column of image paths.
-        label_column: Header of the column that holds all labels of a row.
-        label_delimiter: The separator between two labels.
-        split_column: Header of the column of splits: train, val, valid, validation, test or empty.
+        **settings: The fields of `TableSettings`.
 
     Raises:
         DataError: The table is missing, empty, without a header or malformed; a named column does
-            not exist; a value is not a target or not a split; rows of one image differ.
+            not exist; it is unclear what a column or a cell means; a value is not a target or not
+            a split; rows of one image differ.
     """
-    table = load_table(path, image_column, label_column, split_column)
-    if table.columns.label is None:
-        labels = _from_label_columns(table)
-    else:
-        labels = _from_one_column(table, table.columns.label, label_delimiter)
+    chosen = TableSettings(**settings)
+    table = load_table(path, chosen.columns())
+    labels = _labels(table, chosen)
     root = path.parent if images is None else images
-    items = merge_rows(
-        len(table.lines),
-        lambda row: _record(table, row, root, labels.targets[row]),
-        lambda one, two: f"{path}, lines {table.lines[one]} and {table.lines[two]}",
+    at = table.columns.image
+    names = image_names(table.texts[at], root, lambda row: table.at(table.lines[row], at))
+    keys = names.names
+    if table.columns.key is not None:
+        given = table.texts[table.columns.key]
+        keys = [key or name for key, name in zip(given, names.names, strict=True)]
+    reader = _RowReader(table, labels.targets, keys, names, root)
+    items, merged = merge_rows(
+        TableRows(
+            keys,
+            labels.targets,
+            labels.single,
+            reader.record,
+            lambda one, two: f"{path}, lines {table.lines[one]} and {table.lines[two]}",
+        )
     )
     records = Records.of(labels.space, items, str(path))
     records = replace(records, absent_if_unnamed=table.columns.label is not None)
-    notes = _describe(table, labels)
-    if repeated := len(table.lines) - len(records):
-        notes.append(f"Rows that repeat another row, merged with it: {repeated:,}")
-    return records.with_notes(*notes)
+    return records.with_notes(*_describe(table, labels), *names.notes, *merged)
 
 
 @dataclass(frozen=True)
@@ -123,99 +127,101 @@ class _Labels:
 
     space: LabelSpace
     targets: NDArray[np.int8]
+    single: NDArray[np.bool_] | None
     columns: set[int]
     notes: list[str]
 
 
-def _from_one_column(table: TextTable, column: int, delimiter: str | None) -> _Labels:
-    cells = table.texts[column]
-    mark = guess_delimiter(cells) if delimiter is None else delimiter
-    lists = {cell: split_labels(cell, mark) for cell in cells}
-    where = f"{table.path}, column {table.header[column]!r}"
-    space = LabelSpace(sorted({name for names in lists.values() for name in names}), where=where)
-    position = {cell: i for i, cell in enumerate(lists)}
-    distinct = matrix(len(lists), len(space), 0, str(table.path))
-    for row, names in enumerate(lists.values()):
-        distinct[row] = space.encode(names)
-    shown = "one per row" if mark is None else f"separated by {mark!r}"
-    notes = [f"Labels are read from column {table.header[column]!r}, {shown}"]
-    empty = sum(not lists[cell] for cell in cells)
-    if empty:
-        notes.append(f"Rows without a label, all labels absent: {empty:,}")
-    return _Labels(space, distinct[[position[cell] for cell in cells]], {column}, notes)
+def _labels(table: TextTable, settings: TableSettings) -> _Labels:
+    coded = CodedColumns(
+        [table.header[i] for i in table.others],
+        table.codes,
+        str(table.path),
+        lambda row, j: _cell(table, row, table.others[j]),
+    )
+    column = table.columns.label
+    if column is None:
+        _require_roles(table)
+        position = column_of_names(coded)
+        column = None if position is None else table.others[position]
+    if column is None:
+        return _from_label_columns(table, coded)
+    require_present(coded)
+    return _from_one_column(table, column, settings.rules())
 
 
-def _from_label_columns(table: TextTable) -> _Labels:
-    chosen = [j for j, column in enumerate(table.others) if _is_label_column(table, j, column)]
-    if not chosen:
-        raise DataError(
-            f"No labels were found in the columns {listed(table.header)}.",
-            where=str(table.path),
-            fix="Put all labels of an image into a column 'labels' (or name the column with "
-            "label_column), or give each label a column of 1, 0 and -1.",
-        )
-    columns = [table.others[j] for j in chosen]
+def _require_roles(table: TextTable) -> None:
+    """Refuse a label column whose name is that of another column."""
+    for column, what in ((table.columns.mask, "files of masks"), (table.columns.group, "groups")):
+        if column is not None:
+            require_no_truth(table.header[column], table.texts[column], what, str(table.path))
+
+
+def _from_one_column(table: TextTable, column: int, rules: CellRules) -> _Labels:
+    name = table.header[column]
+    named = labels_in_texts(
+        Column(
+            name,
+            table.texts[column],
+            f"{table.path}, column {name!r}",
+            lambda row: table.at(table.lines[row], column),
+        ),
+        rules,
+    )
+    return _Labels(named.space, named.targets, named.single, {column}, named.notes)
+
+
+def _from_label_columns(table: TextTable, coded: CodedColumns) -> _Labels:
+    roles = choose_labels(coded)
+    columns = [table.others[j] for j in roles.labels]
     space = LabelSpace((table.header[i] for i in columns), where=str(table.path))
-    targets = np.ascontiguousarray(table.codes[:, chosen])
-    if targets.max() > PRESENT:
-        raise _target_error(table, columns, targets)
-    targets[targets == EMPTY] = UNKNOWN
-    notes = [f"Each of {len(columns)} columns is a label: 1 present, 0 absent, -1 or empty unknown"]
-    return _Labels(space, targets, set(columns), notes)
+    targets = np.ascontiguousarray(table.codes[:, roles.labels])
+    if roles.words:
+        targets = targets_of(targets, empty=roles.empty)
+    else:
+        targets[targets < UNKNOWN] = roles.empty
+    return _Labels(space, targets, None, set(columns), roles.notes)
 
 
-def _is_label_column(table: TextTable, position: int, column: int) -> bool:
-    """Whether a column is a label: at least half of the cells that are not empty are targets.
-
-    In such a column, any other value is a mistake.
-    """
-    codes = table.codes[:, position]
-    filled = np.count_nonzero(codes != EMPTY)
-    valid = filled - np.count_nonzero(codes == NO_TARGET)
-    return bool(table.header[column] and filled and 2 * valid >= filled)
-
-
-def _target_error(table: TextTable, columns: Sequence[int], targets: NDArray[np.int8]) -> DataError:
-    """The error for the first cell that is not a target. The text of the cell is read again."""
-    row, position = np.argwhere(targets > PRESENT)[0].tolist()
-    column = columns[position]
+def _cell(table: TextTable, row: int, column: int) -> tuple[str, str]:
+    """The text of a cell and its place. The text is read again from the file."""
     found = next(islice(read_rows(table.path), row + 1, None)).cells[column].strip()
-    return DataError(
-        f"{found!r} is not a target.",
-        where=table.at(table.lines[row], column),
-        fix="Write 1 for present, 0 for absent, -1 or nothing for unknown. "
-        "If the column is not a label, remove it.",
-    )
+    return found, table.at(table.lines[row], column)
 
 
-def _record(table: TextTable, row: int, root: Path, targets: NDArray[np.int8]) -> Record:
-    columns, line = table.columns, table.lines[row]
-    image, mask = table.text(row, columns.image), table.text(row, columns.mask)
-    if image is None:
-        raise DataError(
-            "The row has no image.",
-            where=table.at(line, columns.image),
-            fix="Add the path of the image or remove the row.",
+@dataclass(frozen=True)
+class _RowReader:
+    """Gives the record of a row."""
+
+    table: TextTable
+    targets: NDArray[np.int8]
+    keys: Sequence[str]
+    names: ImageNames
+    root: Path
+
+    def record(self, row: int) -> Record:
+        """The record of the row at this position."""
+        table, columns = self.table, self.table.columns
+        mask = _value(table.text(row, columns.mask))
+        split = table.text(row, columns.split)
+        return Record(
+            key=self.keys[row],
+            image=self.root / self.names.file(row),
+            targets=self.targets[row],
+            split=split_or_none(split, lambda: table.at(table.lines[row], columns.split)),
+            mask=None if mask is None else table.path.parent / path_key(mask),
+            group=_value(table.text(row, columns.group)),
         )
-    name = path_key(image)
-    split = table.text(row, columns.split)
-    return Record(
-        key=table.text(row, columns.key) or name,
-        image=root / name,
-        targets=targets,
-        split=split_or_none(split, lambda: table.at(line, columns.split)),
-        mask=None if mask is None else table.path.parent / path_key(mask),
-        group=table.text(row, columns.group),
-    )
+
+
+def _value(text: str | None) -> str | None:
+    return None if text is None or is_missing_word(text) else text
 
 
 def _describe(table: TextTable, labels: _Labels) -> list[str]:
     """Notes that say how each column is used."""
     known = table.columns.taken() | labels.columns
-    ignored = [repr(name) for i, name in enumerate(table.header) if i not in known]
     notes = [table.columns.describe(table.header), *labels.notes]
     if table.marked:
         notes.append(f"Texts like '=1, read without the ' for spreadsheets: {table.marked:,}")
-    if ignored:
-        notes.append(f"Ignored columns: {', '.join(ignored)}")
-    return notes
+    return [*notes, *note_of_ignored(table.header, known)]

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Final, Literal
 
+from manylabel.data.formats.column_roles import IDS
 from manylabel.data.formats.tabular import KEY_NAME, LABEL_NAMES
 from manylabel.data.records import Records
 from manylabel.data.writers.references import Target, mask_references, references, unpadded
@@ -13,7 +14,7 @@ from manylabel.errors import DataError
 from manylabel.images import has_image_ending
 from manylabel.text import for_spreadsheet
 
-_RESERVED: Final = frozenset({"image", KEY_NAME, "split", "group", "mask", *LABEL_NAMES})
+_RESERVED: Final = frozenset({"image", KEY_NAME, "split", "group", "mask", *LABEL_NAMES, *IDS})
 
 
 def write_table(records: Records, target: Target) -> None:

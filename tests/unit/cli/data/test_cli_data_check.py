@@ -71,6 +71,13 @@ def test_quick_opens_no_image(table):
     assert "duplicates" not in done.output
 
 
+def test_the_comparison_of_many_labels_is_told(table):
+    names = [f"l{number}" for number in range(1200)]
+    table(("a.png", "|".join(names), "train", 0), ("b.png", "l0", "train", 1))
+    done = run("--quick")
+    assert "Comparing 1,200 labels with one another" in done.stderr
+
+
 @pytest.mark.parametrize("workers", ["0", "x"])
 def test_workers_are_a_number(table, workers):
     table(*GOOD)

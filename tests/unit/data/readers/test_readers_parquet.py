@@ -162,15 +162,15 @@ STRUCT = [{"bytes": b"1", "path": None}]
         ({"image": ["a"], "labels": [None]}, "not labels"),
         ({"image": ["a", "b"], "labels": [["x"], None]}, "list of labels is null"),
         ({"image": ["a"], "labels": [["x", None]]}, "contains a null"),
-        ({"image": ["a"], "labels": [[3]]}, "not strings"),
-        ({"image": ["a"], "labels": [3]}, "not labels"),
+        ({"image": ["a"], "labels": [[3]]}, "not names of labels"),
+        ({"image": ["a"], "labels": [3.5]}, "not labels"),
         ({"image": ["a"], "labels": [["x"]], "unknown": [["x"]]}, "in both 'labels' and"),
         ({"image": ["a"], "labels": [["x"]], "unknown": ["x"]}, "does not hold lists"),
         ({"image": ["a"], "labels": [[]]}, "not strings|no labels"),
         ({"image": ["a"], "labels": [["x"]], "split": ["dev"]}, "'dev' is not a split"),
         ({"image": ["a"], "labels": [["x"]], "group": [1.5]}, "not strings"),
         ({"image": ["a", None], "labels": [["x"], []]}, "has no image"),
-        ({"image": ["a", "b", "c"], "x": [1, 0, 2]}, "2 is not a target"),
+        ({"image": ["a", "b", "c"], "x": [1, 0, 2]}, "'2' is not a target"),
         ({"image": ["a"], "year": [1999]}, "No labels were found"),
         ({"labels": [["x"]]}, "No column of image paths"),
         ({"image": pyarrow.array([], pyarrow.string())}, "no rows"),
@@ -209,6 +209,34 @@ def test_images_are_looked_for(write, tmp_path):
     (tmp_path / "pics" / "x" / "b.jpg").touch()
     records = read_parquet(path, images=tmp_path / "pics")
     assert records[1].image == tmp_path / "pics" / "c.jpg"
+
+
+def test_lists_of_numbers_need_names(write, tmp_path):
+    (tmp_path / "names.txt").write_text("dog\ncat\n", encoding="utf-8")
+    path = write({"image": ["a", "b"], "labels": [[0, 1], [1.0, -1.0]]})
+    records = read_parquet(path, label_names=tmp_path / "names.txt")
+    assert records.labels.names == ("dog", "cat")
+    assert records.targets.tolist() == [[0, 1], [1, -1]]
+    path = write({"image": ["a", "b"], "labels": [[0, 1], [1]]})
+    with pytest.raises(DataError, match="for each of the 2 labels") as raised:
+        read_parquet(path, label_names=tmp_path / "names.txt")
+    assert raised.value.where.endswith("row 2")
+
+
+def test_whole_numbers_are_names_as_in_a_csv_table(write):
+    assert names(read_parquet(write({"image": ["a", "b"], "label": [3, 17]}))) == {
+        "a": ["3"],
+        "b": ["17"],
+    }
+
+
+def test_missing_words_in_lists_are_no_labels(write):
+    columns = {"image": ["a", "b"], "labels": [["x", "nan"], ["None"]]}
+    records = read_parquet(write(columns))
+    assert names(records) == {"a": ["x"], "b": []}
+    assert "'None' 1, 'nan' 1" in records.summary()
+    said = {"manylabel": json.dumps({"labels": ["None", "nan", "x"]})}
+    assert names(read_parquet(write(columns, said))) == {"a": ["nan", "x"], "b": ["None"]}
 
 
 def test_settings_that_do_not_fit(write):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.data.readers.table import read_table
+from manylabel.data.readers.table import find_table, read_table
 from manylabel.errors import DataError
 
 
@@ -137,11 +137,12 @@ def test_equal_rows_are_merged_and_counted(write):
             "line 2, column 'split'",
         ),
         ("image,a,b\n1.jpg,1,0\n2.jpg,0,2\n", "'2' is not a target", "line 3, column 'b'"),
-        ("image,a\n1.jpg,true\n2.jpg,false\n", "'true' is not a target", "line 2, column 'a'"),
+        ("image,a\n1.jpg,1\n2.jpg,maybe\n", "'maybe' is not a target", "line 3, column 'a'"),
+        ("sep=;\nimage;a\n1.jpg;1\n", "hint for Excel", "line 1"),
         ("image,year\n1.jpg,1999\n", "No labels were found", "photos.csv"),
         ("image,labels\na.jpg,\n", "no labels", "column 'labels'"),
-        ("labels,photo\nx,a.jpg\n", "No column of image paths", "photos.csv"),
-        ("image,labels\na.jpg,x\nb.jpg,y\na.jpg,y\n", "different labels", "lines 2 and 4"),
+        ("labels,what\nx,a\n", "No column of image paths", "photos.csv"),
+        ("image,labels\na.jpg,x|y\nb.jpg,y\na.jpg,y\n", "different labels", "lines 2 and 4"),
         ("image,labels,split\na.jpg,x,train\na.jpg,x,test\n", "different splits", "lines 2 and 3"),
     ],
 )
@@ -169,9 +170,57 @@ def test_a_folder_is_no_table(tmp_path):
         read_table(tmp_path)
 
 
-def test_a_file_that_is_not_utf8(write):
-    with pytest.raises(DataError, match="not UTF-8"):
-        read_table(write("image,labels\na.jpg,caf\u00e9\n", encoding="latin-1"))
+def test_a_file_in_a_code_page_is_told(write):
+    with pytest.raises(DataError, match="not UTF-8") as caught:
+        read_table(write("image,labels\na.jpg,cat\nb.jpg,caf\u00e9\n", encoding="cp1252"))
+    assert caught.value.where.endswith("line 3")
+    assert "the word is 'caf\u00e9'" in caught.value.what
+    assert "iconv -f CP1252 -t UTF-8" in caught.value.fix
+    assert "CSV UTF-8" in caught.value.fix
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_wide_characters_is_told(write, encoding):
+    with pytest.raises(DataError, match="not in UTF-8") as caught:
+        read_table(write("image,labels\na.jpg,caf\u00e9\nb.jpg,cat\n", encoding=encoding))
+    assert "iconv -f UTF-" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", b"PK\x03\x04abc"),
+        ("t.csv", b"\xd0\xcf\x11\xe0abc"),
+        ("t.xlsx", b"abc"),
+        ("t.csv", b"PAR1abc"),
+        ("t.csv", b"\x1f\x8babc"),
+    ],
+)
+def test_a_spreadsheet_or_an_archive_is_told(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="not a table of text") as caught:
+        read_table(find_table(tmp_path / name))
+    assert "UTF-8" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image|labels\na.jpg|x,y\n",
+        'image,labels\na.jpg,"x\ny"\n',
+        "image;labels;weight\na.jpg;x,y;0,5\n",
+        'image,labels\n"a.jpg","[""x"", ""y""]"\n',
+        "\ufeffimage;labels\r\na.jpg;x|y\r\n",
+    ],
+)
+def test_other_programs_write_csv_in_other_ways(write, text):
+    assert names(read_table(write(text))) == {"a.jpg": ["x", "y"]}
+
+
+def test_a_column_of_the_words_of_a_list_is_not_cut(write):
+    """A list with a name that was cut off by a limit of the program that wrote it."""
+    with pytest.raises(DataError, match="quote"):
+        read_table(write("image,labels\na.jpg,\"['x', 'y\"\n"))
 
 
 @pytest.mark.parametrize("setting", ["image_column", "label_column", "split_column"])

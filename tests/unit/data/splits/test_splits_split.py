@@ -150,9 +150,12 @@ def test_a_label_that_train_never_shows():
     ]
     with pytest.raises(DataError, match="1 of 2 labels have no positive in train: b") as caught:
         check_trainable(records(*items))
-    assert "manylabel data split drawn.csv --out split.csv" in caught.value.fix
+    assert "manylabel data split" in caught.value.fix  # an image of val has the label
     assert 'drop = ["b"]' in caught.value.fix
     assert "--option label_set=labels.toml" in caught.value.fix
+    with pytest.raises(DataError) as caught:
+        check_trainable(records(*items[:2]))
+    assert "Add images of it" in caught.value.fix
     (warning,) = check_trainable(records(*items), allow_empty_labels=True)
     assert "1 of 2 labels" in warning
 
