@@ -14,7 +14,9 @@ from manylabel.cli.shared import (
     data_source,
     load_predictor,
     model_options,
+    part_to_use,
     progress,
+    split_option,
     terminal,
 )
 
@@ -32,12 +34,7 @@ KINDS: Final = ("temperature", "platt", "beta", "isotonic")
 @click.command(short_help="Fit a bundle's thresholds and calibration to a data set.")
 @model_options
 @data_options(required=True)
-@click.option(
-    "--split",
-    type=click.Choice(("val", "test", "train", "all")),
-    help="The images to tune on.  [default: val; if the data set has none, val as training draws "
-    "it]",
-)
+@split_option("The images to tune on.", "val; if the data set has none, val as training draws it")
 @click.option(
     "--rule",
     type=click.Choice(RULES),
@@ -132,14 +129,10 @@ def _plan(
 
 
 def _part(records: Records, split: str | None, trained_on: str | None) -> Records:
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import take_split
+    """The images to tune on. Those that the model was trained on have to be asked for."""
     from manylabel.evaluate.tuning import refuse_trained
 
-    taken = records
-    for name in SPLITS:
-        if name == (split or "val"):
-            taken = take_split(records, name)
+    taken, _ = part_to_use(records, split, default="val")
     if split != "train":
         refuse_trained(records, taken, trained_on)
     return taken
