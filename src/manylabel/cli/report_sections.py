@@ -181,9 +181,10 @@ def _require_scores(predictor: Predictor, records: Records) -> None:
 
 def _scores(subject: _Subject) -> PageSection:
     from manylabel.explain.scores.page import scores_section
-    from manylabel.explain.scores.scoring import score_explanations
+    from manylabel.explain.scores.scoring import ScoreSettings, score_explanations
 
-    found = score_explanations(subject.predictor, subject.records, stage=progress)
+    settings = ScoreSettings(removal_pairs=0)  # insertion and deletion would take most of the time
+    found = score_explanations(subject.predictor, subject.records, settings, stage=progress)
     return scores_section(found, anchor=subject.anchor, mark=subject.mark)
 
 

@@ -75,6 +75,7 @@ document.querySelectorAll("section.relations").forEach(root => {
     const parts = [];
     svg.replaceChildren();
     svg.classList.remove("some");
+    svg.style.display = shown.length ? "" : "none";
     for (const edge of [...shown].reverse()) parts.push(arrow(edge, at, peak));
     const nodes = order.map(label => node(label, at.get(label), order.length));
     svg.append(...parts.flatMap(({items}) => items), ...nodes.map(({item}) => item));
