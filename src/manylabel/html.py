@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, final
 
 import jinja2
 from markupsafe import Markup
@@ -15,6 +17,49 @@ from manylabel.files import write_errors, write_text
 from manylabel.text import visible
 
 _PACKAGE: Final = "manylabel"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PageSection:
+    """A part of a page that is drawn by one package and put into a page by another one.
+
+    Args:
+        anchor: The id of the section. All other ids in it begin with it and a hyphen, so a page can
+            have two sections of a kind.
+        title: Its heading.
+        body: Its HTML, a `section` element.
+        styles: The style sheets that it needs after `base.css`, as names for `asset`.
+        scripts: The scripts that it needs once at the end of the page, as names for `asset`.
+    """
+
+    anchor: str
+    title: str
+    body: Markup
+    styles: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+
+
+def make_section(
+    template: str,
+    anchor: str,
+    title: str,
+    content: dict[str, Any],
+    *,
+    styles: tuple[str, ...] = (),
+    scripts: tuple[str, ...] = (),
+) -> PageSection:
+    """Makes a section from a template, which gets `anchor` and `title` beside the content."""
+    made = environment().get_template(template).render(anchor=anchor, title=title, **content)
+    body = Markup(made)  # noqa: S704 (the template has escaped it)
+    return PageSection(anchor, title, body, styles, scripts)
+
+
+def needed(sections: Iterable[PageSection]) -> tuple[list[str], list[str]]:
+    """The style sheets and the scripts that a page with these sections needs, each once."""
+    sections = tuple(sections)
+    styles = dict.fromkeys(name for each in sections for name in each.styles)
+    return list(styles), list(dict.fromkeys(name for each in sections for name in each.scripts))
 
 
 def environment() -> jinja2.Environment:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.explain.relations.page import RelationsPage, write_relations
+from manylabel.explain.relations.page import RelationsPage, relations_section, write_relations
+from manylabel.html import asset
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -85,3 +86,25 @@ def test_a_label_can_be_reached_without_a_mouse_and_found_in_the_table(tmp_path)
     assert re.search(r'id="relations-about"[^>]*><h3>cat</h3>', dom)
     body = dom.partition('id="relations-table"')[2].partition("</table>")[0]
     assert body.count("<tr") == 7
+
+
+def test_a_page_with_two_sections_draws_both(tmp_path):
+    sections = [relations_section(content(), anchor=f"relations-{each}") for each in "ab"]
+    bodies = "".join(section.body for section in sections)
+    page = tmp_path / "two.html"
+    page.write_text(
+        f"<!doctype html><meta charset=utf-8>{bodies}<script>{asset('relations.js')}</script>"
+        '<script>const what = document.getElementById("relations-a-what"); what.value = "data";'
+        'what.dispatchEvent(new Event("change"));</script>',
+        encoding="utf-8",
+    )
+    dom, said = dump(page, tmp_path / "profile")
+    assert not said
+    first, second = dom.split('id="relations-b"')
+    assert first.count('class="node"') == 2  # the pair of the data
+    assert second.count('class="node"') == 4
+    assert "cat and dog: lift 1.50" in first
+    assert "cat → dog: +2.50 logits" in second
+    for part in (first, second):
+        table = part.partition('-table"')[2].partition("</table>")[0]
+        assert table.count("<tr") == 13

@@ -18,6 +18,7 @@ from manylabel.cli.shared import (
     part_to_use,
     progress,
     say,
+    split_option,
     terminal,
 )
 from manylabel.files import write_errors
@@ -34,11 +35,7 @@ _PRINTED: Final = 20
 @click.command(short_help="Find labels whose scores rest on other labels.")
 @model_options
 @data_options(required=True)
-@click.option(
-    "--split",
-    type=click.Choice(("test", "val", "train", "all")),
-    help="The images to use.  [default: test if the data set has it, else val, else all]",
-)
+@split_option()
 @click.option(
     "--out",
     "folder",

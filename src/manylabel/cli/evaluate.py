@@ -22,6 +22,7 @@ from manylabel.cli.shared import (
     model_options,
     part_to_use,
     progress,
+    split_option,
     terminal,
 )
 from manylabel.errors import ManylabelError
@@ -35,11 +36,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Measure a bundle on a data set.")
 @model_options
 @data_options(required=True)
-@click.option(
-    "--split",
-    type=click.Choice(("test", "val", "train", "all")),
-    help="The images to use.  [default: test if the data set has it, else val, else all]",
-)
+@split_option()
 @click.option(
     "--profile",
     type=click.Choice(PROFILES),

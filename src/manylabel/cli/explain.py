@@ -19,7 +19,15 @@ from manylabel.cli.explain_scores import (
     score_options,
 )
 from manylabel.cli.explain_subjects import Subject, subjects_of
-from manylabel.cli.shared import DataOptions, data_options, data_source, progress, say
+from manylabel.cli.shared import (
+    DataOptions,
+    data_options,
+    data_source,
+    part_to_use,
+    progress,
+    say,
+    split_option,
+)
 from manylabel.errors import DataError
 from manylabel.text import counted
 
@@ -33,11 +41,9 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1)
 @picture_options()
 @data_options(required=False)
-@click.option(
-    "--split",
-    type=click.Choice(("test", "val", "train", "all")),
-    help="The images of the data set to use.  [default: test if the data set has it, else val, "
-    "else all; with PATHS: all]",
+@split_option(
+    "The images of the data set to use.",
+    "test if the data set has it, else val, else all; with PATHS: all",
 )
 @click.option(
     "--device",
@@ -125,15 +131,10 @@ def _records(
     if data.path is None:
         return None
     from manylabel.data.read import read
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import held_out, take_split
 
-    records = read(data_source(data))
-    if split is None and not whole:
-        records, _ = held_out(records, trained_on=predictor.engine.info.trained_on)
-    for name in SPLITS:
-        if name == split:
-            records = take_split(records, name)
+    trained_on = predictor.engine.info.trained_on
+    default = "all" if whole else None
+    records, _ = part_to_use(read(data_source(data)), split, trained_on, default=default)
     if pictures.boxes and records.boxes is None:
         raise DataError(
             "The data set has no boxes.",

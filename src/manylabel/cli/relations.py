@@ -17,6 +17,7 @@ from manylabel.cli.shared import (
     part_to_use,
     progress,
     say,
+    split_option,
 )
 
 if TYPE_CHECKING:
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
 )
 @model_options
 @data_options(required=True)
-@click.option(
-    "--split",
-    type=click.Choice(("test", "val", "train", "all")),
-    help="The images to use.  [default: test if the data set has it, else val, else all]",
-)
+@split_option()
 @click.option(
     "--out",
     "folder",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from manylabel.cli.report_sections import named_sections, plan_sections, with_sections
 from manylabel.cli.shared import (
     DataOptions,
     ModelOptions,
@@ -19,6 +20,7 @@ from manylabel.cli.shared import (
     part_to_use,
     progress,
     say,
+    split_option,
 )
 
 if TYPE_CHECKING:
@@ -34,11 +36,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(short_help="Write a report of one model or two as one HTML file.")
 @click.argument("bundles", metavar="[BUNDLE [BUNDLE2]]", nargs=-1, type=_PATH)
 @data_options(required=False)
-@click.option(
-    "--split",
-    type=click.Choice(("test", "val", "train", "all")),
-    help="The images to use.  [default: test if the data set has it, else val, else all]",
-)
+@split_option()
 @click.option(
     "--predictions",
     type=_PATH,
@@ -51,6 +49,14 @@ _PATH = click.Path(path_type=Path)
     "--image-list", type=_PATH, help="Predictions in lists: the images, one path per line."
 )
 @click.option("--label-names", type=_PATH, help="Predictions in lists: one label per line.")
+@click.option(
+    "--add",
+    metavar="NAME,NAME",
+    help="Also show what is known about the inside of the models: explanations (do the maps point "
+    "at the objects?), relations (what was learned about labels that go together), audit (labels "
+    "that rest on other labels), or all. The model runs again for each; docs/report.md says how "
+    "often.",
+)
 @click.option("--out", type=_PATH, default="report.html", show_default=True, help="The file.")
 @click.option(
     "--device",
@@ -77,6 +83,7 @@ def report(
     logits: bool,
     image_list: Path | None,
     label_names: Path | None,
+    add: str | None,
     out: Path,
     device: str,
     batch_size: int,
@@ -87,18 +94,23 @@ def report(
 
     The file opens without a network. It has the metrics and how they were measured, a table of
     labels to sort and filter, the curve of each label with a threshold that can be moved,
-    calibration, co-occurrence, the most confident mistakes, and targets that may be wrong. Images
+    calibration, co-occurrence, the most confident mistakes, and targets that may be wrong. With
+    --add, it also says where the model looks, and which labels depend on which other ones. Images
     that a model was trained on are counted and left out, whatever their paths and formats.
 
     \b
     Example:
       manylabel report runs/demo/bundle --data photos.csv
+      manylabel report runs/demo/bundle --data runs/demo/scenes --add all
       manylabel report runs/a/bundle runs/b/bundle --data VOC2007 --out a-and-b.html
       manylabel report --predictions scores.csv --targets truth.csv
     """
     from manylabel.evaluate.report.plotly import packed_plotly
 
     _require_one_way(bundles, predictions, predictions2, targets)
+    if add is not None and not bundles:
+        raise click.UsageError("--add needs a bundle: it is about the inside of a model.")
+    wanted = () if add is None else named_sections(add)
     packed_plotly()  # if plotly is missing, the error comes before the work
     source = replace(data, path=targets or data.path)
     if source.path is None:
@@ -106,7 +118,9 @@ def report(
     if predictions is None:
         models = [ModelOptions(bundle, device, batch_size) for bundle in bundles]
         keep = keep_trained or split == "train"
-        content = _from_bundles(models, source, split, skip_bad=skip_bad_images, keep_trained=keep)
+        content = _from_bundles(
+            models, source, split, wanted, skip_bad=skip_bad_images, keep_trained=keep
+        )
     else:
         files = [predictions] if predictions2 is None else [predictions, predictions2]
         content = _from_files(files, source, split, logits, image_list, label_names)
@@ -132,20 +146,27 @@ def _require_one_way(
 
 
 def _from_bundles(
-    models: Sequence[ModelOptions], data: DataOptions, split: str | None, **handling: bool
+    models: Sequence[ModelOptions],
+    data: DataOptions,
+    split: str | None,
+    wanted: Sequence[str],
+    **handling: bool,
 ) -> Report:
     from manylabel.data.read import read
     from manylabel.evaluate.report.sources import report_from_bundles
 
     predictors = [(str(model.bundle), load_predictor(model)) for model in models]
     info = predictors[0][1].engine.info
-    records, _ = part_to_use(
+    records, part = part_to_use(
         read(data_source(data)), split, info.trained_on, images_known=info.seen is not None
     )
+    plan = plan_sections(wanted, predictors, records)
+    say(f"{' and '.join(name for name, _ in predictors)} on {records.source}, split: {part}")
     with progress("scoring", len(models) * len(records)) as bar:
-        return report_from_bundles(
+        found = report_from_bundles(
             predictors, records, overlay=_overlay, on_progress=bar.done, **handling
         )
+    return with_sections(found, plan, predictors)
 
 
 def _from_files(
@@ -162,7 +183,7 @@ def _from_files(
     from manylabel.evaluate.report.sources import report_from_predictions
 
     assert data.path is not None
-    truth, _ = part_to_use(read(data_source(data)), split or "all", None)
+    truth, _ = part_to_use(read(data_source(data)), split, default="all")
     kind, path = recognise(data.path)
     instances = path if kind == "coco" and path.is_file() else None
     found = [

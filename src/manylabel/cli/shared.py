@@ -316,23 +316,50 @@ def grouped(name: str, kind: type[Any], options: Sequence[Callable[[Any], Any]])
     return decorate
 
 
+def split_option(
+    what: str = "The images to use.",
+    default: str = "test if the data set has it, else val, else all",
+) -> Decorator[Any]:
+    """Adds --split; the command gets `split`, a word or None, for `part_to_use`.
+
+    Args:
+        what: The help.
+        default: What is used if it is not given, in words.
+    """
+    return click.option(
+        "--split",
+        type=click.Choice(("test", "val", "train", "all")),
+        help=f"{what}  [default: {default}]",
+    )
+
+
 def part_to_use(
-    records: Records, split: str | None, trained_on: str | None, *, images_known: bool = False
+    records: Records,
+    split: str | None,
+    trained_on: str | None = None,
+    *,
+    default: str | None = None,
+    images_known: bool = False,
 ) -> tuple[Records, str]:
     """The images to use, and the name of this part of the data set.
 
     Args:
         records: The data set.
-        split: What the user asked for; None: nothing.
-        trained_on: The fingerprint of the images that the model was trained on.
+        split: The value of --split; None: it was not given.
+        trained_on: The fingerprint of the images that the model was trained on; None: not known.
+        default: The part if --split was not given; None: what the model is measured on.
         images_known: Whether images that the model was trained on are left out later.
+
+    Raises:
+        DataError: The split has no image.
     """
     from manylabel.data.records import SPLITS
     from manylabel.evaluate.run import held_out, take_split
 
-    if split is None:
+    wanted = split or default
+    if wanted is None:
         return held_out(records, trained_on=trained_on, images_known=images_known)
     for name in SPLITS:
-        if name == split:
+        if name == wanted:
             return take_split(records, name), name
     return records, "all"

@@ -15,7 +15,9 @@ from manylabel.cli.shared import (
     keep_trained_option,
     load_predictor,
     model_options,
+    part_to_use,
     progress,
+    split_option,
     terminal,
 )
 
@@ -34,12 +36,7 @@ KINDS: Final = ("temperature", "platt", "beta", "isotonic")
 @click.command(short_help="Fit a bundle's thresholds and calibration to a data set.")
 @model_options
 @data_options(required=True)
-@click.option(
-    "--split",
-    type=click.Choice(("val", "test", "train", "all")),
-    help="The images to tune on.  [default: val; if the data set has none, val as training draws "
-    "it]",
-)
+@split_option("The images to tune on.", "val; if the data set has none, val as training draws it")
 @click.option(
     "--rule",
     type=click.Choice(RULES),
@@ -144,14 +141,10 @@ def _plan(
 
 
 def _part(records: Records, split: str | None, predictor: Predictor, *, keep: bool) -> Records:
-    from manylabel.data.records import SPLITS
-    from manylabel.evaluate.run import take_split
+    """The images to tune on. Those that the model was trained on have to be asked for."""
     from manylabel.evaluate.tuning import refuse_trained
 
-    taken = records
-    for name in SPLITS:
-        if name == (split or "val"):
-            taken = take_split(records, name)
+    taken, _ = part_to_use(records, split, default="val")
     info = predictor.engine.info
     if split != "train" and not keep and info.seen is None:
         refuse_trained(records, taken, info.trained_on)

@@ -1,7 +1,7 @@
 "use strict";
-// The graph of relations, and the table of all pairs below it.
-(() => {
-  const byId = id => document.getElementById(`relations-${id}`);
+// The graph of relations, and the table of all pairs below it, in each section of the page.
+document.querySelectorAll("section.relations").forEach(root => {
+  const byId = id => document.getElementById(`${root.id}-${id}`);
   const data = JSON.parse(byId("data").textContent);
   const names = data.labels;
   const [OTHER, LABEL, ADDS, OUT, IN, SURE, LIFT, LOW, HIGH, BOTH, PHI, P, BEST, BOXES] = Array(14).keys();
@@ -75,6 +75,7 @@
     const parts = [];
     svg.replaceChildren();
     svg.classList.remove("some");
+    svg.style.display = shown.length ? "" : "none";
     for (const edge of [...shown].reverse()) parts.push(arrow(edge, at, peak));
     const nodes = order.map(label => node(label, at.get(label), order.length));
     svg.append(...parts.flatMap(({items}) => items), ...nodes.map(({item}) => item));
@@ -225,4 +226,4 @@
   count.value = 30;
   paint();
   restart();
-})();
+});

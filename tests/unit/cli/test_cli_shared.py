@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from manylabel.cli import evaluate as evaluate_command
+from manylabel.cli.main import cli
 from manylabel.cli.shared import (
     DATA_FORMATS,
     DataOptions,
@@ -18,10 +20,14 @@ from manylabel.cli.shared import (
     data_source,
     model_options,
     output,
+    part_to_use,
     progress,
+    split_option,
 )
 from manylabel.data.read import READERS, DataSource
-from manylabel.errors import ConfigError, RunError
+from manylabel.data.records import Record, Records
+from manylabel.errors import ConfigError, DataError, RunError
+from manylabel.labels import LabelSpace
 from manylabel.metrics.profiles import PROFILES
 
 NONE_GIVEN = DataOptions(None, None, None, None, None, None, None)
@@ -167,3 +173,46 @@ def test_a_path_through_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"), output(tmp_path / "file" / "x.csv"):
         pass
+
+
+# The part of a data set
+
+
+def marked(*splits: str | None) -> Records:
+    rows = np.ones((len(splits), 1), dtype=np.int8)
+    items = (
+        Record(f"{i}.png", Path(f"{i}.png"), row, split=split)  # pyright: ignore[reportArgumentType]
+        for i, (row, split) in enumerate(zip(rows, splits, strict=True))
+    )
+    return Records.of(LabelSpace(["cat"]), tuple(items), "photos")
+
+
+@pytest.mark.parametrize(
+    ("split", "default", "part", "keys"),
+    [
+        (None, None, "test", ["2.png"]),
+        (None, "all", "all", ["0.png", "1.png", "2.png"]),
+        (None, "val", "val", ["1.png"]),
+        ("train", "val", "train", ["0.png"]),
+        ("all", None, "all", ["0.png", "1.png", "2.png"]),
+    ],
+)
+def test_the_part_is_the_split_or_the_default_or_what_is_held_out(split, default, part, keys):
+    records, name = part_to_use(marked("train", "val", "test"), split, default=default)
+    assert (name, list(records.keys)) == (part, keys)
+
+
+def test_a_split_without_images_names_those_that_there_are():
+    with pytest.raises(DataError, match=r"'val' has no image\. The splits are: test 2\."):
+        part_to_use(marked("test", "test"), "val")
+
+
+@pytest.mark.parametrize("name", ["evaluate", "audit", "relations", "report", "explain", "tune"])
+def test_every_command_on_a_data_set_has_the_same_splits(name):
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    option = next(each for each in found.params if each.name == "split")
+    own = given(split_option())
+    assert own == {"split": None}
+    assert isinstance(option.type, click.Choice)
+    assert list(option.type.choices) == ["test", "val", "train", "all"]

@@ -14,6 +14,7 @@ from manylabel.evaluate.compare.paired import Comparison, compare
 from manylabel.evaluate.predictions.table import Predictions
 from manylabel.evaluate.receipt import Receipt
 from manylabel.evaluate.report.pictures import Overlay
+from manylabel.html import PageSection
 from manylabel.metrics.profiles import Measures
 
 DRAWS: Final = 1000
@@ -70,6 +71,7 @@ class Report:
         comparison: The comparison of the second model with the first; None if there is one model,
             or if the data set is too large for intervals.
         notes: What was decided or left out, one sentence each.
+        sections: What is known about the inside of the models, drawn elsewhere.
     """
 
     title: str
@@ -77,6 +79,7 @@ class Report:
     models: tuple[ScoredModel, ...]
     comparison: Comparison | None = None
     notes: tuple[str, ...] = ()
+    sections: tuple[PageSection, ...] = ()
 
 
 def make_report(

@@ -19,7 +19,7 @@ from manylabel.evaluate.report.payload import MOST_PLOTS, payload
 from manylabel.evaluate.report.pictures import BUDGET, Pictures
 from manylabel.evaluate.report.plotly import packed_plotly
 from manylabel.evaluate.report.suspects import Suspect, Suspects, suspected_errors
-from manylabel.html import environment, write_html
+from manylabel.html import environment, needed, write_html
 from manylabel.labels import PRESENT
 from manylabel.metrics.reliability import brier, class_wise_ece, reliability
 
@@ -57,6 +57,7 @@ def render_report(report: Report, *, picture_bytes: int = BUDGET) -> str:
     last = report.models[-1]
     pictures = Pictures(report.truth.images, last.overlay, budget=picture_bytes)
     suspects, missing = _suspects(report)
+    styles, scripts = needed(report.sections)
     return (
         environment()
         .get_template("report.html.j2")
@@ -78,6 +79,8 @@ def render_report(report: Report, *, picture_bytes: int = BUDGET) -> str:
             plots=len(report.truth.labels) <= MOST_PLOTS,
             payload=payload(report),
             plotly=packed_plotly(),
+            styles=["base.css", "report.css", *styles],
+            scripts=["figures.js", "table.js", "detail.js", *scripts],
         )
     )
 

@@ -191,7 +191,7 @@ def move(
         Placed(
             *pairs[i],
             images=len(found),
-            gains=_mean(found - np.nanmean(found, axis=1, keepdims=True)),
+            gains=_mean(found - _mean(found.T)[:, None]),
             changes=_mean(found - before[i][:, None]),
             contrasts=np.array([_mean(each[:, None])[0] for each in differences[i]]),
             p=p[i],

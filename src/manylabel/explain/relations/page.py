@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from manylabel.explain.relations.looks import SHOWN, UnitLook, look_at
 from manylabel.explain.relations.measure import Relations
 from manylabel.explain.relations.table import fed_labels, group_labels, notes, unit_lines
 from manylabel.explain.relations.units import Kind
-from manylabel.html import environment, write_html
+from manylabel.html import PageSection, environment, make_section, write_html
 from manylabel.predict import Predictor
 
 ROWS: Final = 20_000
@@ -98,13 +97,24 @@ def make_page(predictor: Predictor, found: Relations, *, title: str) -> Relation
     )
 
 
-def relations_section(page: RelationsPage) -> Markup:
-    """The content as HTML that a page of its own style puts into its body.
+def relations_section(
+    page: RelationsPage, *, anchor: str = "relations", mark: str = ""
+) -> PageSection:
+    """The content as a section, for a page that has more.
 
-    That page needs `asset("base.css")` and `asset("relations.css")` in its style.
+    Args:
+        page: The content.
+        anchor: The id of the section, different for each section of a page.
+        mark: What follows the headings, such as " (A)" on a page of two models.
     """
-    made = environment().get_template("relations_section.html.j2").render(page=page)
-    return Markup(made)  # noqa: S704 (the template has escaped it)
+    return make_section(
+        "relations_section.html.j2",
+        anchor,
+        f"Labels that go together{mark}",
+        {"page": page, "mark": mark},
+        styles=("relations.css",),
+        scripts=("relations.js",),
+    )
 
 
 def render_relations(page: RelationsPage) -> str:

@@ -161,6 +161,18 @@ def score_explanations(
     )
 
 
+def require_scorable(predictor: Predictor, records: Records, settings: ScoreSettings) -> None:
+    """Raise the errors that `score_explanations` would raise before it opens an image.
+
+    Raises:
+        ConfigError: The model has no evidence maps, or not by one of the methods.
+        DataError: No image can have a box or a mask of a label that is present.
+    """
+    chosen_methods(predictor.engine, settings.methods)
+    known, _ = _with_labels(records, predictor.labels)
+    _regions(known, predictor.labels, settings.mask_classes)
+
+
 def chosen_methods(engine: Engine, wanted: Sequence[str] | None) -> list[str]:
     """The methods to measure, each once.
 

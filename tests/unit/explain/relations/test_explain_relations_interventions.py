@@ -103,6 +103,45 @@ def test_a_move_that_leaves_the_map_is_left_out(probe, sample):
     assert dict(zip(DIRECTIONS, found.changes, strict=True))["below"] < 3
 
 
+def test_a_model_without_finite_logits_has_no_gains_and_no_warning(sample):
+    """Warnings are errors in the tests."""
+
+    class Diverged(PlantedProbe):
+        def compute(self, maps):
+            logits, units = super().compute(maps)
+            return np.full_like(logits, np.nan), units
+
+    placed = move(Diverged(), sample, [(BRANCH, APPLE)])[0]
+    assert np.isnan(placed.gains).all()
+    assert np.isnan(placed.p).all()
+    assert placed.words() == ""
+
+
+def test_gains_and_changes_are_what_a_loop_does(probe, sample):
+    part = (each[:100] for each in (sample.rows, sample.maps, sample.units, sample.present))
+    few = Sample(*part, sample.absent[:100])
+    table = []
+    for maps, present in zip(few.maps, few.present, strict=True):
+        if not (present[BRANCH] and present[APPLE]):
+            continue
+        peaks = [np.argwhere(maps[label] == maps[label].max())[0] for label in (APPLE, BRANCH)]
+        before = probe.compute(maps[None])[0][0, APPLE]
+        row = [before]
+        for step in ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)):
+            goal = peaks[0] + np.array(step) * round(maps.shape[1] / 4)
+            moved = maps.copy()
+            moved[BRANCH] = shifted(maps[BRANCH], *(goal - peaks[1]).tolist())
+            inside = ((goal >= 0) & (goal < maps.shape[1:])).all()
+            row.append(probe.compute(moved[None])[0][0, APPLE] if inside else np.nan)
+        table.append(row)
+    logits = np.array(table)
+    placed = move(probe, few, [(BRANCH, APPLE)])[0]
+    assert placed.images == len(logits) > 15
+    moved, means = logits[:, 1:], np.nanmean(logits[:, 1:], axis=1, keepdims=True)
+    assert placed.gains == pytest.approx(np.nanmean(moved - means, axis=0), abs=1e-5)
+    assert placed.changes == pytest.approx(np.nanmean(moved - logits[:, :1], axis=0), abs=1e-5)
+
+
 def test_the_strongest_pairs_are_those_with_images(sample):
     strength = np.arange(16.0).reshape(4, 4)
     assert strongest(strength, sample)[0] == (3, 2)  # (3, 3) is no pair
