@@ -83,6 +83,9 @@ class RunConfig(Config):
     keep: Literal["last", "best"] = "last"
     """Which weights a step ends with: `last`, those after its last epoch (the paper's), or `best`,
     those of the epoch with the best mAP on the validation split."""
+    hand_over: Literal["best", "last"] = "best"
+    """Which step's model becomes the run's bundle: `best`, that of the step with the best mAP on
+    the validation split, or `last` (the paper's). Without a validation split it is the last."""
     validate_every: int = Field(default=1, ge=0)
     """Validate after every so many epochs; 0: never."""
     features: Literal["live", "cached"] = "live"
