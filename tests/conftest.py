@@ -8,6 +8,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+# No test touches the home folder or the network. The hub's client reads these when it is imported,
+# which timm does.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="manylabel-tests-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+
 import numpy as np
 import pytest
 import torch
@@ -20,11 +26,6 @@ from manylabel.models.backbones import BackboneConfig
 from manylabel.models.classifier import ModelConfig, build_classifier
 from manylabel.models.heads import HeadConfig, LinearConfig
 from manylabel.preprocess import InputSpec
-
-# No test touches the home folder or the network; the library reads these when it is imported.
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="manylabel-tests-")
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 # torch writes a record of every move of its compiler, and pytest keeps them: a fifth of the time.
 logging.getLogger("torch.__trace").disabled = True

@@ -205,7 +205,7 @@ def _photographs(
     photos: PhotoSet, args: argparse.Namespace, reporter: Reporter
 ) -> dict[str, dict[str, Any]]:
     """Each head's test mAP on photographs, and its gain over attention alone."""
-    settings = lite0_settings(args.work)
+    settings = lite0_settings()
     records = frequent(load_records(DataSource(path=args.data / photos.path), reporter))
     ground = ground_of(photos.name, records, settings, args.work, reporter)
     targets = records.split("test").targets

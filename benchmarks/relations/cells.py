@@ -21,7 +21,7 @@ from manylabel.data.read import DataSource
 from manylabel.data.records import Records, Split
 from manylabel.data.synthetic import Relations, draw_scenes
 from manylabel.models.backbones import FeatureMaps, pretrained_input
-from manylabel.models.packaged import LITE0, write_lite0
+from manylabel.models.packaged import LITE0, PACKAGE
 from manylabel.train.config import RunConfig, resolve
 from manylabel.train.features import CachedFeatures
 from manylabel.train.logs import Reporter
@@ -58,7 +58,7 @@ def scenes_ground(seed: int, relations: Relations, work: Path, reporter: Reporte
     name = f"scenes-{relations.distance}-{relations.strength:g}-seed{seed}"
     folder = draw_scenes(work / name, seed=seed, counts=COUNTS, size=SIZE, relations=relations)
     records = load_records(DataSource(path=folder), reporter)
-    settings = lite0_settings(work)
+    settings = lite0_settings()
     return ground_of(name, records, settings, work, reporter)
 
 
@@ -74,11 +74,10 @@ def ground_of(
     return Ground(name, records, features, settings)
 
 
-def lite0_settings(work: Path) -> dict[str, Any]:
+def lite0_settings() -> dict[str, Any]:
     """The keys of a recipe with EfficientNet-Lite0 and its ImageNet weights."""
-    weights = str(write_lite0(work / "lite0.safetensors"))
     inputs = {f"input.{key}": value for key, value in pretrained_input(LITE0).items()}
-    return {"backbone.name": LITE0, "backbone.weights": weights, "workers": 0, **inputs}
+    return {"backbone.name": LITE0, "backbone.weights": PACKAGE, "workers": 0, **inputs}
 
 
 def plain_recipe(settings: Mapping[str, Any]) -> RunConfig:

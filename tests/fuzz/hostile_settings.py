@@ -16,7 +16,7 @@ OPTIONS: Final = f"{BACKBONE}.options"
 
 REACHING: Final[Mapping[str, Sequence[Any]]] = {
     f"{BACKBONE}.pretrained": [True, 1, "yes"],
-    f"{BACKBONE}.weights": [FILE, "/dev/zero", URL, "."],
+    f"{BACKBONE}.weights": [FILE, "/dev/zero", URL, ".", "package", 3],
     f"{BACKBONE}.name": [
         *("hf-hub:timm/resnet18.a1_in1k", "hf_hub:timm/resnet18", "HF-HUB:timm/resnet18"),
         *("local-dir:/etc", "../../etc/passwd", FILE, "resnet18.hf-hub:evil/x", URL),

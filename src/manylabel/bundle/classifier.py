@@ -102,6 +102,7 @@ def require_self_contained(model: ModelConfig, *, where: str) -> None:
         BundleError: A setting names a file or asks for a download.
     """
     reaching = ["backbone.pretrained"] if model.backbone.pretrained else []
+    reaching += [] if model.backbone.weights is None else ["backbone.weights"]
     reaching += [key for key, value in _settings(model) if isinstance(value, PurePath)]
     if reaching:
         raise BundleError(

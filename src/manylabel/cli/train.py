@@ -23,7 +23,7 @@ class RecipeOptions:
     """What is trained, and how. What was not given is None, empty or False."""
 
     recipe: str | None
-    backbone_weights: Path | None
+    backbone_weights: str | None
     seed: int | None
     device: str | None
     settings: tuple[str, ...]
@@ -32,11 +32,10 @@ class RecipeOptions:
     @property
     def values(self) -> dict[str, object]:
         """The given values, by the recipe's keys."""
-        weights = None if self.backbone_weights is None else str(self.backbone_weights)
         given = {
             "seed": self.seed,
             "device": self.device,
-            "backbone.weights": weights,
+            "backbone.weights": self.backbone_weights,
             "skip_bad_images": True if self.skip_bad_images else None,
         }
         return {key: value for key, value in given.items() if value is not None}
@@ -50,8 +49,10 @@ _RECIPE_OPTIONS = (
     ),
     click.option(
         "--backbone-weights",
-        type=click.Path(path_type=Path),
-        help="Pre-trained weights of the backbone, instead of timm's: safetensors or a state dict.",
+        metavar="FILE|BUNDLE|package",
+        help="Pre-trained weights of the backbone, instead of the recipe's: a file (safetensors or "
+        "a state dict), a bundle's folder, or the word 'package': the backbone's package of the "
+        "Python index.",
     ),
     click.option("--seed", type=click.IntRange(min=0), help="The seed, instead of the recipe's."),
     click.option("--device", help="The device (auto, cpu, cuda or mps), instead of the recipe's."),
@@ -154,6 +155,7 @@ def _train_recipe(
     from manylabel.train.page.build import build_run_page
     from manylabel.train.run import load_records, run
     from manylabel.train.run_folder import claimed, recipe_of, require_free
+    from manylabel.train.start import require_weights
     from manylabel.train.tuned import record_tuning, tune_run
 
     if resume is not None:
@@ -166,6 +168,8 @@ def _train_recipe(
             require_free(folder)
         config = _recipe(path, data, what.values, what.settings)
         assert config.data is not None
+        if resume is None:
+            require_weights(config)
         records = load_records(config.data, reporter, config)
         reporter.say(records.summary())
         named = f"The run in {folder}" if resume is not None else f"Recipe {path.stem}"
@@ -193,6 +197,7 @@ def _train_best(
     from manylabel.train.auto.ways import LINEAR
     from manylabel.train.run import load_records
     from manylabel.train.run_folder import claimed, require_free
+    from manylabel.train.start import require_weights
 
     folder = folder or _default_folder(data)
     choices, given, tune = _choices(what), data.settings(), not no_tune
@@ -205,6 +210,7 @@ def _train_best(
             require_free(folder)
         _require_data(given)
         config = choices.recipe(LINEAR, given)
+        require_weights(config)
         source = parse(DataSource, given, where="the options of the data set")
         records = load_records(source, reporter, config)
         reporter.say(records.summary())
@@ -259,7 +265,7 @@ def _choices(what: RecipeOptions) -> Choices:
     return Choices(
         seed=what.seed or 0,
         device=what.device or "auto",
-        weights=None if what.backbone_weights is None else str(what.backbone_weights),
+        weights=what.backbone_weights,
         settings=what.settings,
         skip_bad_images=what.skip_bad_images,
     )
@@ -317,10 +323,12 @@ def _refuse_beside_resume(
 
 
 def _describe(named: str, config: RunConfig) -> str:
+    from manylabel.models.weights import describe_weights
+
     steps = ", ".join(f"{step.kind} {step.epochs}" for step in config.steps)
-    weights = config.backbone.weights or (
-        "timm's pre-trained weights" if config.backbone.pretrained else "no pre-trained weights"
-    )
+    weights = "no pre-trained weights"
+    if config.backbone.pretrained or config.backbone.weights is not None:
+        weights = describe_weights(config.backbone.name, config.backbone.weights)
     return (
         f"{named}: {config.head.name} over {config.backbone.name} ({weights}), "
         f"{config.input.width}x{config.input.height} pixels, epochs: {steps}; seed {config.seed}, "

@@ -57,14 +57,13 @@ CONTENDERS: Final = (MAIN_NET, BOTH_MAPS, ATTENTION, SRN)
 """In the order in which they are trained and shown."""
 
 
-def srn_recipe(seed: int, folder: Path, weights: Path) -> RunConfig:
+def srn_recipe(seed: int, folder: Path) -> RunConfig:
     """The recipe of SRN in the demo's folder.
 
     Args:
         seed: The seed of the run.
         folder: The folder of the scenes.
-        weights: The backbone's weights.
     """
     path = find_recipe(RECIPE)
-    values = {"seed": seed, "data.path": str(folder), "backbone.weights": str(weights)}
+    values = {"seed": seed, "data.path": str(folder)}
     return resolve(put(read_toml(path), values), where=str(path))

@@ -30,7 +30,6 @@ from manylabel.demo.page import page_additions
 from manylabel.devices import choose_device
 from manylabel.explain.localisation import PointingGame, score_localisation
 from manylabel.models.backbones import Backbone, FeatureMaps
-from manylabel.models.packaged import write_lite0
 from manylabel.predict import Predictor
 from manylabel.train.checkpoint import CHECKPOINT, load_checkpoint
 from manylabel.train.config import RunConfig
@@ -40,6 +39,7 @@ from manylabel.train.outcome import METRICS, Outcome, metrics_of, write_metrics
 from manylabel.train.page.build import PAGE, build_run_page
 from manylabel.train.run import identity_of, load_records, run
 from manylabel.train.run_folder import claimed
+from manylabel.train.start import require_weights
 from manylabel.train.views import cache_features
 
 DISTANCE: Final[Distance] = "far"
@@ -48,7 +48,6 @@ RELATIONS: Final = Relations(strength=1.0, distance=DISTANCE)
 COUNTS: Final[Mapping[Split, int]] = {"train": 2000, "val": 300, "test": 1000}
 
 SCENES: Final = "scenes"
-WEIGHTS: Final = "weights.safetensors"
 BASELINES: Final = "baselines"
 
 _AT_ONCE: Final = 100
@@ -63,14 +62,14 @@ def run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
     A demo that was stopped is resumed. A demo that is finished is not run again.
 
     Args:
-        folder: The folder for scenes, weights, bundles, metrics, recipe, pictures and report. It
-            is the folder of SRN's run; those of the baselines are within it.
+        folder: The folder for scenes, bundles, metrics, recipe, pictures and report. It is the
+            folder of SRN's run; those of the baselines are within it.
         seed: The seed of the scenes, the initial weights and the order of images.
         reporter: Reports progress.
 
     Raises:
         CheckpointError: The folder holds another run.
-        ConfigError: Another process works in the folder, or it holds other weights.
+        ConfigError: Another process works in the folder.
         DataError: The folder holds other scenes, or other files.
         MissingExtraError: The package with the backbone's weights is not installed.
         RunError: The disk is full, or the run was stopped.
@@ -86,7 +85,7 @@ def _run_demo(folder: Path, seed: int, reporter: Reporter) -> dict[str, Any]:
     began = time.monotonic()
     srn = _recipe(seed, folder)
     scenes_are_drawn(folder / SCENES, **_drawing(srn))  # other scenes are refused before work
-    write_lite0(folder / WEIGHTS)
+    require_weights(srn)
     records = _scenes(folder / SCENES, srn, reporter)
     _require_own_runs(folder, srn, records)
     maps = _maps(srn, records, reporter)
@@ -113,7 +112,7 @@ def _finished(folder: Path, seed: int) -> dict[str, Any] | None:
 
 
 def _recipe(seed: int, folder: Path) -> RunConfig:
-    return srn_recipe(seed, folder / SCENES, folder / WEIGHTS)
+    return srn_recipe(seed, folder / SCENES)
 
 
 def _drawing(config: RunConfig) -> dict[str, Any]:

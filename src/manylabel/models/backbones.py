@@ -7,22 +7,24 @@ map. Transformers compute tokens; this module puts them back on their grid, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast, final
+from typing import Annotated, Any, Final, NamedTuple, cast, final
 
 import timm
 import torch
-from pydantic import Field
+from pydantic import Field, PlainValidator
 from timm.models import group_parameters
 from torch import Tensor, nn
 
 from manylabel.config import Config
 from manylabel.errors import ConfigError, reason
 from manylabel.models.backbone_options import BackboneOptions
-from manylabel.models.weights import ignore_warnings, load_weights
+from manylabel.models.hub import with_downloads
+from manylabel.models.packaged import names_package, packaged
+from manylabel.models.weights import ignore_warnings, load_weights, read_weights
 
 MID_STRIDE: Final = 16
 """The stride of SRN's map: 14x14 positions at 224x224."""
@@ -70,6 +72,17 @@ class MapShapes:
     """Height and width of the mid map."""
 
 
+def _weights(value: Any) -> Path | str | None:
+    """A path, or a text that names a package."""
+    if not isinstance(value, str | Path | None):
+        raise ValueError("it must be the path of a file or of a bundle's folder, or 'package'")
+    if isinstance(value, str) and names_package(value):
+        return value
+    # The text of a relative path must not name a package, if a file happens to be called so.
+    path = None if value is None else Path(value)
+    return path.absolute() if path is not None and names_package(str(path)) else path
+
+
 class BackboneConfig(Config):
     """The backbone, and the source of its weights."""
 
@@ -78,8 +91,10 @@ class BackboneConfig(Config):
     pretrained: bool = True
     """Start from timm's pre-trained weights, which are downloaded once and then cached. False:
     start from scratch."""
-    weights: Path | None = None
-    """Start from this file instead: safetensors, or a PyTorch state dict that contains no code."""
+    weights: Annotated[Path | str | None, PlainValidator(_weights)] = None
+    """Start from these instead: a file (safetensors, or a PyTorch state dict that contains no
+    code), the folder of a bundle, or `package`: the package of the Python index that holds the
+    backbone's weights."""
     options: BackboneOptions = BackboneOptions()
     """Further arguments of the timm model, for instance `channels = [32, 64, 128, 256]`."""
 
@@ -107,7 +122,8 @@ class Backbone(nn.Module):
         self._stages = [mid] if mid == last else [mid, last]
         self.strides = (strides[mid], strides[last])
         if config.weights is not None:
-            load_weights(self.model, config.weights, lambda: self.resize(*size) if size else None)
+            given = read_weights(config.name, config.weights)
+            load_weights(self.model, given, lambda: self.resize(*size) if size else None)
         elif size is not None:
             self.resize(*size)
 
@@ -284,44 +300,53 @@ def require_stages(name: str, wanted: int, most: int) -> None:
         )
 
 
-def pretrained_input(name: str) -> dict[str, Any]:
-    """The mean, std and interpolation with which timm's weights of `name` were trained."""
+def pretrained_input(name: str, weights: object = None) -> dict[str, Any]:
+    """The mean, std and interpolation with which timm's weights of `name` were trained.
+
+    Args:
+        name: A model of timm.
+        weights: The value of `backbone.weights`. If it names a package, the result also has the
+            height and width that its weights were trained with.
+    """
     _require_model(name)
     settings = timm.get_pretrained_cfg(name, allow_unregistered=False)
     if settings is None:
         return {}
     resize = settings.interpolation if settings.interpolation == "bicubic" else "bilinear"
-    return {"mean": list(settings.mean), "std": list(settings.std), "resize": resize}
+    own = packaged(name) if isinstance(weights, str) and names_package(weights) else None
+    size = {} if own is None else {"height": own.size, "width": own.size}
+    return {**size, "mean": list(settings.mean), "std": list(settings.std), "resize": resize}
 
 
 def _create(config: BackboneConfig) -> nn.Module:
     _require_model(config.name)
-    download = config.pretrained and config.weights is None
     options = config.options.arguments()
+
+    def build(pretrained: bool) -> nn.Module:
+        return timm.create_model(config.name, pretrained=pretrained, num_classes=0, **options)
+
+    if not config.pretrained or config.weights is not None:
+        return _built(config.name, options, build)
+    with torch.device("meta"):  # what is wrong with the options is said before a download
+        _built(config.name, options, build)
+    return with_downloads(config.name, lambda: build(True))
+
+
+def _built(name: str, options: object, build: Callable[[bool], nn.Module]) -> nn.Module:
+    """The model without pre-trained weights."""
     try:
-        model = timm.create_model(config.name, pretrained=download, num_classes=0, **options)
+        model = build(False)
     except Exception as error:  # timm computes with options before it checks them, if it does
-        if download and isinstance(error, OSError | RuntimeError | ValueError):
-            raise _not_loaded(config.name, error) from None
         if options or isinstance(error, TypeError | AssertionError | KeyError):
-            raise _not_built(config.name, error) from None
+            raise _not_built(name, error) from None
         raise
     if not hasattr(model, "forward_intermediates"):
         raise ConfigError(
-            f"The backbone '{config.name}' has no feature maps.",
+            f"The backbone '{name}' has no feature maps.",
             where="backbone.name",
             fix=_OTHERS,
         )
     return model
-
-
-def _not_loaded(name: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"The pre-trained weights of '{name}' cannot be loaded: {reason(error)}.",
-        where="backbone.pretrained",
-        fix="Give a local file with --backbone-weights FILE, or start from scratch with "
-        "--set backbone.pretrained=false.",
-    )
 
 
 def _not_built(name: str, error: Exception) -> ConfigError:

@@ -58,6 +58,12 @@ def build_classifier(
     return Classifier(backbone, _head(config, shapes, labels))
 
 
+def without_weights(config: ModelConfig) -> ModelConfig:
+    """The same model, whose backbone starts from scratch: its weights come from elsewhere."""
+    backbone = config.backbone.model_copy(update={"pretrained": False, "weights": None})
+    return config.model_copy(update={"backbone": backbone})
+
+
 def outline(
     config: ModelConfig, labels: LabelSpace, spec: InputSpec
 ) -> tuple[Classifier, MapShapes]:

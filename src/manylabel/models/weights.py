@@ -1,7 +1,8 @@
-"""Loads the weights of a backbone from safetensors, or from a PyTorch state dict without code.
+"""Loads the weights of a backbone: from a file, from a bundle, or from a package.
 
-The file may be saved by timm, or published by the authors of a model if timm knows their names of
-tensors. Position embeddings for another input size are resampled.
+A file is safetensors or a PyTorch state dict without code. It may be saved by timm, or published by
+the authors of a model if timm knows their names of tensors. Position embeddings for another input
+size are resampled. Of a bundle, the tensors of its backbone are taken.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, final
 
 import torch
 from safetensors.torch import load_file
@@ -21,7 +22,15 @@ from torch import Tensor, nn
 
 from manylabel.errors import ConfigError, reason
 from manylabel.files import open_regular
+from manylabel.models.hub import tagged
+from manylabel.models.packaged import PACKAGE, read_packaged
 from manylabel.models.saved import load_saved
+
+BUNDLE_FILE: Final = "model.safetensors"
+"""The file of weights in a bundle's folder."""
+BUNDLE_PREFIX: Final = "backbone.model."
+"""What the names of a bundle's tensors begin with if they belong to the timm model."""
+_HEAD_PREFIX: Final = "head."
 
 _MAX_SHARED: Final = 4
 """How many times as large as their file tensors may be: those that share memory count twice."""
@@ -36,18 +45,72 @@ class Shaped(Protocol):
         ...
 
 
-def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> None:
-    """Load a file's tensors into a timm model, except those of a classifier, and resize the model.
+@final
+class Weights(NamedTuple):
+    """Tensors for a timm model, and where they come from."""
+
+    tensors: dict[str, Tensor]
+    """The tensors, by their names in the model or in a file of its authors."""
+    where: str
+    """A path, or the name of a package."""
+
+
+def read_weights(backbone: str, source: Path | str) -> Weights:
+    """The tensors of a source that `backbone.weights` names.
+
+    Args:
+        backbone: timm's name of the model.
+        source: A file, the folder of a bundle, or a text that names a package.
+
+    Raises:
+        ConfigError: The source is missing or cannot be read, or there is no such package.
+        MissingExtraError: The package is not installed.
+    """
+    if isinstance(source, str):
+        return Weights(read_packaged(backbone, source), source)
+    path = source / BUNDLE_FILE if source.is_dir() else source
+    tensors = _read_state(path)
+    if is_of_bundle(tensors):
+        kept = len(BUNDLE_PREFIX)
+        tensors = {k[kept:]: v for k, v in tensors.items() if k.startswith(BUNDLE_PREFIX)}
+    return Weights(tensors, str(path))
+
+
+def describe_weights(backbone: str, source: Path | str | None) -> str:
+    """Where weights come from, in a few words.
+
+    Args:
+        backbone: timm's name of the model.
+        source: The value of `backbone.weights`; None: timm's own weights.
+    """
+    if source is None:
+        return f"timm's pre-trained weights {tagged(backbone)}"
+    if isinstance(source, str):
+        return f"weights of the package {source.removeprefix(PACKAGE).lstrip(':')}".rstrip()
+    return f"weights of the bundle {source}" if source.is_dir() else f"weights of {source}"
+
+
+def is_of_bundle(names: Iterable[str]) -> bool:
+    """Whether tensors of these names are those of a bundle: a backbone and a head."""
+    names = list(names)
+    parts = (BUNDLE_PREFIX, _HEAD_PREFIX)
+    return all(name.startswith(parts) for name in names) and all(
+        any(name.startswith(part) for name in names) for part in parts
+    )
+
+
+def load_weights(model: nn.Module, weights: Weights, resize: Callable[[], None]) -> None:
+    """Load tensors into a timm model, except those of a classifier, and resize the model.
 
     Args:
         model: The model, at the input size that it was made for.
-        path: The file.
+        weights: The tensors.
         resize: Adapts `model` to the input size that is wanted.
 
     Raises:
-        ConfigError: The file is missing, cannot be read or does not fit the model.
+        ConfigError: The tensors do not fit the model.
     """
-    state = _without_classifier(model, _read_state(path))
+    state = _without_classifier(model, weights.tensors)
     fault = _fault(model, state)
     if fault is None:
         _fill(model, state)
@@ -59,8 +122,9 @@ def load_weights(model: nn.Module, path: Path, resize: Callable[[], None]) -> No
         if adapted is None or _fault(model, adapted) is not None:
             raise ConfigError(
                 f"The weights do not fit the backbone: {fault}.",
-                where=str(path),
-                fix="Give weights of exactly this timm model, or set backbone.options to match.",
+                where=weights.where,
+                fix="Give weights of exactly this timm model, or set backbone.name and "
+                "backbone.options to match.",
             )
         state = adapted
     _fill(model, state)
@@ -158,9 +222,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             size = os.fstat(file.fileno()).st_size
             state = load_file(path) if path.suffix == ".safetensors" else load_saved(file, size)
     except FileNotFoundError:
-        raise ConfigError(
-            "The backbone's weights do not exist.", where=str(path), fix="Check the path."
-        ) from None
+        raise _missing(path) from None
     except UnpicklingError:  # its own message advises an unsafe option
         raise _unreadable(path, "it contains more than plain tensors") from None
     except Exception as error:  # what it raises depends on where a file is damaged
@@ -183,6 +245,18 @@ def _is_plain(tensor: Tensor) -> bool:
     """Whether a tensor has a number in memory for each of its positions."""
     special = tensor.is_meta or tensor.is_quantized or tensor.is_complex()
     return tensor.layout == torch.strided and not special
+
+
+def _missing(path: Path) -> ConfigError:
+    if path.name == BUNDLE_FILE and path.parent.is_dir():
+        return ConfigError(
+            f"The folder with the backbone's weights is not a bundle: it has no {BUNDLE_FILE}.",
+            where=str(path.parent),
+            fix="Give a file, or a bundle's folder: the folder 'bundle' in the folder of a run.",
+        )
+    return ConfigError(
+        "The backbone's weights do not exist.", where=str(path), fix="Check the path."
+    )
 
 
 def _unreadable(path: Path, fault: str) -> ConfigError:

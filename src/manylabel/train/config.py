@@ -23,6 +23,7 @@ from manylabel.models.backbones import (
 from manylabel.models.classifier import ModelConfig
 from manylabel.models.heads import HEADS, AnyHeadConfig, LinearConfig
 from manylabel.models.heads.steps import StepPlan
+from manylabel.models.packaged import PACKAGE, pinned
 from manylabel.preprocess import InputSpec
 from manylabel.train.mixing import MixingConfig, NoMixingConfig
 from manylabel.train.optim import OptimConfig, SGDConfig
@@ -206,7 +207,9 @@ def _check_freezing(step: StepConfig, trained: tuple[str, ...]) -> None:
 def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:
     """The settings of the run that the tables of a recipe describe.
 
-    The defaults of mean, std and interpolation are those that the backbone was trained with.
+    The defaults of mean, std and interpolation are those that the backbone was trained with. If its
+    weights are in a package, those of height and width are, too, and the settings name the version
+    of the package.
 
     Args:
         tables: The tables of a recipe.
@@ -214,14 +217,23 @@ def resolve(tables: dict[str, Any], *, where: str) -> RunConfig:
 
     Raises:
         ConfigError: The tables do not describe a run.
+        MissingExtraError: The weights are to come from a package that is not installed.
     """
     backbone = tables.get("backbone", {})
     given = tables.get("input", {})
     if isinstance(backbone, dict) and isinstance(given, dict):
         name = backbone.get("name", BackboneConfig().name)
-        own = pretrained_input(name) if isinstance(name, str) else {}
+        own = pretrained_input(name, backbone.get("weights")) if isinstance(name, str) else {}
         tables = {**tables, "input": {**own, **given}}
-    return parse(RunConfig, tables, where=where)
+    return _with_pin(parse(RunConfig, tables, where=where))
+
+
+def _with_pin(config: RunConfig) -> RunConfig:
+    """The same settings; if they ask for a package, they name the one that is installed."""
+    if config.backbone.weights != PACKAGE:
+        return config
+    backbone = config.backbone.model_copy(update={"weights": pinned(config.backbone.name)})
+    return config.model_copy(update={"backbone": backbone})
 
 
 def find_recipe(name: str) -> Path:

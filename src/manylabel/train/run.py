@@ -25,7 +25,7 @@ from manylabel.evaluate.receipt import package_versions
 from manylabel.feed.verify import refusal, without
 from manylabel.locks import held, lock_beside
 from manylabel.losses import LOSSES, LabelCounts
-from manylabel.models.classifier import Classifier, build_classifier
+from manylabel.models.classifier import Classifier, build_classifier, without_weights
 from manylabel.processes import agreed, from_leader, processes, require_same
 from manylabel.train.caching import find_unusable
 from manylabel.train.checkpoint import CHECKPOINT
@@ -205,7 +205,8 @@ def _build_classifier(
     before the rest of the checkpoint is restored.
     """
     seed_all(config.seed)
-    classifier = build_classifier(config.model, records.labels, config.input)
+    model = config.model if checkpoint is None else without_weights(config.model)
+    classifier = build_classifier(model, records.labels, config.input)
     if checkpoint is None:  # a checkpoint's weights already contain what `prepare` reads
         classifier.head.prepare(records.split("train").targets)
     else:

