@@ -189,7 +189,7 @@ def test_a_refused_training_leaves_no_folder(records, tmp_path):
     for i in range(40):
         path = broken / f"{i}.png"
         path.write_bytes(b"\x89PNG broken" if i == 7 else places[i].read_bytes())
-        rows.append(f"{path},{'a|b' if i % 3 else 'a'},{('train', 'val', 'test')[i % 3]}")
+        rows.append(f"{path},{'a|b' if i % 2 else 'a'},{('train', 'val', 'test')[i % 3]}")
     table = tmp_path / "t.csv"
     table.write_text("\n".join(rows) + "\n")
     config = CHOICES.recipe(LINEAR)
