@@ -20,7 +20,7 @@ from manylabel.bundle.folder import read_bundle, write_bundle
 from manylabel.config import write_toml
 from manylabel.data.records import Records, Split
 from manylabel.devices import choose_device
-from manylabel.errors import CheckpointError
+from manylabel.errors import CheckpointError, MissingExtraError
 from manylabel.evaluate.run import evaluate
 from manylabel.files import write_errors, write_text
 from manylabel.locks import held, lock_beside
@@ -41,12 +41,18 @@ from manylabel.train.page.content import Grid
 from manylabel.train.random_states import seed_all
 from manylabel.train.run import run
 from manylabel.train.run_folder import BUNDLE, PAGE, PLAN, RECIPE, claimed, require_free
+from manylabel.train.start import require_weights
 from manylabel.train.tuned import TunedRun, tune_run
 from manylabel.train.views import cache_features
 
 CANDIDATES: Final = "candidates"
 """The folder in which each way has its own run."""
 
+_OTHER_WAYS: Final = (
+    "Or give a file of weights: --backbone-weights FILE, with --set backbone.name=... for another "
+    "backbone than tf_efficientnet_lite0. Or name a recipe that downloads weights: --recipe "
+    "quick-resnet50-srn, which takes long without a GPU."
+)
 _MAPS: Final = "maps"
 _AT_ONCE: Final = 64
 
@@ -299,6 +305,22 @@ class _Training:
         _remove_leftovers(self.folder / CANDIDATES)
 
 
+def require_start(recipe: RunConfig) -> None:
+    """Check that the backbone's weights are there, before any image is opened.
+
+    Raises:
+        ConfigError: They cannot be loaded.
+        MissingExtraError: They are in a package that is not installed. The error says which other
+            ways there are.
+    """
+    try:
+        require_weights(recipe)
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            error.what, where=error.where, fix=f"{error.fix.rstrip('.')}. {_OTHER_WAYS}"
+        ) from None
+
+
 def saved_choices(folder: Path) -> tuple[Choices, dict[str, Any], bool] | None:
     """The choices, the table `data`, and whether to tune, of the run without recipe in `folder`.
 
@@ -343,6 +365,7 @@ def _as_saved(plan: Plan, saved: Mapping[str, Any]) -> Plan:
 
 def _backbone(recipe: RunConfig) -> Backbone:
     """The backbone of all ways. Should it be random, it is as `run` makes it from the same seed."""
+    require_start(recipe)
     seed_all(recipe.seed)
     size = (recipe.input.height, recipe.input.width)
     backbone = Backbone(recipe.backbone, size).to(choose_device(recipe.device))
