@@ -193,7 +193,8 @@ def _train_best(
 ) -> None:
     from manylabel.config import parse
     from manylabel.data.read import DataSource
-    from manylabel.train.auto.run import require_start, saved_choices, train_best
+    from manylabel.train.auto.run import require_start, train_best
+    from manylabel.train.auto.saved import saved_choices
     from manylabel.train.auto.ways import LINEAR
     from manylabel.train.run import load_records
     from manylabel.train.run_folder import claimed, require_free
