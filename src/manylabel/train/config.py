@@ -37,8 +37,9 @@ class StepConfig(Config):
 
     kind: str
     """`main`, `attention`, `regularisation`, `joint` (the paper's loss) and `joint-released` are
-    steps of SRN. `whole` trains the whole net, with any head. `whole-branches` is `whole` with a
-    loss on each branch, too, for SRN's heads."""
+    steps of SRN; `srn-att` has `joint-attention` in place of the last three, `semantic` the first
+    and the third, `linear` the first. `whole` trains the whole net, with any head.
+    `whole-branches` is `whole` with a loss on each branch, too, for SRN's heads."""
     epochs: int = Field(ge=1)
     """Passes over the training images."""
     freeze: tuple[str, ...] = ()
@@ -90,6 +91,9 @@ class RunConfig(Config):
     keep: Literal["last", "best"] = "last"
     """Which weights a step ends with: `last`, those after its last epoch (the paper's), or `best`,
     those of the epoch with the best mAP on the validation split."""
+    hand_over: Literal["best", "last"] = "best"
+    """Which step's model becomes the run's bundle: `best`, that of the step with the best mAP on
+    the validation split, or `last` (the paper's). Without a validation split it is the last."""
     validate_every: int = Field(default=1, ge=0)
     """Validate after every so many epochs; 0: never."""
     features: Literal["live", "cached"] = "live"

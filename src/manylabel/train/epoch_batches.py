@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from manylabel.feed.loaders import Batch, EpochSampler, batches
 from manylabel.train.job import Job
 from manylabel.train.mixing import Mixture, draw_mixture
 from manylabel.train.state import Position
+
+SCORING: Final = 0.4
+"""The work of scoring an image, where training on it is 1: there is no backward pass."""
 
 
 def training_batches(job: Job, position: Position) -> Iterator[tuple[Batch, Mixture]]:
@@ -42,6 +46,20 @@ def images_left(job: Job, position: Position) -> int:
     """
     epochs = job.step(position.step).epochs - position.epoch
     return epochs * job.epoch_images - position.batch * job.run.batch_size
+
+
+def work_left(job: Job, position: Position) -> float:
+    """The images that a run has left to train on and to score; a scored one counts `SCORING`."""
+    trained = scored = 0.0
+    every = job.run.validate_every
+    for number in range(position.step, len(job.run.steps)):
+        here = position if number == position.step else Position(number)
+        epochs = job.step(number).epochs
+        trained += images_left(job, here)
+        scored += len(job.held_out.records)
+        if job.val is not None and every:
+            scored += (epochs // every - here.epoch // every) * len(job.val.records)
+    return trained + SCORING * scored
 
 
 def _mixture(job: Job, epoch: int, batch: int, images: int) -> Mixture:

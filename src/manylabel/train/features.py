@@ -1,4 +1,4 @@
-"""The feature maps of a frozen backbone, computed once and kept in memory for training.
+"""The feature maps of a frozen backbone, computed once and kept for training.
 
 They depend on the pixels alone, so computing them once changes only their rounding to half
 precision. The mirror image is the only random view that is allowed; its maps are computed, too.
@@ -6,7 +6,9 @@ precision. The mirror image is the only random view that is allowed; its maps ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
 from random import Random
 from typing import final
 
@@ -19,6 +21,7 @@ from torch.utils.data import Dataset
 from manylabel.data.records import Records
 from manylabel.errors import ImageError
 from manylabel.feed.loaders import Draw, ImageDataset, InOrder, Sample, batches
+from manylabel.files import write_errors
 from manylabel.models.backbones import FeatureMaps
 from manylabel.pixels import normalise
 from manylabel.preprocess import InputSpec
@@ -62,6 +65,54 @@ class CachedFeatures(Dataset[Sample | ImageError]):
         return Sample((mid[draw.record], final_map[draw.record]), targets, draw.record)
 
 
+@final
+class MapStore:
+    """Keeps the maps of N images in half precision: in memory, or in files for many images.
+
+    Args:
+        images: N.
+        folder: The folder of the files, which must exist; None keeps the maps in memory.
+        pooled: Keep only the mean of the final map over its positions, [N, E, 1, 1]. That is all
+            that a linear head reads of it. The middle map is then left out: [N, 1, 1, 1].
+    """
+
+    def __init__(self, images: int, folder: Path | None = None, *, pooled: bool = False) -> None:
+        self.images, self.folder, self.pooled = images, folder, pooled
+        self._views: dict[str, list[Tensor]] = {}
+        self._filled: dict[str, int] = {}
+
+    def add(self, view: str, maps: FeatureMaps) -> None:
+        """Add the maps of the next images of a view."""
+        if self.pooled:
+            mean = maps.final.float().mean((2, 3), keepdim=True)
+            maps = FeatureMaps(torch.zeros_like(mean[:, :1]), mean)
+        if view not in self._views:
+            self._views[view] = [
+                self._room(f"{view}-{name}", part.shape[1:])
+                for name, part in maps._asdict().items()
+            ]
+            self._filled[view] = 0
+        start = self._filled[view]
+        self._filled[view] = start + len(maps.final)
+        for kept, part in zip(self._views[view], maps, strict=True):
+            kept[start : self._filled[view]] = part.half().cpu()
+
+    def views(self) -> list[FeatureMaps]:
+        """The maps of each view, in the order in which the views were first added."""
+        assert all(filled == self.images for filled in self._filled.values()), self._filled
+        return [FeatureMaps(*parts) for parts in self._views.values()]
+
+    def _room(self, name: str, shape: Sequence[int]) -> Tensor:
+        size = (self.images, *shape)
+        if self.folder is None:
+            return torch.empty(size, dtype=torch.float16)
+        path = self.folder / f"{name}.maps"
+        with write_errors(path, "The maps"):
+            path.unlink(missing_ok=True)
+            flat = torch.from_file(str(path), shared=True, size=prod(size), dtype=torch.float16)
+        return flat.view(size)
+
+
 @torch.no_grad()
 def compute_features(
     backbone: nn.Module,
@@ -72,6 +123,7 @@ def compute_features(
     device: torch.device,
     batch_size: int,
     workers: int = 0,
+    store: MapStore | None = None,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> CachedFeatures:
     """The feature maps of all records.
@@ -84,21 +136,22 @@ def compute_features(
         device: The device of the backbone.
         batch_size: The number of images that are computed at once.
         workers: The number of processes that read images.
+        store: Keeps the maps; by default in memory.
         on_batch: Called after each batch with its number of images.
 
     Raises:
         ImageError: An image cannot be used.
+        RunError: The maps cannot be written.
     """
     backbone.eval()
-    parts: list[list[FeatureMaps]] = [[], []] if mirrored else [[]]
+    store = store or MapStore(len(records))
     contents = torch.zeros(len(records), dtype=torch.int64).share_memory_()
     source = ImageDataset(records, spec, contents=contents)
     for batch in batches(source, InOrder(len(source)), batch_size=batch_size, workers=workers):
         assert isinstance(batch.inputs, Tensor)
         images = normalise(batch.inputs.to(device), spec)
-        for view, images_of_view in zip(parts, (images, images.flip(3)), strict=False):
-            maps = backbone(images_of_view.to(memory_format=torch.channels_last))
-            view.append(FeatureMaps(*(part.half().cpu().contiguous() for part in maps)))
+        views = {"whole": images, "mirrored": images.flip(3)} if mirrored else {"whole": images}
+        for view, images_of_view in views.items():
+            store.add(view, backbone(images_of_view.to(memory_format=torch.channels_last)))
         on_batch(len(images))
-    views = [FeatureMaps(*map(torch.cat, zip(*view, strict=True))) for view in parts]
-    return CachedFeatures(records, views, contents=contents.numpy().view(np.uint64).copy())
+    return CachedFeatures(records, store.views(), contents=contents.numpy().view(np.uint64).copy())

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from manylabel.errors import RunError, StoppedError
 from manylabel.processes import processes
 from manylabel.train.checkpoint import CHECKPOINT, save_checkpoint
-from manylabel.train.epoch_batches import images_left, training_batches
+from manylabel.train.epoch_batches import images_left, training_batches, work_left
 from manylabel.train.job import Job
 from manylabel.train.loss_monitor import LossMonitor
-from manylabel.train.results import epoch_entry, mean_ap, measure_step, validate
+from manylabel.train.results import epoch_entry, mean_ap, measure_step, validate, validated
 from manylabel.train.scoring import SplitScores
 from manylabel.train.signals import StopRequest
 from manylabel.train.state import Position, RunState
@@ -36,11 +36,17 @@ def train(job: Job, state: RunState, stop: StopRequest) -> Iterator[int]:
         RunError: The loss is not a finite number, the disk is full, or a signal stopped the run. In
             each case the last checkpoint is kept, and the message says how to continue.
     """
+    with job.reporter.whole(work_left(job, state.position)):
+        yield from _train(job, state, stop)
+
+
+def _train(job: Job, state: RunState, stop: StopRequest) -> Iterator[int]:
     while state.position.step < len(job.run.steps):
         began = time.monotonic()
         step = state.begin_step(job)
         _train_step(job, state, step, stop)
         result = measure_step(job, step, state.best["epoch"] if state.best else None)
+        result["val_mAP"] = validated(job, step, state)
         state.results.append({**result, "seconds": round(time.monotonic() - began, 1)})
         job.reporter.record("step", **state.results[-1])
         yield step.number

@@ -30,7 +30,6 @@ class LossMonitor:
     def __init__(self, job: Job, began: Position, losses: tuple[float, int]) -> None:
         self._job, self._began = job, began
         self._unchecked: list[Tensor] = []
-        self._images = 0
         self._sum, self._count = losses
 
     def add(self, loss: Tensor, images: int) -> None:
@@ -40,12 +39,12 @@ class LossMonitor:
             RunError: As in `check`, which is called every `LOSS_CHECK` iterations.
         """
         self._unchecked.append(loss.detach())
-        self._images += images
+        self._job.reporter.advance(images, loss=self.mean if self._count else None)
         if len(self._unchecked) == LOSS_CHECK:
             self.check()
 
     def check(self) -> None:
-        """Check the losses that were added since the last check, and report progress.
+        """Check the losses that were added since the last check.
 
         Raises:
             RunError: One of them is not a finite number. The message names the first such batch.
@@ -57,8 +56,7 @@ class LossMonitor:
             if not math.isfinite(value):
                 raise self._not_finite(self._count + i)
         self._sum, self._count = self._sum + sum(values), self._count + len(values)
-        self._job.reporter.advance(self._images, loss=self.mean)
-        self._unchecked, self._images = [], 0
+        self._unchecked = []
 
     @property
     def losses(self) -> tuple[float, int]:

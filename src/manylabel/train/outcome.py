@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
 from manylabel.bundle.folder import read_bundle
 from manylabel.data.records import Records
 from manylabel.evaluate.receipt import Receipt, package_versions
 from manylabel.files import write_errors, write_text
 from manylabel.train.config import RunConfig
-
-METRICS: Final = "metrics.json"
+from manylabel.train.run_folder import METRICS
 
 
 @final
@@ -24,12 +23,14 @@ class Outcome:
 
     Args:
         folder: The run's folder.
-        bundle: The bundle of the last step, in that folder.
+        bundle: The bundle of the step that is handed over, in that folder.
         steps: The bundle of each step, in the order of the steps.
         results: The figures of each step, as in `metrics.json`.
         history: The figures of each epoch.
         held_out: The split that steps were measured on.
         val: The split that epochs were measured on, if there is one.
+        chosen: The position of the step that is handed over, from 0; None: the last one.
+        notes: What is said of the choice, in sentences.
     """
 
     folder: Path
@@ -39,18 +40,30 @@ class Outcome:
     history: list[dict[str, Any]]
     held_out: Records
     val: Records | None = None
+    chosen: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def handed_over(self) -> dict[str, Any]:
+        """The figures of the step that is handed over."""
+        return self.results[-1 if self.chosen is None else self.chosen]
 
 
 def metrics_of(outcome: Outcome, config: RunConfig, *, seconds: float) -> dict[str, Any]:
     """The content of `metrics.json`: figures of the steps, numbered from 1, and their receipts."""
     metrics = {
         "steps": {str(position): each for position, each in enumerate(outcome.results, start=1)},
+        "handed_over": {
+            "step": 1 + (len(outcome.results) - 1 if outcome.chosen is None else outcome.chosen),
+            "by": config.hand_over,
+            "notes": list(outcome.notes),
+        },
         "history": outcome.history,
         "seed": config.seed,
         "seconds": round(seconds, 1),
         "data": {
             "source": outcome.held_out.source,
-            "split": outcome.results[-1]["split"],
+            "split": outcome.handed_over["split"],
             "images": len(outcome.held_out),
             "fingerprint": outcome.held_out.fingerprint(),
         },

@@ -9,8 +9,10 @@ from manylabel.feed.loaders import InOrder, batches
 from manylabel.metrics.profiles import measure
 from manylabel.metrics.ranking import average_precision, mean_of_defined
 from manylabel.processes import processes
+from manylabel.train.epoch_batches import SCORING
 from manylabel.train.job import Job, View
 from manylabel.train.scoring import SplitScores, score
+from manylabel.train.state import RunState
 from manylabel.train.step_state import StepState
 
 
@@ -61,6 +63,24 @@ def measure_step(job: Job, step: StepState, best_epoch: int | None) -> dict[str,
     }
 
 
+def validated(job: Job, step: StepState, state: RunState) -> float | None:
+    """The mAP on the validation split of the weights that a step ended with; None if not known.
+
+    It was measured after the epoch that the weights are from. If that epoch was not validated, it
+    is measured now, if the run needs it to choose the step that is handed over.
+    """
+    last = state.history[-1]
+    if state.best is not None:
+        value = float(state.best["mAP"])
+    elif "val_mAP" in last:
+        return last["val_mAP"]
+    elif job.val is None or job.run.hand_over == "last" or len(job.run.steps) == 1:
+        return None
+    else:
+        value = mean_ap(_score(job, step, job.val), step.plan.scores)
+    return None if math.isnan(value) else round(value, 5)
+
+
 def mean_ap(scored: SplitScores, branch: str) -> float:
     """The mAP of a branch's scores; NaN if no label has a positive."""
     return mean_of_defined(average_precision(scored.scores[branch], scored.targets))
@@ -69,7 +89,7 @@ def mean_ap(scored: SplitScores, branch: str) -> float:
 def _score(job: Job, step: StepState, view: View) -> SplitScores:
     """The scores of a split. If there are several processes, each computes a part of them."""
     size = len(view.records)
-    job.reporter.begin(f"{job.title(step.number)}  scoring {view.name}", size)
+    job.reporter.begin(f"{job.title(step.number)}  scoring {view.name}", size, weight=SCORING)
     stream = batches(
         view.samples,
         InOrder(size, batch_size=job.run.batch_size, processes=processes()),

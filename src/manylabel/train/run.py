@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 from manylabel.bundle.classifier import architecture, save_bundle
+from manylabel.bundle.folder import read_bundle, write_bundle
 from manylabel.bundle.info import BundleInfo
 from manylabel.config import to_tables
 from manylabel.data.read import DataSource, read
@@ -24,6 +25,7 @@ from manylabel.devices import choose_device
 from manylabel.errors import ConfigError, DataError
 from manylabel.evaluate.receipt import package_versions
 from manylabel.feed.verify import refusal, without
+from manylabel.locks import held, lock_beside
 from manylabel.losses import LOSSES, LabelCounts
 from manylabel.models.classifier import Classifier, build_classifier, without_weights
 from manylabel.processes import agreed, from_leader, processes, require_same
@@ -31,12 +33,20 @@ from manylabel.train.caching import find_unusable
 from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures
+from manylabel.train.hand_over import choose_step, describe_choice
 from manylabel.train.job import Job, View
 from manylabel.train.logs import Reporter
 from manylabel.train.loop import train
 from manylabel.train.outcome import Outcome, metrics_of, receipt_of_step, write_metrics
 from manylabel.train.random_states import seed_all
-from manylabel.train.run_folder import BUNDLE, LOG, claimed, open_folder, step_folder
+from manylabel.train.run_folder import (
+    BUNDLE,
+    LOG,
+    claimed,
+    open_folder,
+    step_folder,
+    write_recipe,
+)
 from manylabel.train.seen import find_contents, find_seen
 from manylabel.train.signals import StopRequest
 from manylabel.train.start import start_from, starting_model
@@ -105,7 +115,7 @@ def run(
     _require_enough(records)
     identity = identity_of(config, records)
     require_same(identity, "recipe and data set")
-    with claimed(folder):
+    with claimed(folder, resume=resume):
         return _run(config, records, folder, identity, reporter, resume, weights, features)
 
 
@@ -120,8 +130,7 @@ def _run(
     features: Mapping[Split, CachedFeatures] | None,
 ) -> Outcome:
     began = time.monotonic()
-    checkpoint = agreed(lambda: open_folder(folder, config, identity, resume=resume))
-    reporter.log_to(folder / LOG)
+    checkpoint = agreed(lambda: open_folder(folder, identity, resume=resume))
     fabric = _fabric(config)
     classifier = _build_classifier(config, records, fabric, weights, checkpoint, reporter)
     if config.features == "cached" and features is None:
@@ -131,6 +140,9 @@ def _run(
     contents = find_contents(config, records, features, reporter)
     seen, overlap = find_seen(contents, job.held_out.name, reporter)
     job = replace(job, seen=seen, overlap=overlap)
+    if checkpoint is None:  # only now: a run that is refused leaves no file
+        agreed(lambda: write_recipe(folder, config))
+    reporter.log_to(folder / LOG)
     state = RunState(classifier, fabric.strategy.precision)
     if checkpoint is not None:
         state.restore(checkpoint, job)
@@ -150,7 +162,8 @@ def identity_of(config: RunConfig, records: Records) -> str:
     The checkpoint holds all weights, so it does not depend on where the first ones came from.
     """
     tables = to_tables(config)
-    for key in ("data", "workers", "device", "cache", "cache_folder", "start_from"):
+    left_out = ("data", "workers", "device", "cache", "cache_folder", "start_from", "hand_over")
+    for key in left_out:
         tables.pop(key, None)
     tables["backbone"].pop("weights", None)
     splits = {name: records.split(name).fingerprint() for name in records.split_names()}
@@ -261,21 +274,33 @@ def _keep_step(job: Job, state: RunState, number: int) -> None:
 
 
 def _outcome(job: Job, state: RunState) -> Outcome:
-    """Save the bundle of the last step, and return the outcome of the run."""
-
-    def save() -> Path:
-        info = _bundle_info(job, state.classifier, state.results[-1])
-        return save_bundle(job.folder / BUNDLE, state.classifier, info)
-
+    """Save the bundle that is handed over, and return the outcome of the run."""
+    steps = tuple(step_folder(job, number) for number in range(len(job.run.steps)))
+    chosen = choose_step(state.results, job.run.hand_over)
+    notes = describe_choice(state.results, chosen, steps)
+    for note in notes:
+        job.reporter.say(note)
     return Outcome(
         folder=job.folder,
-        bundle=from_leader(save),
-        steps=tuple(step_folder(job, number) for number in range(len(job.run.steps))),
+        bundle=from_leader(lambda: _hand_over(job, steps[chosen])),
+        steps=steps,
         results=state.results,
         history=state.history,
         held_out=job.held_out.records,
         val=job.val.records if job.val else None,
+        chosen=chosen,
+        notes=tuple(notes),
     )
+
+
+def _hand_over(job: Job, step: Path) -> Path:
+    """Copy the bundle of a step to the run's bundle. If that is being tuned, wait for it."""
+    found, bundle = read_bundle(step), job.folder / BUNDLE
+    with held(
+        lock_beside(bundle),
+        on_wait=lambda: job.reporter.say(f"Waiting for another process that writes {bundle}."),
+    ):
+        return write_bundle(bundle, found.weights, found.info)
 
 
 def _bundle_info(job: Job, classifier: Classifier, result: Mapping[str, Any]) -> BundleInfo:

@@ -19,6 +19,12 @@ from manylabel.train.job import Job
 RECIPE: Final = "recipe.toml"
 LOG: Final = "log.jsonl"
 BUNDLE: Final = "bundle"
+METRICS: Final = "metrics.json"
+PAGE: Final = "run.html"
+PLAN: Final = "plan.json"
+"""The plan of a run without a recipe."""
+
+_OTHER: Final = "Wait until it ends, or give another folder with --out."
 
 
 def step_folder(job: Job, number: int) -> Path:
@@ -49,16 +55,20 @@ def recipe_of(folder: Path) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, resume: bool = False) -> Iterator[None]:
     """A context in which no other process works in the folder of a run. It may be nested.
 
     If there are several processes that work together, the leading one holds the lock for all.
+
+    Args:
+        folder: The folder of the run.
+        resume: Whether a run resumes there. Then another folder is of no use.
 
     Raises:
         ConfigError: Another process works in the folder.
         RunError: The folder cannot be written.
     """
-    fix = "Wait until it ends, or give another folder with --out."
+    fix = "Wait until it ends, then resume." if resume else _OTHER
     with ExitStack() as stack:
 
         def claim() -> None:
@@ -69,13 +79,18 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the run in `folder` is finished: its bundle, metrics and page are there."""
+    return all((folder / name).exists() for name in (BUNDLE, METRICS, PAGE))
+
+
 def require_free(folder: Path) -> None:
     """Check that `folder` holds no run, which a new run would overwrite.
 
     Raises:
         ConfigError: It holds a run.
     """
-    if (folder / CHECKPOINT).exists():
+    if (folder / CHECKPOINT).exists() or (folder / PLAN).exists():
         raise ConfigError(
             "The folder already holds a run.",
             where=str(folder),
@@ -83,16 +98,11 @@ def require_free(folder: Path) -> None:
         )
 
 
-def open_folder(
-    folder: Path, config: RunConfig, identity: str, *, resume: bool
-) -> dict[str, Any] | None:
-    """Open the folder of a run that begins or resumes.
-
-    If there are several processes, only the leading one makes the folder.
+def open_folder(folder: Path, identity: str, *, resume: bool) -> dict[str, Any] | None:
+    """Look into the folder of a run that begins or resumes. Nothing is written.
 
     Args:
         folder: The folder of the run.
-        config: The recipe, which is written into the folder of a new run.
         identity: The identity of recipe and data.
         resume: Whether the run resumes.
 
@@ -102,14 +112,23 @@ def open_folder(
     Raises:
         ConfigError: The run is new, and the folder already holds a run.
         CheckpointError: There is no checkpoint to resume from, or it belongs to another run.
-        RunError: The folder cannot be written.
     """
     if resume:
         return load_checkpoint(folder / CHECKPOINT, identity=identity)
     require_free(folder)
+    return None
+
+
+def write_recipe(folder: Path, config: RunConfig) -> None:
+    """Write the recipe into the folder of a new run.
+
+    If there are several processes, only the leading one makes the folder and the file.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
     if not processes().leads:
-        return None
+        return
     fix = "Use --out to give a folder that you may write to."
     with write_errors(folder, "The run's folder", fix=fix):
         write_toml(config, folder / RECIPE)
-    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from manylabel.feed.augment import Augment
 from manylabel.feed.loaders import ImageDataset, Sample
 from manylabel.train.caching import cached_images, processors, refuse_all
 from manylabel.train.config import RunConfig
-from manylabel.train.features import CachedFeatures, compute_features
+from manylabel.train.features import CachedFeatures, MapStore, compute_features
 from manylabel.train.job import View
 from manylabel.train.logs import Reporter
 
@@ -51,8 +51,19 @@ def cache_features(
     backbone: nn.Module,
     device: torch.device,
     reporter: Reporter,
+    store: Callable[[Split, int], MapStore] = lambda split, images: MapStore(images),
+    mirrored: bool = True,
 ) -> dict[Split, CachedFeatures]:
     """The feature maps of each split. Several runs with `features = "cached"` can share them.
+
+    Args:
+        config: The recipe.
+        records: The records, with splits.
+        backbone: Computes the maps.
+        device: The device of the backbone.
+        reporter: Reports the progress.
+        store: Gives what keeps the maps of so many images of a split; by default in memory.
+        mirrored: False leaves out the maps of mirror images, even if the recipe's views have them.
 
     Raises:
         DataError: Images that cannot be used.
@@ -66,10 +77,11 @@ def cache_features(
                 backbone,
                 part,
                 config.input,
-                mirrored=name == "train" and config.augment.name == "flip",
+                mirrored=mirrored and name == "train" and config.augment.name == "flip",
                 device=device,
                 batch_size=config.batch_size,
                 workers=reading_workers(config),
+                store=store(name, len(part)),
                 on_batch=reporter.advance,
             )
         reporter.end()

@@ -107,3 +107,58 @@ def test_a_line_for_people_holds_no_character_that_a_terminal_obeys():
     console = Console(file=io.StringIO(), width=160)
     Reporter(console=console).say("photos\x1b[2J\n\u202e.csv: 3 images")
     assert console.file.getvalue() == "photos\\x1b[2J\\n\\u202e.csv: 3 images\n"
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(logs.time, "monotonic", lambda: self.now)
+
+
+def test_without_a_terminal_there_is_a_line_at_least_every_half_minute(monkeypatch):
+    clock = Clock(monkeypatch)
+    console = Console(file=io.StringIO(), width=120)
+    with Reporter(console=console) as reporter:
+        reporter.begin("step 1", 1000)
+        seen, longest, before = 0, 0.0, 0.0
+        for _ in range(100):
+            clock.now += 4
+            reporter.advance(10)
+            lines = console.file.getvalue().count("\n")
+            if lines > seen:
+                longest, before, seen = max(longest, clock.now - before), clock.now, lines
+        reporter.end()
+    assert seen >= 10
+    assert longest <= 30
+    assert "70 of 1,000 images" in console.file.getvalue()
+
+
+def test_the_time_left_is_that_of_the_whole_run(monkeypatch):
+    """Two steps of 100 images: after 50 of the first in 10 s, 150 are left: 30 s."""
+    clock = Clock(monkeypatch)
+    console = terminal()
+    with Reporter(console=console) as reporter, reporter.whole(200):
+        reporter.begin("step 1", 100)
+        clock.now = 10
+        reporter.advance(50)
+        reporter._bar.refresh()
+        reporter.end()
+    assert "about 30 s left" in console.file.getvalue()
+
+
+def test_a_part_of_the_whole_takes_its_share_of_it(monkeypatch):
+    """A part of 1,000 images is 10 of 100 units. Half of it in 5 s leaves 95 units: 95 s."""
+    clock = Clock(monkeypatch)
+    console = terminal()
+    with Reporter(console=console) as reporter, reporter.whole(100):
+        reporter.share(10)
+        with reporter.whole(1000):
+            reporter.begin("maps", 1000)
+            clock.now = 5
+            reporter.advance(500)
+            reporter._bar.refresh()
+            reporter.end()
+        assert reporter._whole.done == pytest.approx(10), "the part is over"
+    assert "about 95 s left" in console.file.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
@@ -39,8 +39,9 @@ from manylabel.train.page.content import (
     RunPage,
     write_run_page,
 )
+from manylabel.train.run_folder import PAGE
+from manylabel.train.tuned import TunedRun
 
-PAGE: Final = "run.html"
 PICTURES: Final = "attention"
 SHOWN_IMAGES: Final = 6
 
@@ -75,34 +76,39 @@ class PageAdditions:
 
 
 def build_run_page(
-    outcome: Outcome, config: RunConfig, additions: PageAdditions | None = None
+    outcome: Outcome,
+    config: RunConfig,
+    additions: PageAdditions | None = None,
+    tuned: TunedRun | None = None,
 ) -> Path:
     """Write `run.html` and the attention pictures of a run, and return the path of the page.
+
+    Args:
+        outcome: The run.
+        config: Its recipe.
+        additions: What the page shows in addition.
+        tuned: How the thresholds of the bundle were tuned; None: they were not.
 
     Raises:
         RunError: They cannot be written.
     """
     additions = additions or PageAdditions()
-    last = outcome.results[-1]
+    last = outcome.handed_over
     pictures = draw_pictures(outcome)
     named = f"{config.head.name} over {config.backbone.name}"
     page = RunPage(
         title=f"{named}: {outcome.folder.name}",
         summary=f"{named}, trained in {_steps(config)} and measured on the {last['split']} split "
         f"of {outcome.held_out.source}.",
-        in_words=additions.in_words,
-        headlines=[
-            Headline("mAP", _percent(last["mAP"]), f"{last['split']}, {last['num_images']} images"),
-            Headline("CF1", _percent(last["CF1"]), "per label, at the thresholds"),
-            Headline("OF1", _percent(last["OF1"]), "all decisions pooled"),
-        ],
+        in_words=" ".join(filter(None, _in_words(outcome, additions, tuned))),
+        headlines=_headlines(last, tuned),
         facts={
             "data": outcome.held_out.summary(),
             "fingerprint of the measured split": outcome.held_out.fingerprint()[:16],
             "seed": str(config.seed),
         },
         steps=[_step_result(config, result) for result in outcome.results],
-        results=[*additions.results, Result(additions.name or named, last)],
+        results=[*additions.results, _own_result(additions.name or named, last, tuned)],
         grids=additions.grids,
         pointing=additions.pointing,
         charts=_charts(config, outcome),
@@ -152,13 +158,39 @@ def _shown(predictor: Predictor, record: Record) -> tuple[ImageShown, About]:
     return image_shown(predictor, opened, found, chosen, truth), about(predictor, found)
 
 
+def _in_words(outcome: Outcome, additions: PageAdditions, tuned: TunedRun | None) -> Iterator[str]:
+    yield additions.in_words
+    yield from outcome.notes
+    if tuned is not None:
+        yield tuned.in_words()
+
+
+def _headlines(figures: Mapping[str, Any], tuned: TunedRun | None) -> list[Headline]:
+    """mAP, CF1 and OF1: at the tuned thresholds if they were measured on the same images."""
+    images = f"{figures['split']}, {figures['num_images']} images"
+    found, at = figures, "at 0.5"
+    if tuned is not None and tuned.held_out is not None:
+        found, at = tuned.held_out.as_dict(), "at the tuned thresholds"
+    return [
+        Headline("mAP", _percent(figures["mAP"]), images),
+        Headline("CF1", _percent(found["CF1"]), f"mean over labels, {at}"),
+        Headline("OF1", _percent(found["OF1"]), f"all decisions pooled, {at}"),
+    ]
+
+
+def _own_result(name: str, figures: Mapping[str, Any], tuned: TunedRun | None) -> Result:
+    if tuned is None or tuned.held_out is None:
+        return Result(name, figures)
+    return Result(name, tuned.held_out.as_dict(), "at the tuned thresholds")
+
+
 def _steps(config: RunConfig) -> str:
     return "one step" if len(config.steps) == 1 else f"{len(config.steps)} steps"
 
 
 def _step_result(config: RunConfig, result: Mapping[str, Any]) -> Result:
     plan = config.plan_of(result["kind"])
-    return Result(f"{plan.number} {plan.title}", result, f"scored by '{plan.scores}'")
+    return Result(f"{plan.number} {plan.title}", result, f"scored by '{plan.scores}', at 0.5")
 
 
 def _charts(config: RunConfig, outcome: Outcome) -> list[Chart]:
