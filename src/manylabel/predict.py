@@ -10,26 +10,20 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from manylabel.decide import Decision
 from manylabel.engines.engine import Engine
 from manylabel.engines.load import load_engine
-from manylabel.errors import ConfigError, ImageError
-from manylabel.images import (
-    ImageSource,
-    Memory,
-    free_memory_share,
-    own_bytes,
-    parse_size,
-    prepared,
-)
+from manylabel.engines.memory import memory_below
+from manylabel.errors import ConfigError, ImageError, RunError
+from manylabel.images import Memory, free_memory_share, parse_size, prepared
+from manylabel.images.arrays import Picture, as_source, name_of
 from manylabel.labels import LabelSpace
 from manylabel.metrics.f1 import Decided
 from manylabel.preprocess import InputSpec
@@ -189,71 +183,73 @@ class Predictor:
         most = None if max_memory is None else parse_size(max_memory)
         predictor = cls(load_engine(folder, device=device), batch_size=batch_size)
         if most is not None:
-            predictor.memory = predictor._memory_below(most)
+            predictor.memory = memory_below(predictor.engine, batch_size, most)
         return predictor
-
-    def _memory_below(self, most: int) -> Memory:
-        """What is left for images, so that the whole process takes at most so many bytes.
-
-        Raises:
-            ConfigError: Nothing is left.
-        """
-        taken = self._taken(most)
-        if taken >= most:
-            raise ConfigError(
-                f"The model takes at least {taken / 1e6:,.0f} MB of memory with batches of "
-                f"{self.batch_size}, and {most / 1e6:,.0f} MB are allowed.",
-                where="--max-memory",
-                fix="Allow more, or give a smaller --batch-size.",
-            )
-        fix = "Make it smaller first, or allow more with --max-memory."
-        return Memory(most - taken, fix=fix)
-
-    def _taken(self, most: int) -> int:
-        """The memory of the process with full batches, or less than that, but `most` or more.
-
-        It is measured with batches that grow. The next one is not run if it would go beyond `most`.
-        """
-        image = self.spec.height * self.spec.width * 3
-        waiting = 2 * self.batch_size * image  # so many prepared images wait for the model
-        size, peaks, expected = 1, list[int](), own_bytes() + waiting
-        while expected < most:
-            shape = (size, self.spec.height, self.spec.width, 3)
-            self.engine.run(np.zeros(shape, dtype=np.uint8))
-            peaks.append(own_bytes() + waiting)
-            if size == self.batch_size or peaks[-1] >= most:
-                return peaks[-1]
-            grown = [after - before for before, after in pairwise(peaks[-3:])]
-            steady = len(grown) == 2 and min(grown) > 0  # an earlier peak hides small batches
-            larger = self.batch_size if steady else min(2 * size, self.batch_size)
-            each = grown[-1] // (size // 2) if grown else 0
-            expected = peaks[-1] + each * (larger - size)
-            size = larger
-        return expected
 
     def deciding(self, decision: Decision) -> Predictor:
         """A predictor of the same model with another decision."""
         return Predictor(self.engine, decision, batch_size=self.batch_size, memory=self.memory)
 
-    def predict(self, source: ImageSource) -> Prediction:
-        """The prediction for one image.
+    @overload
+    def predict(self, images: Picture) -> Prediction: ...
+
+    @overload
+    def predict(self, images: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+
+    def predict(self, images: Any) -> Prediction | list[Prediction]:
+        """The prediction for one image, or a list of predictions for a list of images.
 
         Args:
-            source: A path, the bytes of an image file, or an image that Pillow has opened.
+            images: An image, or a list of images. An image is a path, the bytes of a file, an image
+                of Pillow, an array (uint8 [H, W, 3] in RGB, or [H, W] for greys) or a tensor
+                ([3, H, W] in RGB or [1, H, W]; uint8, or float in 0..1).
 
         Raises:
-            ImageError: The image cannot be used.
+            ImageError: An image cannot be used. `predict_many` goes on with the others.
         """
-        scores = self._score(self.prepare(source)[None])
-        return self._prediction(_key(source), scores[0], self.decision.decide(scores)[0])
+        if not isinstance(images, list | tuple):
+            scores = self._score(self.prepare(images)[None])
+            return self._prediction(name_of(images), scores[0], self.decision.decide(scores)[0])
+        found = []
+        for one in self.predict_many(images):
+            if isinstance(one, ImageError):
+                raise one
+            found.append(one)
+        return found
+
+    def embed(self, images: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+        """The features of images: the backbone's last map, averaged over its positions.
+
+        Images that look alike to the model have similar features, whatever its labels are.
+
+        Args:
+            images: As for `predict`.
+
+        Returns:
+            float32 [N, D], one row for each image; D depends on the backbone.
+
+        Raises:
+            ConfigError: The engine gives no features.
+            ImageError: An image cannot be used.
+        """
+        several: Iterable[Any] = images if isinstance(images, list | tuple) else [images]
+        rows = []
+        for batch in self.prepare_batches(_named(several)):
+            if batch.errors:
+                raise next(iter(batch.errors.values()))
+            rows.append(self.engine.embed(batch.pixels))
+        return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
     def predict_many(
-        self, sources: Iterable[tuple[str, ImageSource]]
+        self, sources: Iterable[Picture | tuple[str, Picture]]
     ) -> Iterator[Prediction | ImageError]:
         """The predictions for many images, in order. A bad image yields its error instead.
 
+        Images are read only shortly before they are needed, so there may be any number of them.
+
         Args:
-            sources: As for `predict_batches`.
+            sources: Images as for `predict`, or pairs of a key and an image. The key becomes that
+                of the prediction. Without one, it is the path, or "image 1" for the first image.
         """
         batches = self.predict_batches(sources)
         try:
@@ -266,7 +262,7 @@ class Predictor:
             batches.close()
 
     def predict_batches(
-        self, sources: Iterable[tuple[str, ImageSource]]
+        self, sources: Iterable[Picture | tuple[str, Picture]]
     ) -> Generator[PredictedBatch, None, None]:
         """The scores and labels of many images, batch by batch, in order.
 
@@ -274,7 +270,7 @@ class Predictor:
         except the last one has `batch_size` images, including bad ones.
 
         Args:
-            sources: Pairs of a key and an image. The key becomes that of the prediction.
+            sources: As for `predict_many`.
         """
         batches = self.prepare_batches(sources)
         try:
@@ -286,7 +282,7 @@ class Predictor:
             batches.close()
 
     def prepare_batches(
-        self, sources: Iterable[tuple[str, ImageSource]]
+        self, sources: Iterable[Picture | tuple[str, Picture]]
     ) -> Generator[PreparedBatch, None, None]:
         """The pixels of many images as the engine takes them, batch by batch, in order.
 
@@ -294,9 +290,9 @@ class Predictor:
         same bits.
 
         Args:
-            sources: As for `predict_batches`.
+            sources: As for `predict_many`.
         """
-        images = self._prepare_ahead(sources)
+        images = self._prepare_ahead(_named(sources))
         try:
             while (batch := self._prepared_batch(list(islice(images, self.batch_size)))).keys:
                 yield batch
@@ -311,7 +307,7 @@ class Predictor:
         return PreparedBatch(
             keys=tuple(key for key, _ in batch),
             good=np.fromiter(pixels, dtype=np.int64, count=len(pixels)),
-            pixels=np.stack(list(pixels.values())) if pixels else none,
+            pixels=_stacked(list(pixels.values())) if pixels else none,
             errors={
                 i: found for i, (_, found) in enumerate(batch) if isinstance(found, ImageError)
             },
@@ -327,20 +323,22 @@ class Predictor:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
         return self.decision.scores(self.engine.run(pixels).logits)
 
-    def prepare(self, source: ImageSource) -> NDArray[np.uint8]:
+    def prepare(self, source: Picture, name: str = "an image") -> NDArray[np.uint8]:
         """The pixels of an image as the engine takes them: uint8 [height, width, 3].
 
         Args:
-            source: A path, the bytes of an image file, or an image that Pillow has opened.
+            source: An image as for `predict`.
+            name: What an array or a tensor is called in errors.
 
         Raises:
             ImageError: The image cannot be used.
         """
         size = (self.spec.height, self.spec.width)
-        return prepared(source, self.engine.prepare, size=size, memory=self.memory)
+        found = as_source(source, name)
+        return prepared(found, self.engine.prepare, size=size, memory=self.memory)
 
     def _prepare_ahead(
-        self, sources: Iterable[tuple[str, ImageSource]]
+        self, sources: Iterable[tuple[str, Picture]]
     ) -> Generator[tuple[str, NDArray[np.uint8] | ImageError], None, None]:
         """Keys and pixels in order. The next batch is decoded while a batch is scored."""
         rest = iter(sources)
@@ -349,7 +347,7 @@ class Predictor:
         try:
             while True:
                 for key, source in islice(rest, 2 * self.batch_size - len(waiting)):
-                    waiting.append((key, pool.submit(self._prepare_or_error, source)))
+                    waiting.append((key, pool.submit(self._prepare_or_error, source, key)))
                 if not waiting:
                     return
                 key, future = waiting.popleft()
@@ -357,16 +355,28 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare_or_error(self, source: ImageSource) -> NDArray[np.uint8] | ImageError:
+    def _prepare_or_error(self, source: Picture, name: str) -> NDArray[np.uint8] | ImageError:
         try:
-            return self.prepare(source)
+            return self.prepare(source, name)
         except ImageError as error:
             return error
 
 
-def _key(source: ImageSource) -> str:
-    if isinstance(source, bytes):
-        return "image"
-    if isinstance(source, Image.Image):
-        return str(getattr(source, "filename", "") or "image")
-    return str(source)
+def _named(sources: Iterable[Picture | tuple[str, Picture]]) -> Iterator[tuple[str, Picture]]:
+    """Pairs of a key and an image; images without a key get one."""
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, tuple):
+            yield source
+        else:
+            yield name_of(source, f"image {number}"), source
+
+
+def _stacked(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    try:
+        return np.stack(pixels)
+    except MemoryError:
+        raise RunError(
+            f"There is not enough memory for a batch of {len(pixels)} images.",
+            where="the batch size",
+            fix="Give a smaller --batch-size.",
+        ) from None

@@ -17,7 +17,8 @@ from manylabel.bundle.classifier import load_bundle
 from manylabel.bundle.info import ModelInfo
 from manylabel.decide import Decision
 from manylabel.engines.engine import Engine, EngineOutput
-from manylabel.errors import BundleError, ConfigError, ImageError
+from manylabel.engines.memory import memory_below
+from manylabel.errors import BundleError, ConfigError, ImageError, RunError
 from manylabel.images import Memory, open_image
 from manylabel.labels import LabelSpace
 from manylabel.models.heads import SRNConfig
@@ -126,7 +127,7 @@ def test_a_limit_of_memory_is_of_the_whole_process(tiny_bundle, tmp_path: Path) 
     limited.memory = Memory(40_000_000)
     with pytest.raises(ImageError, match="needs about 42 MB of memory, and 40 MB are allowed"):
         limited.predict(tmp_path / "large.png")
-    with pytest.raises(ConfigError, match="The model takes .* with batches of 2, and 1 MB are"):
+    with pytest.raises(ConfigError, match="batches of 2, the process takes .*, and 1 MB are"):
         Predictor.load(tiny_bundle, batch_size=2, max_memory="1MB")
     with pytest.raises(ConfigError, match="'much' is not a size of memory"):
         Predictor.load(tiny_bundle, max_memory="much")
@@ -149,17 +150,18 @@ def test_a_batch_that_would_take_too_much_is_not_run(monkeypatch: pytest.MonkeyP
         predictor = Predictor(Brightness(), batch_size=batch)
         monkeypatch.setattr(predictor.engine, "run", lambda pixels: sizes.append(len(pixels)))
         monkeypatch.setattr(
-            "manylabel.predict.own_bytes",
+            "manylabel.engines.memory.own_bytes",
             lambda hidden=hidden: (100 + max(hidden, 100 * max(sizes, default=0))) * megabytes,
         )
         with case(batch=batch, limit=limit, hidden=hidden):
             if taken is None:
-                assert predictor._memory_below(limit * megabytes).limit > 0
+                assert memory_below(predictor.engine, batch, limit * megabytes).limit > 0
             else:
                 with pytest.raises(
-                    ConfigError, match=f"at least {taken:,} MB .* batches of {batch}"
+                    ConfigError,
+                    match=f"batches of {batch}, the process takes at least {taken:,} MB",
                 ):
-                    predictor._memory_below(limit * megabytes)
+                    memory_below(predictor.engine, batch, limit * megabytes)
             assert sizes == ran
 
 
@@ -194,6 +196,75 @@ def test_paths_bytes_and_images_are_alike(predictor, photos) -> None:
     assert [p.key for p in predictions] == [str(photo), str(photo), "image", str(photo)]
     for prediction in predictions[1:]:
         assert np.array_equal(prediction.scores, predictions[0].scores)
+
+
+def test_arrays_and_tensors_are_alike(predictor, photos) -> None:
+    pixels = np.asarray(Image.open(photos[0]).convert("RGB"))
+    planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    sources = [
+        pixels,
+        np.asfortranarray(pixels),
+        planes,
+        planes.float() / 255,
+        (planes.double() / 255).requires_grad_(),
+    ]
+    expected = predictor.predict(photos[0]).scores
+    for prediction in predictor.predict(sources):
+        np.testing.assert_allclose(prediction.scores, expected, atol=1e-6)
+    grey = np.asarray(Image.open(photos[0]).convert("L"))
+    expected = predictor.predict(Image.fromarray(grey)).scores
+    one = torch.from_numpy(grey.copy())[None]
+    for prediction in predictor.predict((grey, one, one.half() / 255)):
+        np.testing.assert_allclose(prediction.scores, expected, atol=1e-3)
+
+
+def test_a_list_gives_a_list(predictor, photos, tmp_path: Path) -> None:
+    pixels = np.asarray(Image.open(photos[1]).convert("RGB"))
+    found = predictor.predict([photos[0], pixels, Image.fromarray(pixels), photos[2].read_bytes()])
+    assert [one.key for one in found] == [str(photos[0]), "image 2", "image 3", "image 4"]
+    expected = predictor.predict(photos[1]).scores
+    np.testing.assert_allclose(found[1].scores, expected, atol=1e-6)
+    assert predictor.predict([]) == []
+    assert [one.key for one in predictor.predict([photos[0]])] == [str(photos[0])]
+    with pytest.raises(ImageError, match="cannot be read"):
+        predictor.predict([photos[0], tmp_path / "x.jpg"])
+    named = list(predictor.predict_many([("mine", pixels), pixels, None, photos[0]]))
+    assert isinstance(named[2], ImageError)
+    assert named[2].where == "image 3"
+    assert [named[i].key for i in (0, 1, 3)] == ["mine", "image 2", str(photos[0])]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_features_are_the_mean_of_the_last_map(predictor, tiny_bundle, photos, several) -> None:
+    images = photos[:5] if several else photos[0]
+    small = Predictor(predictor.engine, batch_size=2)
+    found = small.embed(images)
+    backbone = load_bundle(tiny_bundle).classifier.eval().backbone
+    for row, photo in zip(found, photos, strict=False):
+        pixels = to_pixels(open_image(photo), InputSpec(height=64, width=64))
+        with torch.no_grad():
+            final = backbone(normalise(pixels[None], InputSpec())).final[0].numpy()
+        slow = [float(np.mean([value for line in channel for value in line])) for channel in final]
+        np.testing.assert_allclose(row, slow, rtol=1e-4, atol=1e-5)
+    assert found.shape == (5 if several else 1, final.shape[0])
+    assert found.dtype == np.float32
+
+
+def test_features_that_cannot_be_had(predictor, photos, tmp_path: Path) -> None:
+    assert predictor.embed([]).shape[0] == 0
+    with pytest.raises(ImageError, match="cannot be read"):
+        predictor.embed([photos[0], tmp_path / "x.jpg"])
+    with pytest.raises(ConfigError, match="Brightness gives no features"):
+        Predictor(Brightness()).embed(photos[0])
+
+
+def test_a_batch_that_does_not_fit_is_told(predictor, photos, monkeypatch) -> None:
+    def fail(arrays):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "stack", fail)
+    with pytest.raises(RunError, match="not enough memory for a batch of 2 images"):
+        predictor.predict(photos[:2])
 
 
 @pytest.mark.parametrize("branch", ["cls", "att", "sr"])

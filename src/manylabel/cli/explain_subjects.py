@@ -55,9 +55,12 @@ def subjects_of(
 
 
 def _named_images(paths: Sequence[str], records: Records | None) -> list[Subject]:
-    from manylabel.cli.predict import find_images
+    from manylabel.cli.image_files import find_images
 
-    images = find_images(paths)
+    found_files = find_images(paths)
+    found_files.require_all()
+    found_files.tell()
+    images = found_files.images
     if records is None:
         return [Subject(_shown_path(image), image) for image in images]
     wanted = {os.path.realpath(image) for image in images}

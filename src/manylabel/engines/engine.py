@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.bundle.info import ModelInfo
+from manylabel.errors import ConfigError
 from manylabel.evidence import MapKind, RelationWeights, find_method
 
 
@@ -131,6 +132,22 @@ class Engine(ABC):
             ConfigError: The model has no such method.
             RunError: There is not enough memory.
         """
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the features of N images [N, D]: the backbone's last map, averaged over H and W.
+
+        Args:
+            pixels: uint8 [N, height, width, 3], RGB, 0..255; each image as `prepare` returns it.
+
+        Raises:
+            ConfigError: The engine gives no features.
+            RunError: There is not enough memory.
+        """
+        raise ConfigError(
+            f"The engine {type(self).__name__} gives no features.",
+            where="embed",
+            fix="Use a bundle, which torch computes.",
+        )
 
     def method(self, name: str | None = None) -> str:
         """The method of evidence maps called `name`, or the best one if `name` is None.

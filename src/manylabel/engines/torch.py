@@ -109,6 +109,16 @@ class TorchEngine(Engine):
             evidence={method: found[method].float().cpu().numpy() for method in methods},
         )
 
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the features of N images [N, D]: the final map, averaged over H and W.
+
+        Raises:
+            RunError: There is not enough memory.
+        """
+        with _enough_memory(len(pixels), self.device), torch.no_grad():
+            final = self.classifier.backbone(self.images(pixels)).final
+            return final.float().mean(dim=(2, 3)).cpu().numpy()
+
     def images(self, pixels: NDArray[np.uint8]) -> Tensor:
         """N images as the classifier takes them, [N, 3, height, width], from their pixels."""
         # Contiguous: the last bits of a convolution depend on the memory layout of the images.

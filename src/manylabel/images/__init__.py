@@ -3,7 +3,8 @@
 `places.py` says where an image can be stored, and reads its file. `formats.py` lists the formats.
 `opening.py` is the only place that opens image files, and `headers.py` refuses those that are slow
 to open. `limits.py` computes what decoding needs, and refuses too much; `memory.py` shares memory
-among threads. `decoding.py` puts these together, and `jpeg.py` is its fast way for ordinary JPEGs.
+among threads. `decoding.py` puts these together, `jpeg.py` is its fast way for ordinary JPEGs, and
+`greys.py` makes 8 bits of other greys. `arrays.py` makes images of arrays and tensors.
 `jpeg2000.py` reads what such an image needs, and `quiet.py` silences what libraries print.
 """
 
@@ -16,7 +17,14 @@ from manylabel.images.decoding import (
     read_header,
     rgb_pixels,
 )
-from manylabel.images.formats import ENDINGS, FORMATS, has_image_ending, usual_ending
+from manylabel.images.formats import (
+    ENDINGS,
+    FORMATS,
+    HEAD_BYTES,
+    begins_like_image,
+    has_image_ending,
+    usual_ending,
+)
 from manylabel.images.limits import MAX_FILE, MAX_MEMORY, MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from manylabel.images.memory import Memory, free_memory_share, own_bytes, parse_size
 from manylabel.images.places import Crop, FilePart, ImageSource, Place, Stored, identity
@@ -24,6 +32,7 @@ from manylabel.images.places import Crop, FilePart, ImageSource, Place, Stored, 
 __all__ = [
     "ENDINGS",
     "FORMATS",
+    "HEAD_BYTES",
     "MAX_FILE",
     "MAX_MEMORY",
     "MAX_PIXELS",
@@ -36,6 +45,7 @@ __all__ = [
     "Memory",
     "Place",
     "Stored",
+    "begins_like_image",
     "free_memory_share",
     "has_image_ending",
     "identity",

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from manylabel.errors import ImageError, ManylabelError, reason
 from manylabel.images.errors import refused
 from manylabel.images.formats import FORMATS
+from manylabel.images.greys import grey_conversion, strips
 from manylabel.images.headers import require_short_exif
 from manylabel.images.jpeg import decode_jpeg, is_ordinary, reduced_size, reduction
 from manylabel.images.limits import (
@@ -42,9 +43,6 @@ T = TypeVar("T")
 Pixels = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB, 0..255."""
 
-_STRIP: Final = 1 << 20
-"""Pixels are converted in strips of about this many, so that a conversion takes little memory."""
-
 _TURNED: Final = frozenset({5, 6, 7, 8})
 """EXIF orientations that exchange width and height."""
 
@@ -63,8 +61,9 @@ _UPRIGHT: Final[dict[int, Callable[[Pixels], Pixels]]] = {
 def open_image(source: ImageSource) -> Image.Image:
     """Opens an image as upright RGB with 8 bits per channel.
 
-    EXIF rotation is applied. Transparent pixels are blended with white. 16-bit grey values are
-    scaled to 8 bits. CMYK and palettes are converted. The first frame of an animation is used.
+    EXIF rotation is applied. Transparent pixels are blended with white. Grey values of more than 8
+    bits are scaled as `images.greys` says. CMYK and palettes are converted. The first frame of an
+    animation is used.
 
     Args:
         source: A path or another place, the bytes of a file, or an image opened by Pillow.
@@ -255,27 +254,16 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Pixels:
     """Converts a decoded image strip by strip."""
     pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
-    with np.errstate(invalid="ignore", over="ignore"):  # values that are infinite or no numbers
-        convert = _conversion(image)
-        for top, strip in _strips(image):
-            pixels[top : top + strip.height] = convert(strip)
+    convert = _conversion(image)
+    for top, strip in strips(image):
+        pixels[top : top + strip.height] = convert(strip)
     return pixels
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The strips of an image, each with its first row."""
-    rows = max(1, _STRIP // image.width)
-    if rows >= image.height:
-        yield 0, image
-        return
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _conversion(image: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
     """What makes RGB of a strip of the image: uint8 [h, W, 3], or [h, W, 1] for greys."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _grey_conversion(image)
+        return grey_conversion(image)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         return _over_white
     return lambda strip: np.asarray(strip.convert("RGB"))
@@ -284,29 +272,6 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]
 def _over_white(strip: Image.Image) -> NDArray[np.uint8]:
     white = Image.new("RGBA", strip.size, "white")
     return np.asarray(Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB"))
-
-
-def _grey_conversion(image: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
-    """What scales grey values to 8 bits: 16-bit ones by 1 / 257, others from their own range."""
-    if image.mode.startswith("I;16"):
-        return lambda strip: _to_8_bits(_values(strip) / 257)
-    ranges = [
-        (float(v.min()), float(v.max())) for _, strip in _strips(image) for v in [_values(strip)]
-    ]
-    low, high = float(np.min(ranges)), float(np.max(ranges))
-    if image.mode == "I" and high <= 65_535:
-        return lambda strip: _to_8_bits(_values(strip) / 257)
-    scale = 255 / (high - low) if high > low else 0
-    return lambda strip: _to_8_bits((_values(strip) - low) * scale)
-
-
-def _values(strip: Image.Image) -> NDArray[np.float64]:
-    return np.asarray(strip, dtype=np.float64)[..., None]
-
-
-def _to_8_bits(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Rounds values to 0..255. What is not a number becomes 0."""
-    return np.nan_to_num(values.clip(0, 255)).round().astype(np.uint8)
 
 
 def _of_image(error: Exception, where: str) -> ManylabelError:

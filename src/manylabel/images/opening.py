@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from manylabel.images.errors import refused
-from manylabel.images.formats import usual_ending
+from manylabel.images.formats import HEAD_BYTES, is_heif, usual_ending
 from manylabel.images.headers import require_short_header
 from manylabel.images.quiet import silence_libraries
 
@@ -32,11 +32,6 @@ _CLASSES: Final = (
 _PILLOW_FORMATS: Final = tuple(str(each.format) for each in _CLASSES)
 """Pillow's names of the formats. Their modules are imported here, since Pillow would import all of
 its formats to find one that is missing. JPEG includes MPO."""
-
-_HEIF_BRANDS: Final = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-)
-"""The brands in the first bytes of a HEIF file."""
 
 
 def open_header(file: IO[bytes]) -> Image.Image:
@@ -50,9 +45,9 @@ def open_header(file: IO[bytes]) -> Image.Image:
             header is beyond a limit of `headers.py`.
         Exception: Pillow may raise anything for a damaged file.
     """
-    start = file.read(64)
+    start = file.read(HEAD_BYTES)
     require_short_header(file, start)
-    heif = _is_heif(start)
+    heif = is_heif(start)
     if heif:
         _add_heif()
     silence_libraries()
@@ -72,16 +67,11 @@ def require_known(image: Image.Image) -> None:
         )
 
 
-def _is_heif(start: bytes) -> bool:
-    """Whether a file is HEIF and not AVIF, by its first bytes."""
-    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start
-
-
 def _add_heif() -> None:
     if find_spec("pillow_heif") is None:
         raise refused(
             "Reading a HEIF image needs pillow-heif, which is not installed.",
-            fix="Install it: pip install 'manylabel[heif]'.",
+            fix="Install it: pip install pillow-heif.",
         )
     import pillow_heif  # pyright: ignore[reportMissingImports]
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import pytest
 from hostile_images import hostile_images
 
 from manylabel.cli.main import cli, main
-from manylabel.cli.predict import Choice, find_images
+from manylabel.cli.predict_formats import FORMATS, Choice
 from manylabel.decide import Decision
-from manylabel.errors import DataError
 from manylabel.labels import LabelSpace
 from manylabel.predict import Prediction, Predictor
 
@@ -31,6 +29,12 @@ def photos(make_image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "photos"
 
 
+PASSED = (
+    "2 files were passed over: 1 .txt, 1 hidden.\n"
+    "1 folder was passed over: photos/.cache (hidden).\n"
+)
+
+
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["predict", *map(str, arguments)])
@@ -40,48 +44,62 @@ def run(*arguments: object) -> int:
 # Which images
 
 
-@pytest.mark.parametrize(
-    ("paths", "found"),
-    [
-        (["photos"], ["a.png", "b.JPG", "sub/c.png", "sub/deep/d.webp"]),
-        (["photos/sub/"], ["sub/c.png", "sub/deep/d.webp"]),
-        (["photos/b.JPG", "photos/a.png"], ["b.JPG", "a.png"]),
-        (["photos/*.png"], ["a.png"]),
-        (["photos/*"], ["a.png", "b.JPG", "sub/c.png", "sub/deep/d.webp"]),
-        (["photos/**/*.[pw]*"], ["a.png", "sub/c.png", "sub/deep/d.webp"]),
-        (["photos/a.png", "photos"], ["a.png", "b.JPG", "sub/c.png", "sub/deep/d.webp"]),
-        (["photos/notes.txt"], ["notes.txt"]),  # named by itself: it is reported when it is opened
-        (["photos/missing.png"], ["missing.png"]),
-    ],
-    ids=lambda value: " ".join(value),
-)
-def test_files_folders_and_patterns(photos: Path, paths: list[str], found: list[str]) -> None:
-    assert find_images(paths) == [Path("photos") / name for name in found]
+def test_what_a_folder_has_beside_images_is_counted(
+    tiny_bundle: Path, photos: Path, capsys
+) -> None:
+    for name in ("a.mov", "b.MOV", "README"):
+        (photos / name).write_bytes(b"no image")
+    assert run(tiny_bundle, "photos", "--format", "jsonl") == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 4
+    assert captured.err.splitlines() == [
+        "5 files were passed over: 2 .mov, 1 .txt, 1 hidden, 1 without an ending.",
+        "1 folder was passed over: photos/.cache (hidden).",
+    ]
 
 
-def test_a_file_whose_name_is_a_pattern_is_a_file(photos: Path, make_image) -> None:
-    make_image(photos / "[x].png")
-    assert find_images(["photos/[x].png"]) == [Path("photos/[x].png")]
-
-
-@pytest.mark.parametrize("path", ["photos/*.gif", "empty"])
-def test_a_path_that_yields_nothing_is_refused(photos: Path, path: str, capsys) -> None:
+def test_a_pattern_without_a_match_does_not_end_the_work_on_others(
+    tiny_bundle: Path, photos: Path, capsys
+) -> None:
     Path("empty").mkdir()
-    with pytest.raises(DataError) as caught:
-        find_images(["photos/a.png", path])
-    assert caught.value.where == path
-    assert run("bundle", path) == 2
-    assert "Error: " in capsys.readouterr().err
+    assert run(tiny_bundle, "photos/*.gif", "photos/*.png", "empty", "--format", "jsonl") == 1
+    captured = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in captured.out.splitlines()] == ["photos/a.png"]
+    first, second = captured.err.splitlines()
+    assert first.startswith("Skipped photos/*.gif: No image matches the pattern. Give images")
+    assert second.startswith("Skipped empty: There is no image in the folder.")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_read_is_refused(photos: Path) -> None:
-    (photos / "sub").chmod(0)
-    try:
-        with pytest.raises(DataError, match="Permission denied"):
-            find_images(["photos"])
-    finally:
-        (photos / "sub").chmod(0o755)
+def test_nothing_at_all_is_refused(photos: Path, capsys) -> None:
+    (photos / "sub2").mkdir()
+    (photos / "sub2" / "a.mov").write_bytes(b"no image")
+    assert run("bundle", "photos/*.gif", "photos/sub2") == 2
+    captured = capsys.readouterr()
+    what, *details, where, fix = captured.err.splitlines()
+    assert what == "Error: No image matches the pattern."
+    assert [line.strip() for line in details] == [
+        "There is no image in the folder. (photos/sub2)",
+        "1 file was passed over: 1 .mov.",
+    ]
+    assert where.strip() == "where: photos/*.gif"
+    assert fix.strip().startswith("fix:   Give images")
+
+
+def test_an_interruption_says_what_was_done(
+    tiny_bundle: Path, photos: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Predictor.load(tiny_bundle).predict("photos/a.png")
+
+    def interrupted(self, sources):
+        yield first
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "predict_many", interrupted)
+    assert run(tiny_bundle, "photos", "--format", "jsonl", "--out", "found.jsonl") == 130
+    *_, stopped, _, last = capsys.readouterr().err.splitlines()  # a line is ended after ^C
+    assert stopped == "Stopped after 1 of 4 images. found.jsonl is not written."
+    assert last == "Interrupted."
+    assert not Path("found.jsonl").exists()
 
 
 # Which labels
@@ -133,18 +151,21 @@ def test_jsonl_is_the_predictions(tiny_bundle: Path, photos: Path, capsys) -> No
         assert row["labels"] == prediction.names
         expected = prediction.as_dict()["scores"]
         assert row["scores"] == pytest.approx(expected, abs=1e-5)
-    assert captured.err == ""
+    assert captured.err == PASSED
 
 
-def test_csv_has_a_column_a_label(tiny_bundle: Path, photos: Path, capsys) -> None:
+def test_csv_has_two_columns_a_label(tiny_bundle: Path, photos: Path, capsys) -> None:
     assert run(tiny_bundle, "photos", "--format", "csv") == 0
     header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
-    assert header == ["image", "cat", "dog", "owl"]
+    flags = ["labels: cat", "labels: dog", "labels: owl"]
+    assert header == ["image", *flags, "cat", "dog", "owl"]
     predictor = Predictor.load(tiny_bundle)
-    for name, *scores in rows:
+    for name, *numbers in rows:
+        listed, scores = numbers[:3], numbers[3:]
         assert all(len(score.split(".")[1]) == 6 for score in scores)
-        expected = predictor.predict(name).scores
-        np.testing.assert_allclose(np.array(scores, float), expected, atol=1e-5)
+        expected = predictor.predict(name)
+        np.testing.assert_allclose(np.array(scores, float), expected.scores, atol=1e-5)
+        assert listed == [str(int(name in expected.names)) for name in predictor.labels]
 
 
 @pytest.mark.parametrize(
@@ -196,19 +217,19 @@ def test_no_file_ends_the_work_on_others(tiny_bundle: Path, photos: Path, capsys
     captured = capsys.readouterr()
     rows = [json.loads(line)["image"] for line in captured.out.splitlines()]
     assert {"photos/a.png", "photos/sub/c.png"} <= set(rows)
-    *lines, last = captured.err.splitlines()
+    *lines, last = captured.err.removeprefix(PASSED).splitlines()
     assert len(lines) == len(said)
     for path, what in said.items():
         assert any(line.startswith(f"Skipped {path}: ") and what in line for line in lines)
     assert last.startswith(f"{len(said)} of ")
 
 
-@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_only_bad_images_still_exit_1(tiny_bundle: Path, photos: Path, form: str) -> None:
     assert run(tiny_bundle, "photos/notes.txt", "--format", form) == 1
 
 
-@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_out_gets_what_stdout_would_get(tiny_bundle: Path, photos: Path, capsys, form: str) -> None:
     assert run(tiny_bundle, "photos", "--format", form) == 0
     printed = capsys.readouterr().out
@@ -216,11 +237,6 @@ def test_out_gets_what_stdout_would_get(tiny_bundle: Path, photos: Path, capsys,
     assert capsys.readouterr().out == ""
     assert Path("result").read_text(encoding="utf-8") == printed
     assert sorted(path.name for path in Path().iterdir()) == ["photos", "result"]
-
-
-def test_csv_and_a_choice_do_not_go_together(tiny_bundle: Path, photos: Path, capsys) -> None:
-    assert run(tiny_bundle, "photos", "--format", "csv", "--top", "2") == 2
-    assert "csv writes all scores" in capsys.readouterr().err
 
 
 def test_a_missing_bundle_is_told(photos: Path, capsys) -> None:

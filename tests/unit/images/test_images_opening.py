@@ -74,7 +74,7 @@ def test_heif_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50))
     with pytest.raises(ImageError, match="needs pillow-heif") as caught:
         load_rgb(path)
-    assert caught.value.fix == "Install it: pip install 'manylabel[heif]'."
+    assert caught.value.fix == "Install it: pip install pillow-heif."
     assert caught.value.where == str(path)
 
 

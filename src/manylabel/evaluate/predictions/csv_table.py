@@ -1,5 +1,8 @@
 """Reads predictions from a CSV or TSV table, in little more memory than the numbers need.
 
+Tables of `manylabel predict` also say which labels are predicted. `--format spreadsheet` has a
+column `labels`, and `--format csv` a column `labels: NAME` for each label. They are not scores.
+
 If pyarrow is installed, it parses the numbers of plain tables, which takes a third of the time. A
 table that it refuses is read again by the csv module, whose errors name line and column. Both give
 the same numbers: the double that is nearest to the text.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import io
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -28,13 +31,30 @@ Raw = tuple[list[str], list[str], Numbers]
 
 IMAGE_COLUMN: Final = "image"
 
+LABELS_COLUMN: Final = "labels"
+"""The column of the predicted labels of an image, as a text."""
+
+_MARKS: Final = "|;,/~\t"
+"""What may stand between the labels of an image; the first that no label has is used."""
+
 _AT_ONCE: Final = 2**24
 _BLOCK: Final = 2**22
 """So many bytes of a file are parsed at once, in blocks that pyarrow gives to its threads."""
 
 
-def read_table(path: Path) -> Raw:
-    """Read a CSV or TSV table: a column `image`, and one column for each label.
+def listed_column(label: str) -> str:
+    """The column that says whether a label is predicted, by 1 or 0."""
+    return f"{LABELS_COLUMN}: {label}"
+
+
+def label_mark(labels: Iterable[str]) -> str:
+    """What stands between the labels in the column of predicted labels."""
+    used = set("".join(labels))
+    return next((mark for mark in _MARKS if mark not in used), _MARKS[0])
+
+
+def read_table(path: Path) -> tuple[list[str], list[str], Numbers, tuple[str, ...]]:
+    """Read a CSV or TSV table: a column `image`, one column for each label, and notes.
 
     Raises:
         DataError: The file cannot be read, has no rows, or has a row that does not fit the header.
@@ -50,13 +70,46 @@ def read_table(path: Path) -> Raw:
         )
     names = [from_spreadsheet(name.strip()) for name in header.cells]
     column = image_column(names, path)
-    found = (
-        _read_quickly(path, first.line - 1, len(names)) if column == 0 < len(names) - 1 else None
-    )
-    keys, values = found or _read_exactly(path, names, column)
-    labels = names[:column] + names[column + 1 :]
+    if _has_listed_labels(path, names):
+        keys, values = _read_exactly(path, names, column, ignored=1)
+        labels, notes = names[2:], ("Column of predicted labels, not read as scores: 1",)
+    else:
+        plain = column == 0 < len(names) - 1
+        quick = _read_quickly(path, first.line - 1, len(names)) if plain else None
+        keys, values = quick or _read_exactly(path, names, column)
+        labels, notes = names[:column] + names[column + 1 :], ()
     keys = [from_spreadsheet(key.strip()) for key in keys]
-    return keys, labels, values.reshape(len(keys), len(labels))
+    labels, values, more = _without_flags(labels, values.reshape(len(keys), len(labels)))
+    return keys, labels, values, (*notes, *more)
+
+
+def _has_listed_labels(path: Path, names: list[str]) -> bool:
+    """Whether the second column is the predicted labels, each of which has a column of scores.
+
+    A label that is called "labels" has numbers, and there is no label of that name.
+    """
+    if names[:2] != [IMAGE_COLUMN, LABELS_COLUMN]:
+        return False
+    scored, mark = set(names[2:]), label_mark(names[2:])
+    for row in islice(read_rows(path), 1, None):
+        cell = from_spreadsheet(row.cells[1].strip()) if len(row.cells) > 1 else ""
+        if cell and not {part.strip() for part in cell.split(mark)} <= scored:
+            return False
+    return True
+
+
+def _without_flags(
+    labels: list[str], values: Numbers
+) -> tuple[list[str], Numbers, tuple[str, ...]]:
+    """The labels and scores of a table without its columns of 1 and 0, and a note of these."""
+    half = len(labels) // 2
+    scored = labels[half:]
+    if not half or labels[:half] != [listed_column(label) for label in scored]:
+        return labels, values, ()
+    if not np.isin(values[:, :half], (0, 1)).all():
+        return labels, values, ()
+    note = f"Columns of predicted labels, not read as scores: {half:,}"
+    return scored, np.ascontiguousarray(values[:, half:]), (note,)
 
 
 def image_column(names: Sequence[str], path: Path) -> int:
@@ -74,8 +127,11 @@ def image_column(names: Sequence[str], path: Path) -> int:
     )
 
 
-def _read_exactly(path: Path, names: list[str], column: int) -> tuple[list[str], Numbers]:
-    """The keys, and the numbers of all rows in one array."""
+def _read_exactly(
+    path: Path, names: list[str], column: int, *, ignored: int | None = None
+) -> tuple[list[str], Numbers]:
+    """The keys, and the numbers of all rows in one array, without those of an ignored column."""
+    others = [i for i in range(len(names)) if i not in (column, ignored)]
     keys: list[str] = []
     values = array("d")
     for row in islice(read_rows(path), 1, None):
@@ -87,19 +143,18 @@ def _read_exactly(path: Path, names: list[str], column: int) -> tuple[list[str],
             )
         keys.append(row.cells[column])
         try:
-            values.extend(map(float, row.cells[:column]))
-            values.extend(map(float, row.cells[column + 1 :]))
+            values.extend([float(row.cells[i]) for i in others])
         except ValueError:
-            raise _number_error(path, row, names, column) from None
+            raise _number_error(path, row, names, others) from None
     return keys, np.frombuffer(values, dtype=np.float64)
 
 
-def _number_error(path: Path, row: Row, names: list[str], column: int) -> DataError:
-    for position, (name, cell) in enumerate(zip(names, row.cells, strict=True)):
-        if position != column and not _is_number(cell):
+def _number_error(path: Path, row: Row, names: list[str], others: list[int]) -> DataError:
+    for i in others:
+        if not _is_number(row.cells[i]):
             return DataError(
-                f"{cell!r} is not a number.",
-                where=f"{path}, line {row.line}, column {name!r}",
+                f"{row.cells[i]!r} is not a number.",
+                where=f"{path}, line {row.line}, column {names[i]!r}",
                 fix="Give each image a score for each label. Leave out columns of other things.",
             )
     raise AssertionError("every cell is a number")

@@ -1,6 +1,7 @@
 """Reads predictions from a file, writes them, and matches them with targets by name.
 
-table (.csv .tsv .parquet)   a column `image`, then one column per label
+table (.csv .tsv .parquet)   a column `image`, then one column per label; as CSV, also what
+                             `manylabel predict` writes as spreadsheet and csv
 NumPy (.npz)                 arrays `images` [N], `labels` [C] and `scores` [N, C]
 lists (.txt)                 C numbers per line, with a list of images: SRN's authors' format
 COCO results (.json)         objects of image_id, category_id and score, with the instances file
@@ -79,7 +80,7 @@ def read_predictions(
     notes: tuple[str, ...] = ()
     match path.suffix.lower():
         case ".csv" | ".tsv":
-            keys, labels, values = read_table(path)
+            keys, labels, values, notes = read_table(path)
         case ".parquet":
             keys, labels, values = read_parquet(path)
         case ".npz":
