@@ -33,6 +33,9 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
         "manylabel.cli.demo:demo",
         "Show what relations between labels bring: draw scenes, train SRN and three baselines.",
     ),
+    "label": CommandEntry(
+        "manylabel.cli.label:label", "Label a folder of photographs from some examples."
+    ),
     "train": CommandEntry(
         "manylabel.cli.train:train", "Train a model, and measure it after each step."
     ),
