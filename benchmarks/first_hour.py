@@ -37,6 +37,8 @@ from manylabel.train.run import load_records
 from manylabel.train.steps import train_only
 
 BEFORE = "quick-resnet50-srn"
+_TIMED = 8
+"""The number of images in a timed batch."""
 
 
 def main() -> None:
@@ -108,7 +110,7 @@ def _before(records: Records) -> float:
     tables = put(read_toml(find_recipe(BEFORE)), {"backbone.pretrained": False, "device": "cpu"})
     config = resolve(tables, where=BEFORE)
     classifier = build_classifier(config.model, records.labels, config.input)
-    images = torch.rand(config.batch_size, 3, config.input.height, config.input.width)
+    images = torch.rand(_TIMED, 3, config.input.height, config.input.width)
     counts, total = records.split_counts(), 0.0
     for step in config.steps:
         plan = config.plan_of(step.kind)
@@ -118,7 +120,7 @@ def _before(records: Records) -> float:
         for _ in range(2):
             began = time.process_time()
             output = module(images)
-            sum(output.select(name).sum() for name in plan.losses).backward()
+            torch.stack([output.select(name).sum() for name in plan.losses]).sum().backward()
             once.append(time.process_time() - began)
         scored = SCORING * (step.epochs * counts["val"] + counts["test"])
         total += min(once) / len(images) * (step.epochs * counts["train"] + scored)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -46,9 +47,23 @@ def recipe_keys() -> str:
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
         for key, field in kind.model_fields.items():
             if not tables_of(field):
-                parts.append(f"| `{key}` | {_default(field)} | {_cell(field.description)} |")
+                value = _OF_BACKBONE.get((name, key)) or _default(field)
+                parts.append(f"| `{key}` | {value} | {_cell(field.description)}{_values(field)} |")
         parts.append("")
     return "\n".join(parts)
+
+
+_OF_BACKBONE = {("input", key): "the backbone's" for key in ("mean", "std", "resize")}
+"""Keys whose default is the value that the backbone's weights were trained with."""
+
+
+def _values(field: FieldInfo) -> str:
+    """The values that a key allows, as far as its description does not name them."""
+    choices = [field.annotation, *get_args(field.annotation)]
+    allowed = [value for each in choices if get_origin(each) is Literal for value in get_args(each)]
+    if len(allowed) < 2 or all(f"`{value}`" in (field.description or "") for value in allowed):
+        return ""
+    return f" One of {', '.join(f'`{value}`' if value else 'nothing' for value in allowed)}."
 
 
 def _contexts(context: click.Context) -> Iterator[click.Context]:

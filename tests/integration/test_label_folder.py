@@ -10,7 +10,7 @@ from PIL import Image
 from manylabel.cli.main import cli
 from manylabel.data.read import DataSource, read
 from manylabel.data.synthetic import draw_scenes
-from manylabel.errors import ConfigError
+from manylabel.errors import ConfigError, StoppedError
 from manylabel.predict import Predictor
 
 SMALL = (
@@ -166,11 +166,13 @@ def test_a_run_that_is_stopped_leaves_the_results_of_before(first, truth, monkey
     out = first[1]
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
-    def stop(*given, **named):
-        raise KeyboardInterrupt
+    def stop(records, folder, *given, **named):
+        raise StoppedError("Stopped.", where=str(folder), fix=f"Use --resume {folder}.")
 
     monkeypatch.setattr(run, "train_best", stop)
-    call(home / "photos", "--examples", out / "examples.csv", "--out", out)
+    result = call(home / "photos", "--examples", out / "examples.csv", "--out", out)
+    assert isinstance(result.exception, StoppedError)
+    assert "--resume" not in str(result.exception)
     after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert {p: d for p, d in after.items() if p.name != ".lock"} == {
         p: d for p, d in before.items() if p.name != ".lock"

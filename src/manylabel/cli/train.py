@@ -193,11 +193,11 @@ def _train_best(
 ) -> None:
     from manylabel.config import parse
     from manylabel.data.read import DataSource
-    from manylabel.train.auto.run import saved_choices, train_best
+    from manylabel.train.auto.run import require_start, train_best
+    from manylabel.train.auto.saved import saved_choices
     from manylabel.train.auto.ways import LINEAR
     from manylabel.train.run import load_records
     from manylabel.train.run_folder import claimed, require_free
-    from manylabel.train.start import require_weights
 
     folder = folder or _default_folder(data)
     choices, given, tune = _choices(what), data.settings(), not no_tune
@@ -210,7 +210,7 @@ def _train_best(
             require_free(folder)
         _require_data(given)
         config = choices.recipe(LINEAR, given)
-        require_weights(config)
+        require_start(config)
         source = parse(DataSource, given, where="the options of the data set")
         records = load_records(source, reporter, config)
         reporter.say(records.summary())
@@ -238,20 +238,27 @@ def _print_plan(
     from manylabel.cli.shared import data_source
     from manylabel.data.read import read
     from manylabel.data.splits.split import check_trainable, with_splits
+    from manylabel.errors import MissingExtraError
     from manylabel.train.auto.plan import table
-    from manylabel.train.auto.run import plan_training
+    from manylabel.train.auto.run import plan_training, require_start
+    from manylabel.train.auto.ways import LINEAR
 
     _require_data(data.settings())
     folder = out or _default_folder(data)
     records = with_splits(read(data_source(data)))
     check_trainable(records)
     reporter.say("Timing a few batches.")
-    plan = plan_training(records, folder, _choices(what), minutes=minutes)
+    choices = _choices(what)
+    plan = plan_training(records, folder, choices, minutes=minutes)
     say(records.summary())
     say(plan.machine.in_words())
     for line in table(plan):
         say(line)
     say("Nothing was trained. Leave out --plan to train the chosen ways.")
+    try:
+        require_start(choices.recipe(LINEAR))
+    except MissingExtraError as error:
+        say(f"Before that: {error.what} {error.fix}")
 
 
 def _default_folder(data: DataOptions) -> Path:

@@ -203,15 +203,15 @@ def _read_ours(path: Path) -> _Table:
     given, guesses = read_ours(path)
     names = sorted({name for _, labels in given for name in labels})
     space = LabelSpace(names, where=str(path)) if names else None
-    rows = [
-        (image, np.zeros(0, np.int8) if space is None else space.encode(labels), None)
-        for image, labels in given
-    ]
+    none = np.zeros(0, dtype=np.int8)
+    rows = list[tuple[str, NDArray[np.int8], str | None]]()
+    for image, labels in given:
+        rows.append((image, none if space is None else space.encode(labels), None))
     notes = []
     if guesses:
         notes.append(
-            f"{counted(guesses, 'row')} that say 'predicted' are no examples. Where you checked "
-            "one, write 'given' in the column 'source'"
+            f"Rows that say 'predicted', which are no examples: {guesses:,}. Where you checked one, "
+            "write 'given' in the column 'source'"
         )
     return _Table(path, space, rows, True, notes)
 

@@ -13,7 +13,7 @@ from typing import Final, final
 from manylabel.atomic.placing import placed
 from manylabel.data.records import Records
 from manylabel.data.splits.split import check_trainable
-from manylabel.errors import ConfigError, ImageError
+from manylabel.errors import ConfigError, ImageError, StoppedError
 from manylabel.feed.verify import find_bad_images, without
 from manylabel.files import staging_folder, write_errors, write_text
 from manylabel.labelling.doubt import Doubts
@@ -32,11 +32,10 @@ from manylabel.labelling.kept import (
 from manylabel.labelling.page import Content, make_card, render
 from manylabel.labelling.tables import GIVEN, PREDICTED, TO_CHECK, Table, write_examples
 from manylabel.predict import Prediction, Predictor
-from manylabel.train.auto.run import Best, train_best
+from manylabel.train.auto.run import Best, require_start, train_best
 from manylabel.train.auto.ways import LINEAR, WAYS, Choices, Way
 from manylabel.train.logs import Reporter
 from manylabel.train.run_folder import claimed
-from manylabel.train.start import require_weights
 
 TO_SHOW: Final = 40
 """The page shows so many photographs, unless the user says otherwise."""
@@ -124,7 +123,7 @@ def label_folder(task: Task, reporter: Reporter) -> Labelled:
     _require_apart(task)
     require_replaceable(task.out, task.examples.tables)
     records, notes = require_enough(task.examples)
-    require_weights(task.choices.recipe(LINEAR))  # before images are opened
+    require_start(task.choices.recipe(LINEAR))  # before images are opened
     for note in (*task.examples.notes, *notes):
         reporter.say(f"{note}.")
     began = time.monotonic()
@@ -167,15 +166,22 @@ class _Work:
         good = with_measured(without(records, bad), self.task.choices.seed)
         check_trainable(good)
         data = {"path": str(self.task.out / EXAMPLES), "images": str(self.task.photos)}
-        best = train_best(
-            good,
-            self.staging / RUN,
-            self.reporter,
-            self.task.choices,
-            data=data,
-            minutes=self.task.minutes,
-            ways=self.task.ways,
-        )
+        try:
+            best = train_best(
+                good,
+                self.staging / RUN,
+                self.reporter,
+                self.task.choices,
+                data=data,
+                minutes=self.task.minutes,
+                ways=self.task.ways,
+            )
+        except StoppedError:  # its message is about resuming, but the run goes with the staging
+            raise StoppedError(
+                "Stopped while the model was trained. Earlier results are unchanged.",
+                where=str(self.task.out),
+                fix="Give the command again. With --minutes 1 it takes less time.",
+            ) from None
         return best, bad
 
     def label(self, best: Best, bad: list[ImageError], began: float) -> Labelled:

@@ -34,8 +34,9 @@ class StepConfig(Config):
 
     kind: str
     """`main`, `attention`, `regularisation`, `joint` (the paper's loss) and `joint-released` are
-    steps of SRN. `whole` trains the whole net, with any head. `whole-branches` is `whole` with a
-    loss on each branch, too, for SRN's heads."""
+    steps of SRN; `srn-att` has `joint-attention` in place of the last three, `semantic` the first
+    and the third, `linear` the first. `whole` trains the whole net, with any head.
+    `whole-branches` is `whole` with a loss on each branch, too, for SRN's heads."""
     epochs: int = Field(ge=1)
     """Passes over the training images."""
     freeze: tuple[str, ...] = ()

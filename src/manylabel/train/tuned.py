@@ -13,6 +13,7 @@ from manylabel.data.records import Records
 from manylabel.evaluate.run import evaluate
 from manylabel.evaluate.tuning import Tuning, TuningPlan, tune
 from manylabel.labels import ABSENT, PRESENT
+from manylabel.locks import held, lock_beside
 from manylabel.metrics.profiles import Measures
 from manylabel.predict import Predictor
 from manylabel.train.logs import Reporter
@@ -51,8 +52,8 @@ class TunedRun:
         before, after = (self.tuning.figures[row] for row in ("as it was", "tuned"))
         text = (
             f"Thresholds were tuned on the {len(self.tuning.evaluation.keys):,} images of val. "
-            f"There, CF1 {_pair(before.CF1, after.CF1)} and OF1 {_pair(before.OF1, after.OF1)} "
-            "(0.5 for all -> tuned, out of fold)."
+            f"There, CF1 changed from {_pair(before.CF1, after.CF1)} and OF1 from "
+            f"{_pair(before.OF1, after.OF1)}, out of fold; before, every threshold was 0.5."
         )
         if self.held_out is not None:
             found = self.held_out.all
@@ -89,7 +90,9 @@ def tune_run(outcome: Outcome, reporter: Reporter, *, device: str = "auto") -> T
     if found.figures["tuned"].CF1 < found.figures["as it was"].CF1:
         reporter.say("Thresholds stay at 0.5: tuned ones are no better, out of fold, on val.")
         return None
-    found.save(outcome.bundle, outcome.bundle)
+    waiting = f"Waiting for another process that writes {outcome.bundle}."
+    with held(lock_beside(outcome.bundle), on_wait=lambda: reporter.say(waiting)):
+        found.save(outcome.bundle, outcome.bundle)
     result = TunedRun(found, _tested(predictor.deciding(found.decision), outcome, reporter))
     reporter.say(result.in_words())
     return result
@@ -135,4 +138,4 @@ def _is_enough(val: Records) -> bool:
 
 
 def _pair(before: float, after: float) -> str:
-    return f"{100 * before:.1f} -> {100 * after:.1f}"
+    return f"{100 * before:.1f} to {100 * after:.1f}"

@@ -78,7 +78,7 @@ def test_predictions_are_no_examples(photos):
         "image,labels,source,score: x\na.jpg,x,given,\nb.jpg,y,given,\nc.jpg,x,predicted,0.9\n",
     )
     assert labels(found) == {"a.jpg": ["x"], "b.jpg": ["y"]}
-    assert any("1 row that say 'predicted'" in note for note in found.notes)
+    assert any("'predicted', which are no examples: 1." in note for note in found.notes)
 
 
 def test_a_new_label_is_told_with_the_nearest(photos):

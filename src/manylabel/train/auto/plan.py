@@ -29,6 +29,8 @@ _MEMORY: Final = 0.4
 """The share of the free memory that maps may take."""
 _DISK: Final = 0.5
 """The share of the free disk that maps may take, if there is too little memory."""
+_DISK_SPEED: Final = 3e8
+"""Bytes that are read from the disk in a second, if they are too many to stay in memory."""
 _PER_SAMPLE: Final = 4e-4
 """Seconds that the loader takes for the maps of one image, whatever the head."""
 _EACH_RUN: Final = 3.0
@@ -140,9 +142,29 @@ def make_plan(
         recipes: The recipe of each way; the first is the linear head on a frozen backbone.
         minutes: The minutes that it may take; None: the default.
     """
+    plan = _plan(machine, data, timings, recipes, minutes, may_use_disk=True)
+    whole = any(c.way.frozen and not c.way.plain for c in plan.chosen)
+    if plan.storage == "disk" and not whole:  # what is chosen reads pooled maps alone
+        return _plan(machine, data, timings, recipes, minutes, may_use_disk=False)
+    return plan
+
+
+def _plan(
+    machine: Machine,
+    data: Survey,
+    timings: Timings,
+    recipes: Mapping[Way, RunConfig],
+    minutes: float | None,
+    *,
+    may_use_disk: bool,
+) -> Plan:
     mirrored = data.images.get("train", 0) <= MIRRORED
-    storage, size = _storage(machine, data, timings, mirrored)
+    storage, size = _storage(
+        machine if may_use_disk else replace(machine, disk=0), data, timings, mirrored
+    )
     mirrored = mirrored and storage != "pooled"
+    if storage == "disk":
+        timings = _slower(timings)
     after = _after(data, timings, machine)
     maps = _map_seconds(data, timings, machine, mirrored)
     choices = [_choice(way, recipe, data, timings, machine) for way, recipe in recipes.items()]
@@ -167,6 +189,12 @@ def make_plan(
     )
 
 
+def _slower(timings: Timings) -> Timings:
+    """The timings where the maps are read from the disk."""
+    seconds = timings.map_bytes / _DISK_SPEED
+    return replace(timings, training={k: v + seconds for k, v in timings.training.items()})
+
+
 def _default_minutes(machine: Machine, least: float) -> float:
     return max(MINUTES_ON_GPU if machine.has_gpu else MINUTES, 2 * least / 60)
 
@@ -180,7 +208,9 @@ def _decided(
     if data.images.get("val", 0) < FEWEST:
         return replace(choice, why=f"val has fewer than {FEWEST} images to tell which is better")
     if storage == "pooled" and choice.way.frozen and not choice.way.plain:
-        return replace(choice, why="its maps fit neither into memory nor on the disk")
+        return replace(
+            choice, why="its maps do not fit into memory, and the disk lacks room or time"
+        )
     if spent + choice.seconds > allowed:
         return replace(choice, why=f"over {in_words(allowed)} together with the others")
     return replace(choice, chosen=True, why="within the time")

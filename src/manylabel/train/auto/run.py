@@ -11,23 +11,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from manylabel.bundle.classifier import load_bundle
 from manylabel.bundle.folder import read_bundle, write_bundle
 from manylabel.config import write_toml
 from manylabel.data.records import Records, Split
 from manylabel.devices import choose_device
-from manylabel.errors import CheckpointError
-from manylabel.evaluate.run import evaluate
+from manylabel.errors import MissingExtraError
 from manylabel.files import write_errors, write_text
 from manylabel.locks import held, lock_beside
-from manylabel.models.backbones import Backbone, FeatureMaps
-from manylabel.predict import Predictor
+from manylabel.models.backbones import Backbone
 from manylabel.train.auto.compare import SURE, Compared, compare
 from manylabel.train.auto.plan import Choice, Plan, make_plan, table
+from manylabel.train.auto.saved import as_saved, read_saved
+from manylabel.train.auto.scores import scores_of_images, scores_of_maps
 from manylabel.train.auto.survey import look_at_machine, survey
 from manylabel.train.auto.timing import measure_timings
 from manylabel.train.auto.ways import LINEAR, WAYS, Choices, Way
@@ -41,14 +38,19 @@ from manylabel.train.page.content import Grid
 from manylabel.train.random_states import seed_all
 from manylabel.train.run import run
 from manylabel.train.run_folder import BUNDLE, PAGE, PLAN, RECIPE, claimed, require_free
+from manylabel.train.start import require_weights
 from manylabel.train.tuned import TunedRun, tune_run
 from manylabel.train.views import cache_features
 
 CANDIDATES: Final = "candidates"
 """The folder in which each way has its own run."""
 
+_OTHER_WAYS: Final = (
+    "Or give a file of weights: --backbone-weights FILE, with --set backbone.name=... for another "
+    "backbone than tf_efficientnet_lite0. Or name a recipe that downloads weights: --recipe "
+    "quick-resnet50-srn, which takes long without a GPU."
+)
 _MAPS: Final = "maps"
-_AT_ONCE: Final = 64
 
 Maps = Mapping[Split, CachedFeatures]
 
@@ -143,7 +145,7 @@ def train_best(
         `train_best(load_records(source, reporter), Path("runs/mine"), reporter).outcome.bundle`
     """
     with claimed(folder, resume=resume):
-        saved = _saved(folder) if resume else None
+        saved = read_saved(folder) if resume else None
         if saved is None:
             require_free(folder)
         training = _Training(records, folder, reporter, choices, data or {}, tuple(ways), tune)
@@ -175,7 +177,7 @@ class _Training:
             backbone=backbone,
         )
         if saved is not None:
-            plan = _as_saved(plan, saved)
+            plan = as_saved(plan, saved)
         self._show(plan)
         with self.reporter.whole(plan.seconds), _maps_folder(self.folder, plan) as maps_folder:
             maps = self._maps(plan, recipes[LINEAR], backbone, maps_folder)
@@ -240,9 +242,9 @@ class _Training:
             self.reporter.say("There is no validation split: the linear head is handed over.")
             return LINEAR, {}
         scores = {
-            way.name: _scores_of_maps(outcome.bundle, maps["val"])
+            way.name: scores_of_maps(outcome.bundle, maps["val"])
             if way.frozen
-            else _scores_of_images(outcome.bundle, val, self.choices.device)
+            else scores_of_images(outcome.bundle, val, self.choices.device)
             for way, outcome in outcomes.items()
         }
         best, compared = compare(scores, val.targets, seed=self.choices.seed)
@@ -299,50 +301,25 @@ class _Training:
         _remove_leftovers(self.folder / CANDIDATES)
 
 
-def saved_choices(folder: Path) -> tuple[Choices, dict[str, Any], bool] | None:
-    """The choices, the table `data`, and whether to tune, of the run without recipe in `folder`.
-
-    None if there is none.
+def require_start(recipe: RunConfig) -> None:
+    """Check that the backbone's weights are there, before any image is opened.
 
     Raises:
-        CheckpointError: The plan in the folder is damaged.
+        ConfigError: They cannot be loaded.
+        MissingExtraError: They are in a package that is not installed. The error says which other
+            ways there are.
     """
-    saved = _saved(folder)
-    if saved is None:
-        return None
-    return Choices(**saved["choices"]), saved["data"], saved["tune"]
-
-
-def _saved(folder: Path) -> dict[str, Any] | None:
-    path = folder / PLAN
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        ways = saved["plan"]["ways"]
-        assert all(isinstance(ways[name]["chosen"], bool) for name in ways)
-        Choices(**saved["choices"])
-        return {**saved, "data": dict(saved["data"]), "tune": bool(saved["tune"])}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
-        raise CheckpointError(
-            "The plan of the run cannot be read.",
-            where=str(path),
-            fix="Start a new run in another folder.",
+        require_weights(recipe)
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            error.what, where=error.where, fix=f"{error.fix.rstrip('.')}. {_OTHER_WAYS}"
         ) from None
-
-
-def _as_saved(plan: Plan, saved: Mapping[str, Any]) -> Plan:
-    """The plan with the ways that were chosen when the run began."""
-    ways = saved["plan"]["ways"]
-    choices = [
-        replace(choice, chosen=bool(ways.get(choice.way.name, {}).get("chosen")), why="as begun")
-        for choice in plan.choices
-    ]
-    return replace(plan, choices=tuple(choices), mirrored=bool(saved["plan"]["mirrored"]))
 
 
 def _backbone(recipe: RunConfig) -> Backbone:
     """The backbone of all ways. Should it be random, it is as `run` makes it from the same seed."""
+    require_start(recipe)
     seed_all(recipe.seed)
     size = (recipe.input.height, recipe.input.width)
     backbone = Backbone(recipe.backbone, size).to(choose_device(recipe.device))
@@ -366,24 +343,6 @@ def _maps_folder(folder: Path, plan: Plan) -> Iterator[Path | None]:
         yield maps
     finally:
         shutil.rmtree(maps, ignore_errors=True)
-
-
-@torch.no_grad()
-def _scores_of_maps(bundle: Path, maps: CachedFeatures) -> NDArray[np.float32]:
-    """The scores [N, C] that a bundle's head computes from the maps of whole images."""
-    loaded = load_bundle(bundle)
-    head, name = loaded.classifier.head, loaded.info.scores_from
-    mid, final_map = maps.views[0]
-    parts = []
-    for start in range(0, len(mid), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        output = head(FeatureMaps(mid[rows].float(), final_map[rows].float()))
-        parts.append(torch.sigmoid(output.select(name).float()).numpy())
-    return np.concatenate(parts)
-
-
-def _scores_of_images(bundle: Path, records: Records, device: str) -> NDArray[np.float32]:
-    return evaluate(Predictor.load(bundle, device=device), records).scores
 
 
 def _notes(way: Way, compared: Mapping[str, Compared]) -> list[str]:

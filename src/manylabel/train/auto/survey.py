@@ -96,4 +96,5 @@ def survey(records: Records) -> Survey:
     Args:
         records: With splits.
     """
-    return Survey(dict(records.split_counts()), len(records.labels))
+    counts = {str(name): count for name, count in records.split_counts().items()}
+    return Survey(counts, len(records.labels))

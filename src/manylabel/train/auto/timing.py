@@ -63,6 +63,7 @@ def measure_timings(
         recipes: The recipe of each way. All have the same backbone.
         backbone: The backbone, on its device.
     """
+    backbone.eval()  # otherwise its batch statistics would change
     config = next(iter(recipes.values()))
     device = choose_device(config.device)
     shapes = backbone.shapes(config.input.height, config.input.width)

@@ -108,7 +108,7 @@ def build_run_page(
             "seed": str(config.seed),
         },
         steps=[_step_result(config, result) for result in outcome.results],
-        results=[*additions.results, Result(additions.name or named, last)],
+        results=[*additions.results, _own_result(additions.name or named, last, tuned)],
         grids=additions.grids,
         pointing=additions.pointing,
         charts=_charts(config, outcome),
@@ -178,13 +178,19 @@ def _headlines(figures: Mapping[str, Any], tuned: TunedRun | None) -> list[Headl
     ]
 
 
+def _own_result(name: str, figures: Mapping[str, Any], tuned: TunedRun | None) -> Result:
+    if tuned is None or tuned.held_out is None:
+        return Result(name, figures)
+    return Result(name, tuned.held_out.as_dict(), "at the tuned thresholds")
+
+
 def _steps(config: RunConfig) -> str:
     return "one step" if len(config.steps) == 1 else f"{len(config.steps)} steps"
 
 
 def _step_result(config: RunConfig, result: Mapping[str, Any]) -> Result:
     plan = config.plan_of(result["kind"])
-    return Result(f"{plan.number} {plan.title}", result, f"scored by '{plan.scores}'")
+    return Result(f"{plan.number} {plan.title}", result, f"scored by '{plan.scores}', at 0.5")
 
 
 def _charts(config: RunConfig, outcome: Outcome) -> list[Chart]:

@@ -56,6 +56,14 @@ def test_two_hundred_thousand_images_have_a_plan_that_fits(recipes):
     assert all(choice.why for choice in plan.choices)
 
 
+def test_maps_are_pooled_if_the_disk_has_room_but_nothing_that_is_chosen_reads_whole_ones(recipes):
+    large = Machine("cpu", "2 processors, no GPU", 2, memory=8 * 10**9, disk=10**12)
+    slow = {**SECONDS, "srn-att": 0.1, "srn-modern": 0.1}
+    timings = Timings(0.01, 0.02, slow, map_bytes=169_344, pooled_bytes=2_562)
+    plan = make_plan(large, data(200_000), timings, recipes)
+    assert (chosen(plan), plan.storage) == ([LINEAR], "pooled")
+
+
 def test_maps_go_to_the_disk_where_memory_is_short_and_disk_is_not(recipes):
     plan = make_plan(LAPTOP, data(30_000), TIMINGS, recipes, minutes=10_000)
     assert plan.storage == "disk"
