@@ -210,8 +210,8 @@ def _read_ours(path: Path) -> _Table:
     notes = []
     if guesses:
         notes.append(
-            f"Rows that say 'predicted', which are no examples: {guesses:,}. Where you checked one, "
-            "write 'given' in the column 'source'"
+            f"Rows that say 'predicted', which are no examples: {guesses:,}. Where you checked "
+            "one, write 'given' in the column 'source'"
         )
     return _Table(path, space, rows, True, notes)
 
