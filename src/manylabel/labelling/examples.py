@@ -248,7 +248,7 @@ def _unmatched(table: _Table, photos: Path, exists: list[bool]) -> DataError:
     missing = [row[0] for row, is_there in zip(table.rows, exists, strict=True) if not is_there]
     return DataError(
         f"Of {counted(len(exists), 'image')} in the table, only {sum(exists):,} were found. "
-        f"There is no {_some(missing)}, for instance.",
+        f"Missing: {_some(missing)}.",
         where=str(table.path),
         fix=f"Paths have to be relative to {photos} or to the table's folder. Give the folder that "
         "the table was made for, or name the column with --image-column.",
