@@ -34,6 +34,9 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
         "Show what relations between labels bring: draw scenes, train SRN and three baselines.",
         alone=True,
     ),
+    "label": CommandEntry(
+        "manylabel.cli.label:label", "Label a folder of photographs from some examples."
+    ),
     "train": CommandEntry(
         "manylabel.cli.train:train", "Train a model, and measure it after each step.", alone=True
     ),

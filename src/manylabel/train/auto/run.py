@@ -253,7 +253,7 @@ class _Training:
     def _hand_over(
         self, way: Way, outcomes: Mapping[Way, Outcome], compared: Mapping[str, Compared]
     ) -> Outcome:
-        notes = _notes(way, compared, self.folder / CANDIDATES)
+        notes = _notes(way, compared)
         for note in notes:
             self.reporter.say(note)
         found, bundle = read_bundle(outcomes[way].bundle), self.folder / BUNDLE
@@ -345,8 +345,8 @@ def _maps_folder(folder: Path, plan: Plan) -> Iterator[Path | None]:
         shutil.rmtree(maps, ignore_errors=True)
 
 
-def _notes(way: Way, compared: Mapping[str, Compared], folder: Path) -> list[str]:
-    """What is handed over and why, and where the others lie, in sentences."""
+def _notes(way: Way, compared: Mapping[str, Compared]) -> list[str]:
+    """What is handed over and why, and where the others lie in the run's folder, in sentences."""
     if len(compared) < 2:
         return []
     found = [
@@ -359,7 +359,8 @@ def _notes(way: Way, compared: Mapping[str, Compared], folder: Path) -> list[str
     if higher:
         notes.append(
             f"{' and '.join(higher)} had a higher mAP on val, but fewer than {SURE:.0%} of draws "
-            f"of its images agree, so that may be chance. The bundle: {folder / higher[0]}."
+            "of its images agree, so that may be chance. Its bundle, in the folder of the run: "
+            f"{CANDIDATES}/{higher[0]}/{BUNDLE}."
         )
     return notes
 
