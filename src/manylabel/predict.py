@@ -21,13 +21,12 @@ from manylabel.decide import Decision
 from manylabel.engines.engine import Engine
 from manylabel.engines.load import load_engine
 from manylabel.engines.memory import memory_below
-from manylabel.errors import ConfigError, ImageError, RunError
+from manylabel.errors import ConfigError, ImageError
 from manylabel.images import Memory, free_memory_share, parse_size, prepared
-from manylabel.images.arrays import Picture, as_source, name_of
+from manylabel.images.arrays import Picture, as_source, name_of, stacked
 from manylabel.labels import LabelSpace
 from manylabel.metrics.f1 import Decided
 from manylabel.preprocess import InputSpec
-from manylabel.text import counted
 
 _DECODERS: Final = 4
 """The number of threads that decode images. Decoding releases Python's global lock."""
@@ -321,7 +320,7 @@ class Predictor:
         return PreparedBatch(
             keys=tuple(key for key, _ in batch),
             good=np.fromiter(good, dtype=np.int64, count=len(good)),
-            pixels=_stacked([found.pixels for found in good.values()]) if good else none,
+            pixels=stacked([found.pixels for found in good.values()]) if good else none,
             errors={
                 i: found for i, (_, found) in enumerate(batch) if isinstance(found, ImageError)
             },
@@ -399,14 +398,3 @@ def _named(sources: Iterable[Picture | tuple[str, Picture]]) -> Iterator[tuple[s
             yield source
         else:
             yield name_of(source, f"image {number}"), source
-
-
-def _stacked(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    try:
-        return np.stack(pixels)
-    except MemoryError:
-        raise RunError(
-            f"There is not enough memory for a batch of {counted(len(pixels), 'image')}.",
-            where="the batch size",
-            fix="Give a smaller --batch-size.",
-        ) from None

@@ -41,6 +41,12 @@ def place(make_bundle, make_image, tmp_path_factory: pytest.TempPathFactory) -> 
     for seed, name in enumerate(["photo.jpg", "one.jpg", "two.jpg", "photos/a.jpg"]):
         make_image(folder / name, seed)
     (folder / "photos" / "bad.jpg").write_bytes(b"no image")
+    rows = [
+        f"{i}.jpg,{'cat' if i % 2 else 'dog'},{'test' if i < 4 else 'train'}" for i in range(16)
+    ]
+    (folder / "photos.csv").write_text("\n".join(["image,labels,split", *rows]), "utf-8")
+    for seed in range(16):
+        make_image(folder / f"{seed}.jpg", seed)
     return folder
 
 

@@ -315,6 +315,7 @@ TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_
 
 WRITING = {
     "train": "--data x.csv",
+    "label": "photos --examples x.csv --out out",
     "tune": "bundle --data x.csv --out out",
     "demo": "--out out",
     "report": "bundle --data x.csv --out out.html",

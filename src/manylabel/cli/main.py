@@ -35,10 +35,12 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
         alone=True,
     ),
     "label": CommandEntry(
-        "manylabel.cli.label:label", "Label a folder of photographs from some examples."
+        "manylabel.cli.label:label",
+        "Label a folder of photographs from some examples.",
+        alone=True,
     ),
     "train": CommandEntry(
-        "manylabel.cli.train:train", "Train a model, and measure it after each step.", alone=True
+        "manylabel.cli.train:train", "Train a model, and measure it.", alone=True
     ),
     "evaluate": CommandEntry("manylabel.cli.evaluate:evaluate", "Measure a bundle on a data set."),
     "score": CommandEntry("manylabel.cli.score:score", "Measure a file of predictions."),

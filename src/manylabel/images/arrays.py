@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from manylabel.errors import ImageError
+from manylabel.errors import ImageError, RunError
 from manylabel.images.places import Crop, ImageSource, Stored
+from manylabel.text import counted
 
 
 class Tensor(Protocol):
@@ -136,3 +138,19 @@ def _from_fractions(values: NDArray[np.float64], dtype: str, name: str) -> NDArr
 
 def _refused(kind: str, dtype: object, shape: tuple[int, ...], name: str, fix: str) -> ImageError:
     return ImageError(f"The {kind} is {dtype} {list(shape)}.", where=name, fix=fix)
+
+
+def stacked(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Images [H, W, 3] of one size as one array [N, H, W, 3].
+
+    Raises:
+        RunError: There is not enough memory.
+    """
+    try:
+        return np.stack(pixels)
+    except MemoryError:
+        raise RunError(
+            f"There is not enough memory for a batch of {counted(len(pixels), 'image')}.",
+            where="the batch size",
+            fix="Give a smaller --batch-size.",
+        ) from None

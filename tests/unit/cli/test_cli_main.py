@@ -71,6 +71,7 @@ def test_help_lists_the_commands_in_the_order_of_the_work(capsys) -> None:
     assert names == list(COMMANDS)
     assert list(COMMANDS) == [
         "demo",
+        "label",
         "train",
         "evaluate",
         "score",

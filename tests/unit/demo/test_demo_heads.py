@@ -7,7 +7,7 @@ from manylabel.demo.heads import CONTENDERS, SRN, srn_recipe
 
 
 def test_all_heads_have_srns_recipe_but_for_head_and_step():
-    srn = srn_recipe(3, Path("scenes"), Path("weights.safetensors"))
+    srn = srn_recipe(3, Path("scenes"))
     assert srn.seed == 3
     assert srn.head.name == "srn-modern"
     assert [each.recipe(srn).head.name for each in CONTENDERS] == [

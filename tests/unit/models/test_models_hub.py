@@ -133,7 +133,8 @@ def test_a_hub_that_refuses(serve, status):
     error, seconds = refused()
     assert seconds < 5
     assert str(status) in error.what or "Repository Not Found" in error.what
-    assert len(asked) == 2
+    # huggingface_hub also asks once a process for something else.
+    assert len([each for each in asked if "test_resnet" in each]) == 2
 
 
 def test_a_hub_that_is_switched_off():

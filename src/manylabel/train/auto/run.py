@@ -17,7 +17,6 @@ from manylabel.bundle.folder import read_bundle, write_bundle
 from manylabel.config import write_toml
 from manylabel.data.records import Records, Split
 from manylabel.devices import choose_device
-from manylabel.errors import MissingExtraError
 from manylabel.files import write_errors, write_text
 from manylabel.locks import held, lock_beside
 from manylabel.models.backbones import Backbone
@@ -27,7 +26,7 @@ from manylabel.train.auto.saved import as_saved, read_saved
 from manylabel.train.auto.scores import scores_of_images, scores_of_maps
 from manylabel.train.auto.survey import look_at_machine, survey
 from manylabel.train.auto.timing import measure_timings
-from manylabel.train.auto.ways import LINEAR, WAYS, Choices, Way
+from manylabel.train.auto.ways import LINEAR, WAYS, Choices, Way, other_ways
 from manylabel.train.checkpoint import CHECKPOINT
 from manylabel.train.config import RunConfig
 from manylabel.train.features import CachedFeatures, MapStore
@@ -45,11 +44,6 @@ from manylabel.train.views import cache_features
 CANDIDATES: Final = "candidates"
 """The folder in which each way has its own run."""
 
-_OTHER_WAYS: Final = (
-    "Or give a file of weights: --backbone-weights FILE, with --set backbone.name=... for another "
-    "backbone than tf_efficientnet_lite0. Or name a recipe that downloads weights: --recipe "
-    "quick-resnet50-srn, which takes long without a GPU."
-)
 _MAPS: Final = "maps"
 
 Maps = Mapping[Split, CachedFeatures]
@@ -309,12 +303,8 @@ def require_start(recipe: RunConfig) -> None:
         MissingExtraError: They are in a package that is not installed. The error says which other
             ways there are.
     """
-    try:
+    with other_ways():
         require_weights(recipe)
-    except MissingExtraError as error:
-        raise MissingExtraError(
-            error.what, where=error.where, fix=f"{error.fix.rstrip('.')}. {_OTHER_WAYS}"
-        ) from None
 
 
 def _backbone(recipe: RunConfig) -> Backbone:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
 from manylabel.config import put, read_toml
+from manylabel.errors import MissingExtraError
 from manylabel.models.packaged import LITE0
 from manylabel.train.changes import check_changed
 from manylabel.train.config import RunConfig, find_recipe, resolve
@@ -69,6 +71,29 @@ WAYS: Final = (LINEAR, MODERN, ATTENTION, WHOLE)
 """In the order in which a plan takes them, as long as there is time."""
 
 
+_OTHER_WAYS: Final = (
+    "Or give a file of weights: --backbone-weights FILE, with --set backbone.name=... for another "
+    "backbone than tf_efficientnet_lite0. Or name a recipe that downloads weights: --recipe "
+    "quick-resnet50-srn, which takes long without a GPU."
+)
+
+
+@contextmanager
+def other_ways() -> Iterator[None]:
+    """Within the block, an error about a missing package also says which other ways there are.
+
+    Raises:
+        MissingExtraError: A package is missing.
+    """
+    try:
+        yield
+    except MissingExtraError as error:
+        if error.fix.endswith(_OTHER_WAYS):
+            raise
+        fix = f"{error.fix.rstrip('.')}. {_OTHER_WAYS}"
+        raise MissingExtraError(error.what, where=error.where, fix=fix) from None
+
+
 @final
 @dataclass(frozen=True)
 class Choices:
@@ -97,6 +122,7 @@ class Choices:
 
         Raises:
             ConfigError: A setting does not fit.
+            MissingExtraError: The weights are in a package that is not installed.
         """
         path: Path = find_recipe(way.recipe)
         tables = put(read_toml(path), {"seed": self.seed, "device": self.device, **way.changes})
@@ -111,7 +137,8 @@ class Choices:
                 changed["data"] = {**changed.get("data", {}), **data}
             return resolve(changed, where=f"the plan's way '{way.name}'")
 
-        return check_changed(check, tables, self.settings)
+        with other_ways():
+            return check_changed(check, tables, self.settings)
 
     def _backbone(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """The table `backbone`. The package of the recipe is for the recipe's backbone alone."""

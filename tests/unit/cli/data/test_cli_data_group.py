@@ -71,7 +71,7 @@ def test_show_says_what_was_understood(tmp_path: Path) -> None:
     shown = CliRunner().invoke(data, ["show", str(table)], catch_exceptions=False).stdout
     assert "2 images, 2 labels, 1.00 positives per image; 25.0% of targets unknown" in shown
     records = read(DataSource(path=table))
-    assert shown.splitlines()[-2] == f"sha256 of list and targets: {records.fingerprint()}"
+    assert shown.splitlines()[-1] == f"sha256 of list and targets: {records.fingerprint()}"
     told = CliRunner().invoke(data, ["show", str(table), "--json"], catch_exceptions=False).stdout
     assert json.loads(told) == {**records.as_dict(), "label_counts": {"cat": 1, "dog": 1}}
     assert (records.as_dict()["positives"], records.as_dict()["unknown"]) == (2, 1)

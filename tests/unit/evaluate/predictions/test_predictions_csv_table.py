@@ -52,7 +52,7 @@ FAULTS = {
     "": ("The table has no rows.", ".csv"),
     "name,a\nx.jpg,0.5\n": ("There is no column 'image'.", ".csv"),
     "image,a\nx.jpg,0.\0005\n": ("is not a number.", "line 2, column 'a'"),
-    "image,a\n\udcff.jpg,0.5\n": ("The file is not UTF-8 text", ".csv"),
+    "image,a\n\udcff.jpg,0.5\n": ("The file is not UTF-8 text", "line 2"),
 }
 
 
