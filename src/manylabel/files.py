@@ -133,6 +133,7 @@ _FREE_SPACE: Final = "Free disk space or give another path. What was there befor
 _WRITE_FIXES: Final = {
     errno.ENOENT: "Make its folder first, or give another path.",
     errno.ENOTDIR: "Give a path whose folder is a folder.",
+    errno.EEXIST: "Give the path of a folder, or of one that does not exist.",
     errno.EISDIR: "Give the path of a file.",
     errno.EACCES: "Give a path that you may write to.",
     errno.EFBIG: "Raise the limit of the size of files (ulimit -f), or give another path.",

@@ -211,7 +211,10 @@ def _print(found: Audit, about: dict[str, str]) -> None:
     for each in strongest[:_PRINTED]:
         console.print(each.words)
     if not strongest:
-        console.print("No label rests on a companion, as far as these images can tell.")
+        console.print(
+            "For no label was it shown that it rests on a companion. With few images, this says "
+            "little."
+        )
 
 
 def _row(each: Finding) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _WHAT: Final = (
         "--method",
         metavar="METHOD",
         help="The method of the maps. An error lists the methods that the model has.  "
-        "[default: the model's best one]",
+        "[default: the head's own attention, or its first method]",
     ),
     click.option(
         "--label",

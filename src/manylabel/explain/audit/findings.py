@@ -183,7 +183,7 @@ class Finding:
     def _not_shown(self, companion: str) -> str:
         if self.hidden.images < self.fewest:
             return f"there are not enough images in which {companion} could be hidden"
-        return f"hiding {companion} does not lower them"
+        return f"hiding {companion} is not shown to lower them"
 
     def _of_hiding(self) -> str:
         hidden = self.hidden

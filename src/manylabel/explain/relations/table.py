@@ -126,11 +126,15 @@ def pair_lines(found: Relations, count: int) -> list[str]:
                 *(found.labels[b], found.labels[a], f"{support[b, a]:+.2f}"),
                 *(f"{found.without.mean[b, a]:+.2f}", f"{found.with_.mean[b, a]:+.2f}"),
                 (moved.words() if moved is not None else "") or "–",
-                f"{found.data.lift[b, a]:.2f}",
+                _lift(found.data.lift[b, a]),
                 "–" if found.places is None else found.places.words(b, a) or "–",
             ]
         )
     return _aligned(rows, left={0, 1, 5, 7})
+
+
+def _lift(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}"  # not a number: a label that is nowhere
 
 
 def unit_lines(found: Relations) -> list[str]:

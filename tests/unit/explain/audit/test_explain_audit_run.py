@@ -82,7 +82,7 @@ def test_what_only_goes_with_a_companion_is_not_said_to_rest_on_it(records):
     scores[:, 0] = np.clip(scores[:, 0] + 0.3 * (records.targets[:, 1] == 1), 0, 1)
     found = pair(audit(predictor, records, scores, SETTINGS), "fork", "table")
     assert found.verdict == "goes with"
-    assert "but hiding 'table' does not lower them" in found.words
+    assert "but hiding 'table' is not shown to lower them" in found.words
     assert found.advice
 
 
