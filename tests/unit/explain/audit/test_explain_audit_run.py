@@ -65,7 +65,7 @@ def test_without_the_shortcut_no_pair_is_named(records):
     found = audited(records, 0.0)
     assert {each.verdict for each in found.findings} == {"no sign"}
     assert pair(found, "fork", "table").hidden.effect.value == pytest.approx(0, abs=0.01)
-    assert "it was shown that it rests on a companion" in render(found, {"bundle": "b"})
+    assert "For no label was it shown" in render(found, {"bundle": "b"})
 
 
 def test_a_companion_that_lowers_a_score_speaks_against_it(records):
