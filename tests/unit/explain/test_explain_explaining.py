@@ -215,7 +215,9 @@ def test_memory_does_not_grow_with_the_images(predictors, photos):
         return most
 
     peak(4)
-    assert peak(40) < 1.5 * peak(8)
+    # The threads that decode ahead meet by chance, so the peak of few images varies.
+    few = max(peak(16) for _ in range(4))
+    assert peak(64) < 1.5 * few
 
 
 def test_no_images(predictors):
