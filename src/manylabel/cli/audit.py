@@ -78,7 +78,7 @@ _PRINTED: Final = 20
 @click.option(
     "--method",
     help="The evidence maps that say where a companion without boxes is, such as attention or "
-    "cam.  [default: the model's best]",
+    "cam.  [default: the head's own attention, or its first method]",
 )
 @click.option(
     "--resamples",
